@@ -1,0 +1,9 @@
+"""NoProp-CT on MNIST: the paper's network, cross-entropy objective."""
+
+from noprop_ode.experiment import Config, main
+
+
+CONFIG = Config(data="mnist", epochs=3, time_power=3.0)
+
+if __name__ == "__main__":
+    main(CONFIG)

@@ -1,0 +1,84 @@
+"""Classifiers as continuous-time dynamics, trained without global back-propagation.
+
+NoProp (Li, Teh and Pascanu, arXiv 2503.24322) in JAX, with Equinox and Diffrax.
+"""
+
+from jaxtyping import install_import_hook as _install_import_hook
+
+from . import _typecheck as _typecheck  # before the hook, which looks it up here
+
+
+# Shapes and types of every function are checked from here on; `JAXTYPING_DISABLE=1` in the environment turns it off.
+with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
+    from . import nn as nn
+    from ._decoder import (
+        AbstractDecoder as AbstractDecoder,
+        DenoiserDecoder as DenoiserDecoder,
+        PosteriorDecoder as PosteriorDecoder,
+        ReadoutDecoder as ReadoutDecoder,
+    )
+    from ._embedding import AbstractLabelEmbedding as AbstractLabelEmbedding, OneHot as OneHot
+    from ._evaluate import (
+        Evaluation as Evaluation,
+        calibration_error as calibration_error,
+        evaluate as evaluate,
+    )
+    from ._model import (
+        AbstractGaussianModel as AbstractGaussianModel,
+        AbstractModel as AbstractModel,
+        AbstractSampler as AbstractSampler,
+        LossTerms as LossTerms,
+        Sample as Sample,
+        kl_to_standard_normal as kl_to_standard_normal,
+    )
+    from ._noprop import NoPropCT as NoPropCT, marginal_sample as marginal_sample
+    from ._predict import (
+        SolverError as SolverError,
+        predict as predict,
+        predict_log_proba as predict_log_proba,
+        predict_one as predict_one,
+    )
+    from ._readout import (
+        AbstractReadout as AbstractReadout,
+        LinearReadout as LinearReadout,
+        evidence as evidence,
+        marginal_log_posterior as marginal_log_posterior,
+        marginal_readout as marginal_readout,
+    )
+    from ._sampler import ODE as ODE, Ancestral as Ancestral
+    from ._schedule import (
+        AbstractNoiseSchedule as AbstractNoiseSchedule,
+        CosineSchedule as CosineSchedule,
+        LearnedSchedule as LearnedSchedule,
+        LinearSchedule as LinearSchedule,
+        SigmoidSchedule as SigmoidSchedule,
+    )
+    from ._term import (
+        AncestralCoefficients as AncestralCoefficients,
+        AncestralTerm as AncestralTerm,
+        ancestral_coefficients as ancestral_coefficients,
+    )
+    from ._train import (
+        Metrics as Metrics,
+        NonFiniteLossError as NonFiniteLossError,
+        TrainState as TrainState,
+        train as train,
+        train_step as train_step,
+    )
+    from ._trainable import AbstractFreezable as AbstractFreezable, trainable_mask as trainable_mask
+    from ._vector_field import AbstractVectorField as AbstractVectorField
+    from ._weighting import (
+        AbstractObjective as AbstractObjective,
+        AbstractTimes as AbstractTimes,
+        AbstractWeighting as AbstractWeighting,
+        CrossEntropy as CrossEntropy,
+        ELBOWeighting as ELBOWeighting,
+        MinSNRWeighting as MinSNRWeighting,
+        PowerTimes as PowerTimes,
+        SigmoidWeighting as SigmoidWeighting,
+        SquaredError as SquaredError,
+        UniformTimes as UniformTimes,
+        UniformWeighting as UniformWeighting,
+    )
+
+__version__ = "0.1.0"

@@ -1,0 +1,233 @@
+import abc
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax.nn as jnn
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float
+
+from ._embedding import AbstractLabelEmbedding
+from ._readout import AbstractReadout, marginal_log_posterior
+from ._schedule import AbstractNoiseSchedule
+from ._types import Features, Image, Images, Key, Label, Labels, Latent, LogProbs, Scalar
+from ._vector_field import AbstractVectorField
+
+
+class LossTerms(eqx.Module):
+    """The loss of a model, its terms kept apart for logging."""
+
+    denoising: Float[Array, "*batch"]
+    readout: Float[Array, "*batch"]
+    prior: Float[Array, "*batch"]
+
+    @property
+    def total(self) -> Float[Array, "*batch"]:
+        """The sum of the terms: what training minimises."""
+        return self.denoising + self.readout + self.prior
+
+
+class Sample(eqx.Module):
+    """Where a sampler arrived."""
+
+    t: Scalar
+    z: Latent
+    num_evaluations: Scalar  # of the vector field; NaN for a solver whose evaluations are not known in advance
+    result: diffrax.RESULTS
+
+
+class AbstractModel(eqx.Module):
+    """A classifier whose inference is a trajectory from noise to a label embedding.
+
+    Everything a sampler or a decoder asks of a model is here, so that any sampler serves any variant. One example at a
+    time: `jax.vmap` gives the batch.
+    """
+
+    field: eqx.AbstractVar[AbstractVectorField]
+    embedding: eqx.AbstractVar[AbstractLabelEmbedding]
+    readout: eqx.AbstractVar[AbstractReadout]
+
+    @abc.abstractmethod
+    def loss(self, x: Image, y: Label, *, key: Key) -> LossTerms:
+        """The training loss of one example.
+
+        **Arguments:**
+
+        - `x`: an image, `[height, width, channels]`; uint8 in [0, 255] or floating point in [0, 1].
+        - `y`: its label.
+        - `key`: randomness for times, noise and dropout.
+
+        **Returns:** the terms of the loss, each a scalar.
+        """
+
+    @abc.abstractmethod
+    def batch_loss(self, xs: Images, ys: Labels, *, key: Key) -> LossTerms:
+        """The training loss averaged over a batch, with training times stratified over the batch.
+
+        **Arguments:**
+
+        - `xs`: images, `[batch, height, width, channels]`.
+        - `ys`: labels, `[batch]`.
+        - `key`: randomness.
+
+        **Returns:** the mean of each term.
+        """
+
+    @abc.abstractmethod
+    def velocity(self, t: Scalar, z: Latent, features: Features) -> Latent:
+        """The right-hand side of the ODE that carries noise to an embedding.
+
+        **Arguments:**
+
+        - `t`: time in [0, 1].
+        - `z`: the state, shape `[dim]`.
+        - `features`: of the image, from `field.encode`.
+
+        **Returns:** dz/dt, shape `[dim]`.
+        """
+
+    @abc.abstractmethod
+    def log_posterior(self, t: Scalar, z: Latent, features: Features) -> LogProbs:
+        """The class log-probabilities that the network itself holds at a point of a trajectory.
+
+        **Arguments:** as for `velocity`.
+
+        **Returns:** normalised log-probabilities, shape `[classes]`, in nats.
+        """
+
+    @abc.abstractmethod
+    def end_log_posterior(self, z: Latent) -> LogProbs:
+        """The exact class posterior of the known marginal at t = 1; it needs no network.
+
+        **Arguments:**
+
+        - `z`: the state at t = 1, shape `[dim]`.
+
+        **Returns:** normalised log-probabilities, shape `[classes]`, in nats.
+        """
+
+    def __call__(self, x: Image, *, key: Key, sampler: "AbstractSampler") -> LogProbs:
+        """Class log-probabilities of one image from one trajectory: a draw of noise, the sampler, the readout.
+
+        This is the paper's protocol. A trajectory is a sample of the class, not the most probable class:
+        [`noprop_ode.predict_log_proba`][] has the alternatives.
+
+        **Arguments:**
+
+        - `x`: an image, `[height, width, channels]`.
+        - `key`: randomness for the initial noise and a stochastic sampler.
+        - `sampler`: how to get from t = 0 to t = 1.
+
+        **Returns:** normalised log-probabilities, shape `[classes]`, in nats.
+
+        **Raises:** at run time, if the solver fails.
+        """
+        start_key, path_key = jr.split(key)
+        z0 = jr.normal(start_key, (self.embedding.dim,), jnp.float32)
+        end = sampler.sample(self, z0, self.field.encode(x), key=path_key)
+        z1 = end.result.error_if(end.z, ~diffrax.is_okay(end.result))
+        return self.readout(z1, self.embedding)
+
+
+class AbstractGaussianModel(AbstractModel):
+    """What DT and CT share: a variance-preserving Gaussian path and a prediction of the clean embedding."""
+
+    schedule: eqx.AbstractVar[AbstractNoiseSchedule]
+
+    def predict_embedding(self, t: Scalar, z: Latent, features: Features) -> Latent:
+        r"""The prediction $\hat u(z, x, t)$: class probabilities weighting the embeddings.
+
+        **Arguments:** as for `velocity`.
+
+        **Returns:** shape `[dim]`.
+        """
+        return self.embedding.mix(jnn.softmax(self.field(t, z, features)))
+
+    def velocity(self, t: Scalar, z: Latent, features: Features) -> Latent:
+        r"""The probability-flow ODE, $\frac{dz}{dt} = \frac{1}{2} \lambda'(t)\, \alpha\, (\hat u - \alpha z)$.
+
+        It follows from $\frac{dz}{dt} = \frac{\dot\alpha}{\alpha} z - \frac{1}{2} \lambda' \sigma^2 (z + \sigma^2
+        s)$ with the score $s = (\alpha \hat u - z) / \sigma^2$; nothing is divided by $\sigma$, so there is no
+        singularity while $\lambda'$ is finite.
+
+        ??? cite "Reference"
+
+            Song et al., *Score-Based Generative Modeling through SDEs*, 2021 (arXiv 2011.13456), eq. 13.
+        """
+        alpha, _ = self.schedule.alpha_sigma(t)
+        u_hat = self.predict_embedding(t, z, features)
+        return 0.5 * self.schedule.log_snr_rate(t) * alpha * (u_hat - alpha * z)
+
+    def log_posterior(self, t: Scalar, z: Latent, features: Features) -> LogProbs:
+        """See [`noprop_ode.AbstractModel.log_posterior`][]: the softmax of the denoiser."""
+        return jnn.log_softmax(self.field(t, z, features))
+
+    def end_log_posterior(self, z: Latent) -> LogProbs:
+        """See [`noprop_ode.AbstractModel.end_log_posterior`][] and [`noprop_ode.marginal_log_posterior`][]."""
+        return marginal_log_posterior(z, jnp.ones((), jnp.float32), self.schedule, self.embedding)
+
+
+class AbstractSampler(eqx.Module):
+    """How to get from $z_0$ to $z_1$."""
+
+    @property
+    @abc.abstractmethod
+    def stochastic(self) -> bool:
+        """Whether the sampler adds noise along the way."""
+
+    @abc.abstractmethod
+    def sample(
+        self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, last_step: bool = True
+    ) -> Sample:
+        """Carries one state along.
+
+        **Arguments:**
+
+        - `model`: the model whose dynamics to follow.
+        - `z0`: the state at t = 0, shape `[dim]`.
+        - `features`: of the image, from `field.encode`.
+        - `key`: randomness of a stochastic sampler.
+        - `last_step`: if false, stop where the last of a fixed number of steps would begin. An adaptive sampler,
+            which does not know its last step in advance, goes to t = 1 all the same.
+
+        **Returns:** the state reached, its time, the number of evaluations and the solver's result code.
+
+        **Raises:** `TypeError` if this sampler cannot follow the dynamics of this model.
+        """
+
+    @abc.abstractmethod
+    def trajectory(
+        self, model: AbstractModel, z0: Latent, features: Features, ts: Float[Array, " times"], *, key: Key
+    ) -> Float[Array, "times dim"]:
+        """The states at given times.
+
+        **Arguments:** as for `sample`, and
+
+        - `ts`: increasing times in [0, 1]; between the steps of the sampler, states are interpolated.
+
+        **Returns:** states, shape `[times, dim]`.
+        """
+
+
+def kl_to_standard_normal(u: Latent, alpha: Scalar, sigma: Scalar) -> Scalar:
+    r"""The KL divergence of $q(z_0 | y) = \mathcal{N}(\alpha_0 u, \sigma_0^2 I)$ from $\mathcal{N}(0, I)$, in nats:
+
+    $$\frac{1}{2} \left(\alpha_0^2 \|u\|^2 - d\, \alpha_0^2 - d \log \sigma_0^2\right),$$
+
+    using $\sigma_0^2 - 1 = -\alpha_0^2$ (the prior term of eq. 8 and 9).
+
+    **Arguments:**
+
+    - `u`: an embedding, shape `[dim]`.
+    - `alpha`, `sigma`: amplitudes at t = 0.
+
+    **Returns:** the divergence, at least 0.
+    """
+    dim = u.size
+    return 0.5 * (alpha**2 * (jnp.sum(u**2) - dim) - 2 * dim * jnp.log(sigma))
+
+
+def name_of(module: Any) -> str:
+    """The class name of a module, for messages."""
+    return type(module).__name__

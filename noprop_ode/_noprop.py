@@ -1,0 +1,118 @@
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+
+from ._embedding import AbstractLabelEmbedding
+from ._model import AbstractGaussianModel, LossTerms, kl_to_standard_normal
+from ._readout import AbstractReadout, marginal_readout
+from ._schedule import AbstractNoiseSchedule, CosineSchedule
+from ._types import Image, Images, Key, Label, Labels, Latent, Scalar
+from ._vector_field import AbstractVectorField
+from ._weighting import AbstractObjective, AbstractTimes, SquaredError, UniformTimes
+
+
+class NoPropCT(AbstractGaussianModel):
+    r"""NoProp in continuous time (NoProp, arXiv 2503.24322, section 2.2): one vector field, trained at random times.
+
+    $$\mathcal{L} = \underbrace{-\log p(y | z_1)}_\text{readout} +
+    \underbrace{\mathrm{KL}\big(q(z_0 | y) \,\|\, \mathcal{N}(0, I)\big)}_\text{prior} +
+    \underbrace{\tfrac{1}{2} \eta\, \mathrm{SNR}'(t) \left\|\hat u(z_t, x, t) - u_y\right\|^2}_\text{denoising},
+    \quad t \sim \mathcal{U}(0, 1) \tag{9}$$
+
+    The states $z_t$ and $z_1$ are independent draws from their marginals, so training never runs the ODE, and the
+    readout term has no gradient to the network. Another objective or another distribution of times
+    replaces the denoising term; the paper's is the default.
+    """
+
+    field: AbstractVectorField
+    schedule: AbstractNoiseSchedule
+    embedding: AbstractLabelEmbedding
+    readout: AbstractReadout
+    objective: AbstractObjective
+    times: AbstractTimes
+    eta: float = eqx.field(static=True)
+
+    def __init__(
+        self,
+        field: AbstractVectorField,
+        *,
+        embedding: AbstractLabelEmbedding,
+        schedule: AbstractNoiseSchedule | None = None,
+        readout: AbstractReadout | None = None,
+        objective: AbstractObjective | None = None,
+        times: AbstractTimes | None = None,
+        eta: float = 1.0,
+        key: Key | None = None,
+    ):
+        r"""**Arguments:**
+
+        - `field`: the network.
+        - `embedding`: label embeddings.
+        - `schedule`: the noise schedule; cosine by default.
+        - `readout`: from $z_1$ to classes; by default the linear readout, starting at the minimum of its own loss
+            ([`noprop_ode.marginal_readout`][]).
+        - `objective`: the denoising error and its weighting; by default the paper's, [`noprop_ode.SquaredError`][].
+        - `times`: the distribution of training times; uniform by default.
+        - `eta`: multiplies the denoising term.
+        - `key`: not needed by the defaults; accepted so that every variant is built alike.
+
+        **Raises:** `ValueError` if `eta` is not positive.
+        """
+        del key
+        if not eta > 0:
+            raise ValueError(f"eta multiplies the denoising term and must be positive; got {eta}.")
+        self.field = field
+        self.schedule = CosineSchedule() if schedule is None else schedule
+        self.embedding = embedding
+        self.readout = marginal_readout(self.schedule, embedding) if readout is None else readout
+        self.objective = SquaredError() if objective is None else objective
+        self.times = UniformTimes() if times is None else times
+        self.eta = eta
+
+    def loss(self, x: Image, y: Label, *, key: Key, t: Scalar | None = None) -> LossTerms:
+        """See [`noprop_ode.AbstractModel.loss`][].
+
+        **Arguments:** as there, and
+
+        - `t`: the training time; drawn if not given.
+        """
+        time_key, encode_key, noise_key, end_key = jr.split(key, 4)
+        if t is None:
+            t = self.times.quantile(jr.uniform(time_key, (), jnp.float32))
+        u = self.embedding(y)
+
+        z = marginal_sample(u, t, self.schedule, key=noise_key)
+        logits = self.field(t, z, self.field.encode(x, key=encode_key))
+        error = self.objective.error(logits, y, self.embedding)
+        denoising = self.eta * self.objective.weighting(self.schedule, t) * error
+
+        z1 = marginal_sample(u, jnp.ones_like(t), self.schedule, key=end_key)
+        readout = -self.readout(z1, self.embedding)[y]
+
+        prior = kl_to_standard_normal(u, *self.schedule.alpha_sigma(jnp.zeros_like(t)))
+        return LossTerms(denoising, readout, prior)
+
+    def batch_loss(self, xs: Images, ys: Labels, *, key: Key) -> LossTerms:
+        """See [`noprop_ode.AbstractModel.batch_loss`][]."""
+        times_key, loss_key = jr.split(key)
+        ts = self.times.stratified(len(xs), key=times_key)
+        keys = jr.split(loss_key, len(xs))
+        terms = jax.vmap(lambda x, y, key, t: self.loss(x, y, key=key, t=t))(jnp.asarray(xs), jnp.asarray(ys), keys, ts)
+        return jax.tree.map(jnp.mean, terms)
+
+
+def marginal_sample(u: Latent, t: Scalar, schedule: AbstractNoiseSchedule, *, key: Key) -> Latent:
+    r"""A draw from the marginal $q(z_t | y)$: $z_t = \alpha(t) u + \sigma(t) \epsilon$.
+
+    **Arguments:**
+
+    - `u`: the embedding of the label, shape `[dim]`.
+    - `t`: time in [0, 1].
+    - `schedule`: the noise schedule.
+    - `key`: the noise.
+
+    **Returns:** the state, shape `[dim]`.
+    """
+    alpha, sigma = schedule.alpha_sigma(t)
+    return alpha * u + sigma * jr.normal(key, u.shape, u.dtype)

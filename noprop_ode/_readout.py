@@ -1,0 +1,105 @@
+import abc
+
+import equinox as eqx
+import jax.nn as jnn
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float
+
+from ._embedding import AbstractLabelEmbedding
+from ._schedule import AbstractNoiseSchedule
+from ._types import Key, Latent, LogProbs, Scalar
+
+
+class AbstractReadout(eqx.Module):
+    """From the end of the trajectory, $z_1$, to class log-probabilities, $p(y | z_1)$."""
+
+    @abc.abstractmethod
+    def __call__(self, z: Latent, embedding: AbstractLabelEmbedding) -> LogProbs:
+        """Reads the class out of a latent state.
+
+        **Arguments:**
+
+        - `z`: the state, shape `[dim]`.
+        - `embedding`: the label embeddings of the model.
+
+        **Returns:** normalised log-probabilities, shape `[classes]`, in nats.
+        """
+
+
+class LinearReadout(AbstractReadout):
+    r"""The paper's readout: a linear layer and a softmax, $p(y | z) = \mathrm{softmax}(A z + b)_y$."""
+
+    weight: Float[Array, "classes dim"]
+    bias: Float[Array, " classes"]
+
+    def __init__(self, dim: int, num_classes: int, *, key: Key):
+        r"""**Arguments:**
+
+        - `dim`: dimension of the latent state.
+        - `num_classes`: number of classes.
+        - `key`: initialises the weight, uniform in $\pm 1 / \sqrt{\mathrm{dim}}$; the bias starts at zero.
+        """
+        bound = dim**-0.5
+        self.weight = jr.uniform(key, (num_classes, dim), jnp.float32, -bound, bound)
+        self.bias = jnp.zeros(num_classes, dtype=jnp.float32)
+
+    def __call__(self, z: Latent, embedding: AbstractLabelEmbedding) -> LogProbs:
+        """See [`noprop_ode.AbstractReadout.__call__`][]."""
+        return jnn.log_softmax(self.weight @ z + self.bias)
+
+
+def marginal_log_posterior(
+    z: Latent, t: Scalar, schedule: AbstractNoiseSchedule, embedding: AbstractLabelEmbedding
+) -> LogProbs:
+    r"""The exact class posterior of the known Gaussian marginal $z_t \sim \mathcal{N}(\alpha u_y, \sigma^2 I)$,
+    for equally likely classes:
+
+    $$\log p(y | z_t) = \frac{\alpha}{\sigma^2} u_y \cdot z_t - \frac{\alpha^2}{2 \sigma^2} \|u_y\|^2
+    + \mathrm{const}.$$
+
+    It is linear in $z_t$, needs no training, and is where the loss of a linear readout has its minimum.
+
+    **Arguments:**
+
+    - `z`: the state, shape `[dim]`.
+    - `t`: its time.
+    - `schedule`, `embedding`: those of the model.
+
+    **Returns:** normalised log-probabilities, shape `[classes]`, in nats.
+    """
+    return jnn.log_softmax(evidence(z, t, schedule, embedding))
+
+
+def evidence(
+    z: Latent, t: Scalar, schedule: AbstractNoiseSchedule, embedding: AbstractLabelEmbedding
+) -> Float[Array, " classes"]:
+    r"""What the state alone says of the class: $\frac{\alpha}{\sigma^2} u_y \cdot z_t -
+    \frac{\alpha^2}{2 \sigma^2} \|u_y\|^2$, the unnormalised log-posterior of the Gaussian marginal.
+
+    Added to $\log p(y | x)$ it gives the class posterior of the optimal denoiser, $\log p(y | x, z_t)$.
+
+    **Arguments:** and shapes as for [`noprop_ode.marginal_log_posterior`][].
+    """
+    alpha, _ = schedule.alpha_sigma(t)
+    snr = schedule.snr(t)
+    return snr / alpha * embedding.similarity(z) - 0.5 * snr * embedding.squared_norms()
+
+
+def marginal_readout(schedule: AbstractNoiseSchedule, embedding: AbstractLabelEmbedding) -> LinearReadout:
+    r"""A linear readout that starts at the exact posterior of $q(z_1 | y)$, the minimum of its own loss.
+
+    **Arguments:**
+
+    - `schedule`, `embedding`: those of the model; their present values are used.
+
+    **Returns:** a trainable [`noprop_ode.LinearReadout`][].
+    """
+    one = jnp.ones((), dtype=jnp.float32)
+    alpha, _ = schedule.alpha_sigma(one)
+    snr = schedule.snr(one)
+    rows = jnp.stack([embedding(jnp.asarray(y)) for y in range(embedding.num_classes)])
+    random = LinearReadout(embedding.dim, embedding.num_classes, key=jr.key(0))
+    return eqx.tree_at(
+        lambda r: (r.weight, r.bias), random, (snr / alpha * rows, -0.5 * snr * embedding.squared_norms())
+    )

@@ -1,0 +1,36 @@
+from typing import Any
+
+import equinox as eqx
+import jax
+from jaxtyping import PyTree
+
+
+class AbstractFreezable(eqx.Module):
+    """A module that says whether the optimiser may change it.
+
+    A frozen module takes no part in optimisation at all: no gradient, and no weight decay either.
+    """
+
+    trainable: eqx.AbstractVar[bool]
+
+
+def trainable_mask(model: PyTree[Any]) -> PyTree[bool]:
+    """Marks the arrays that an optimiser may change, for `equinox.partition` or `optax.masked`.
+
+    **Arguments:**
+
+    - `model`: any PyTree of modules.
+
+    **Returns:** the same structure with a boolean in place of each leaf: true for floating-point arrays that are
+    not part of a frozen module.
+    """
+
+    def frozen(node: Any) -> bool:
+        return isinstance(node, AbstractFreezable) and not node.trainable
+
+    def mark(node: Any) -> PyTree[bool]:
+        if frozen(node):
+            return jax.tree.map(lambda _: False, node)
+        return eqx.is_inexact_array(node)
+
+    return jax.tree.map(mark, model, is_leaf=frozen)

@@ -1,0 +1,40 @@
+import abc
+
+import equinox as eqx
+
+from ._types import Features, Image, Key, Latent, Logits, Scalar
+
+
+class AbstractVectorField(eqx.Module):
+    """The network of a NoProp classifier, in two methods.
+
+    `encode` turns the image into features once; the call, given those features, is what a solver evaluates at every
+    step. Keeping the image out of the call is what makes inference cheap: a convolution is never repeated.
+
+    A network of your own is a subclass with these two methods; see [`noprop_ode.nn.MLPField`][] for a short one.
+    """
+
+    @abc.abstractmethod
+    def encode(self, x: Image, *, key: Key | None = None) -> Features:
+        """The features of an image: everything that does not depend on time and state.
+
+        **Arguments:**
+
+        - `x`: one image, `[height, width, channels]`; uint8 in [0, 255] or floating point in [0, 1].
+        - `key`: randomness for dropout during training; `None` at inference, which switches dropout off.
+
+        **Returns:** a PyTree of arrays, whatever the call wants.
+        """
+
+    @abc.abstractmethod
+    def __call__(self, t: Scalar, z: Latent, features: Features) -> Logits:
+        """The class logits of the field, from which a variant makes its prediction of the label embedding.
+
+        **Arguments:**
+
+        - `t`: time in [0, 1].
+        - `z`: the state, shape `[dim]`.
+        - `features`: what `encode` returned.
+
+        **Returns:** logits, shape `[classes]`.
+        """

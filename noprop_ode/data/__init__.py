@@ -1,0 +1,14 @@
+"""Image-classification data sets as NumPy arrays; imported by the experiments, never by the core."""
+
+from jaxtyping import install_import_hook
+
+
+with install_import_hook("noprop_ode.data", "noprop_ode._typecheck.typecheck"):
+    from ._batches import batches as batches
+    from ._dataset import Dataset as Dataset, Splits as Splits
+    from ._errors import (
+        DatasetError as DatasetError,
+        DatasetNotFoundError as DatasetNotFoundError,
+        MissingDependencyError as MissingDependencyError,
+    )
+    from ._load import load as load

@@ -1,0 +1,151 @@
+"""Where prepared data sets lie on disk: `data_dir/NAME[/CONFIG]/VERSION/dataset_info.json`."""
+
+import os
+import re
+from pathlib import Path
+
+from ._errors import DatasetError, DatasetNotFoundError, MissingDependencyError, did_you_mean
+from ._sources import SOURCES
+
+
+_NAME = re.compile(r"([\w-]+)(?:/([\w.+-]+))?(?::(\d+\.\d+\.\d+))?", re.ASCII)
+_VERSION = re.compile(r"\d+\.\d+\.\d+", re.ASCII)
+
+BUILT_IN = "digits"
+
+
+def resolve_data_dir(data_dir: str | os.PathLike[str] | None) -> Path:
+    """Choose the folder of prepared data sets.
+
+    **Arguments:**
+
+    - `data_dir`: the folder, or `None` for `$TFDS_DATA_DIR` and, that unset, `~/tensorflow_datasets`.
+
+    **Returns:**
+
+    The folder, which need not exist.
+    """
+    chosen = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    return Path(chosen).expanduser()
+
+
+def find_versions(folder: Path) -> list[Path]:
+    """List the prepared versions in the folder of one data set.
+
+    **Arguments:**
+
+    - `folder`: `data_dir/NAME` or `data_dir/NAME/CONFIG`.
+
+    **Returns:**
+
+    Version folders, the highest version last.
+    """
+    found = [f for f in _folders_in(folder) if _VERSION.fullmatch(f.name) and (f / "dataset_info.json").is_file()]
+    return sorted(found, key=lambda f: tuple(int(part) for part in f.name.split(".")))
+
+
+def list_prepared(data_dir: Path) -> list[tuple[str, Path]]:
+    """List everything prepared under a folder.
+
+    **Arguments:**
+
+    - `data_dir`: the folder of prepared data sets.
+
+    **Returns:**
+
+    Pairs of a name that `load` takes (`NAME` or `NAME/CONFIG`) and a version folder.
+    """
+    found = []
+    for folder in _folders_in(data_dir):
+        found += [(folder.name, version) for version in find_versions(folder)]
+        for config in _folders_in(folder):
+            found += [(f"{folder.name}/{config.name}", version) for version in find_versions(config)]
+    return found
+
+
+def find_folder(name: str, data_dir: Path) -> Path:
+    """Find the folder of one prepared data set.
+
+    **Arguments:**
+
+    - `name`: `NAME`, `NAME/CONFIG`, `NAME:VERSION` or `NAME/CONFIG:VERSION`. Without a version the
+      highest on disk is taken, without a configuration the only one on disk.
+    - `data_dir`: the folder of prepared data sets.
+
+    **Returns:**
+
+    The version folder.
+
+    **Raises:**
+
+    `DatasetNotFoundError` where the data set is not prepared here, `DatasetError` where the name is
+    not known at all or is ambiguous.
+    """
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise DatasetError(f"expected a data set name such as 'mnist' or 'cifar10:3.0.2', got {name!r}")
+    base, config, version = match.groups()
+    folder = data_dir / base / config if config else data_dir / base
+    versions = find_versions(folder)
+    if not versions and not config:
+        versions = [f for n, f in list_prepared(data_dir) if n.startswith(f"{base}/")]
+        configs = sorted({f.parent.name for f in versions})
+        if len(configs) > 1:
+            raise DatasetError(
+                f"{base!r} is prepared in {data_dir} in several configurations; "
+                f"name one: {', '.join(f'{base}/{c}' for c in configs)}"
+            )
+    if version and versions:
+        matching = [f for f in versions if f.name == version]
+        if not matching:
+            on_disk = ", ".join(f.name for f in versions)
+            raise DatasetNotFoundError(
+                f"expected version {version} of {base!r} in {versions[0].parent}, which has {on_disk}; "
+                "leave the version out to take the highest"
+            )
+        return matching[0]
+    if not versions:
+        raise _not_found(name, base, data_dir)
+    return versions[-1]
+
+
+def _not_found(name: str, base: str, data_dir: Path) -> DatasetError:
+    here = {n for n, _ in list_prepared(data_dir)}
+    known = {BUILT_IN, *SOURCES, *here, *(n.split("/")[0] for n in here), *_names_in_tfds()}
+    there = f"prepared there: {', '.join(sorted(here))}" if here else "nothing is prepared there"
+    if not data_dir.is_dir():
+        there = "which is not a folder"
+    if base not in known:
+        return DatasetError(
+            f"unknown data set {name!r}.{did_you_mean(name, known)} Expected {BUILT_IN!r} (built in), one of "
+            f"{', '.join(SOURCES)}, or any TFDS image-classification set prepared in {data_dir} ({there})."
+        )
+    if base in SOURCES:
+        prepare = f"run `python -m noprop_ode.data prepare {base}`"
+    else:
+        prepare = (
+            f"let TFDS prepare it, tfds.builder({base!r}, file_format='array_record')"
+            f".download_and_prepare() (`python -m noprop_ode.data prepare NAME` knows {', '.join(SOURCES)})"
+        )
+    return DatasetNotFoundError(
+        f"data set {name!r} is not prepared in {data_dir} ({there}). Three ways out: (1) {prepare}; "
+        f"(2) point to a folder that has it with --data-dir (data_dir=...) or TFDS_DATA_DIR; "
+        f"(3) use {BUILT_IN!r}, which is built in and needs no files."
+    )
+
+
+def _names_in_tfds() -> list[str]:
+    from ._tfds import import_tfds
+
+    try:
+        # Community data sets are asked for over the network; the registered ones are not.
+        return import_tfds().list_builders(with_community_datasets=False)
+    except MissingDependencyError:
+        return []
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    try:
+        return sorted(f for f in folder.iterdir() if f.is_dir() and not f.name.startswith("."))
+    except (FileNotFoundError, NotADirectoryError):
+        return []

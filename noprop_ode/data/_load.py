@@ -1,0 +1,129 @@
+"""Loads a data set by name, cut into training, validation and test parts."""
+
+import os
+
+import numpy as np
+
+from ._cache import Arrays
+from ._dataset import Dataset, Splits
+from ._errors import DatasetError, require
+from ._folders import BUILT_IN, find_folder, resolve_data_dir
+from ._random import permutation, stratified_cut
+from ._tfds import PreparedFolder, resize
+
+
+# Streams of random words: a user's seed never yields the shuffle that made the fixed test parts.
+_VALIDATION_STREAM, _TEST_STREAM = 2, 3
+_TEST_FRACTION = 0.2
+
+
+def load(
+    name: str,
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    image_size: tuple[int, int] | None = None,
+    validation: int | float = 0.1,
+    seed: int = 0,
+) -> Splits:
+    """Load an image-classification data set, never touching the network.
+
+    `"digits"` is scikit-learn's 1797 grey 8x8 images, rescaled from 0..16 to 0..255. Any other name
+    is a TFDS data set that lies prepared in array_record format under `data_dir`; image shape,
+    class names and splits come from that folder. The whole set is held in memory, and its decoded
+    images are cached (see `NOPROP_ODE_CACHE`), so only the first load is slow.
+
+    The test part is the set's `test` split; lacking that, its `validation` split; lacking both (as
+    `"digits"` does), a fixed 20% of each class of `train`, the same for every `seed`. The validation
+    part is the set's own `validation` split where it has one beside `test`, and otherwise is cut
+    from `train` by class, in a way that depends only on `seed` and the labels.
+
+    **Arguments:**
+
+    - `name`: `"digits"`, `"mnist"`, `"imagenet_resized/32x32"`, `"cifar10:3.0.2"`, ...
+    - `data_dir`: folder of prepared data sets; `None` for `$TFDS_DATA_DIR`, and that unset,
+      `~/tensorflow_datasets`.
+    - `image_size`: height and width in pixels to resize every image to; `None` leaves them as they are.
+    - `validation`: a fraction of the training part in [0, 1), or a number of images; 0 for no
+      validation part.
+    - `seed`: chooses which training images are cut off for validation, at least 0.
+
+    **Returns:**
+
+    The three parts, pairwise disjoint wherever they are cut here.
+
+    **Raises:**
+
+    `DatasetNotFoundError` where the set is not prepared in `data_dir`, `DatasetError` for a name that
+    is not known, a bad argument or data that is not image classification, `MissingDependencyError`
+    where a package is missing.
+    """
+    _check(validation, seed, image_size)
+    if name == BUILT_IN:
+        parts = {"train": _digits(image_size)}
+        class_names = tuple(str(i) for i in range(10))
+    else:
+        parts, class_names = _prepared(name, data_dir, image_size, validation != 0)
+    made = {part: Dataset(f"{name}/{part}", *arrays, class_names) for part, arrays in parts.items()}
+    train, held_out, test = made["train"], made.get("validation"), made.get("test")
+    if test is None:
+        train, test = _cut(train, "test", round(_TEST_FRACTION * len(train)), _TEST_STREAM, 0)
+    if held_out is None and validation != 0:
+        count = validation if isinstance(validation, int) else round(validation * len(train))
+        train, held_out = _cut(train, "validation", count, _VALIDATION_STREAM, seed)
+    return Splits(train, held_out, test)
+
+
+def _check(validation: int | float, seed: int, image_size: tuple[int, int] | None) -> None:
+    fraction_ok = isinstance(validation, int) or validation < 1
+    if isinstance(validation, bool) or not validation >= 0 or not fraction_ok:
+        raise DatasetError(
+            f"expected validation as a fraction in [0, 1) or a number of images, got {validation!r}; "
+            "0.1 takes a tenth, 5000 takes 5000 images, 0 takes none"
+        )
+    if seed < 0:
+        raise DatasetError(f"expected a seed of at least 0, got {seed}")
+    if image_size is not None and min(image_size) < 1:
+        raise DatasetError(f"expected image_size as (height, width) in pixels, got {image_size}")
+
+
+def _digits(image_size: tuple[int, int] | None) -> Arrays:
+    bunch = require("sklearn.datasets").load_digits()
+    images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
+    if image_size is not None:
+        images = np.stack([resize(image, image_size) for image in images])
+    return images, bunch.target.astype(np.int32)
+
+
+def _prepared(
+    name: str,
+    data_dir: str | os.PathLike[str] | None,
+    image_size: tuple[int, int] | None,
+    want_validation: bool,
+) -> tuple[dict[str, Arrays], tuple[str, ...]]:
+    folder = PreparedFolder(name, find_folder(name, resolve_data_dir(data_dir)))
+    there = folder.split_names
+    if "train" not in there:
+        raise DatasetError(
+            f"expected a 'train' split in {folder.folder}, got {', '.join(there) or 'none'}; "
+            "choose a data set that has one"
+        )
+    roles = {"train": "train"}
+    if "test" in there:
+        roles["test"] = "test"
+        if "validation" in there and want_validation:
+            roles["validation"] = "validation"
+    elif "validation" in there:
+        roles["test"] = "validation"
+    return {role: folder.read(split, image_size) for role, split in roles.items()}, folder.class_names
+
+
+def _cut(whole: Dataset, part: str, count: int, stream: int, seed: int) -> tuple[Dataset, Dataset]:
+    if not 1 <= count < len(whole):
+        raise DatasetError(
+            f"expected to cut between 1 and {len(whole) - 1} {part} images off {whole.name}, got {count}; "
+            f"change {part}=..., or pass validation=0 for no validation part"
+        )
+    order = permutation(len(whole), (stream, seed, len(whole)))
+    chosen, rest = stratified_cut(whole.labels, count, order)
+    name = whole.name.removesuffix("train") + part
+    return whole.take(rest), Dataset(name, whole.images[chosen], whole.labels[chosen], whole.class_names)

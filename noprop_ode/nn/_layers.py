@@ -1,0 +1,144 @@
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float
+
+from .._types import Image, Key, Scalar
+
+
+class Linear(eqx.Module):
+    r"""A linear layer, $W x + b$, with He-uniform weights and no bias at the start."""
+
+    weight: Float[Array, "out_size in_size"]
+    bias: Float[Array, " out_size"]
+
+    def __init__(self, in_size: int, out_size: int, *, key: Key):
+        r"""**Arguments:**
+
+        - `in_size`, `out_size`: number of inputs and outputs.
+        - `key`: initialises the weight, uniform in $\pm\sqrt{6 / \mathrm{in\_size}}$ (He et al. 2015).
+        """
+        bound = (6 / in_size) ** 0.5
+        self.weight = jr.uniform(key, (out_size, in_size), jnp.float32, -bound, bound)
+        self.bias = jnp.zeros(out_size, jnp.float32)
+
+    def __call__(self, x: Float[Array, " in_size"]) -> Float[Array, " out_size"]:
+        """**Arguments:** `x`, shape `[in_size]`. **Returns:** shape `[out_size]`."""
+        return self.weight @ x + self.bias
+
+
+class Conv(eqx.Module):
+    """A 3x3 convolution of a height-width-channel image, "same" padding, stride 1.
+
+    Channels come last because that is 1.2 to 2.5 times faster than channels first on CPU, and how data sets store
+    images.
+    """
+
+    weight: Float[Array, "3 3 in_channels out_channels"]
+    bias: Float[Array, " out_channels"]
+
+    def __init__(self, in_channels: int, out_channels: int, *, key: Key):
+        """**Arguments:**
+
+        - `in_channels`, `out_channels`: number of channels.
+        - `key`: initialises the weight, He-uniform; the bias starts at zero.
+        """
+        bound = (6 / (9 * in_channels)) ** 0.5
+        self.weight = jr.uniform(key, (3, 3, in_channels, out_channels), jnp.float32, -bound, bound)
+        self.bias = jnp.zeros(out_channels, jnp.float32)
+
+    def __call__(self, x: Float[Array, "height width in_channels"]) -> Float[Array, "height width out_channels"]:
+        """**Arguments:** `x`, shape `[height, width, in_channels]`. **Returns:** `[height, width, out_channels]`."""
+        y = jax.lax.conv_general_dilated(
+            x[None], self.weight, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        return y[0] + self.bias[None, None]
+
+
+def max_pool(x: Float[Array, "height width channels"]) -> Float[Array, "half_height half_width channels"]:
+    """Takes the maximum over 2x2 squares; an odd last row or column is dropped.
+
+    **Arguments:**
+
+    - `x`: shape `[height, width, channels]`.
+
+    **Returns:** shape `[height // 2, width // 2, channels]`.
+    """
+    height, width, channels = x.shape
+    x = x[: height // 2 * 2, : width // 2 * 2]
+    # As a reshape: its gradient is a comparison, several times faster on CPU than that of a windowed reduction.
+    return x.reshape(height // 2, 2, width // 2, 2, channels).max(axis=(1, 3))
+
+
+def dropout(x: Float[Array, "*shape"], rate: float, key: Key | None) -> Float[Array, "*shape"]:
+    """Sets a share of the entries to zero and scales the others so that the mean stays.
+
+    The rate is rounded to a multiple of 1/256: one random byte an entry instead of four.
+
+    **Arguments:**
+
+    - `x`: any shape.
+    - `rate`: share of entries to drop, in [0, 1).
+    - `key`: randomness; `None` switches dropout off.
+
+    **Returns:** the same shape.
+    """
+    dropped = round(256 * rate)
+    if key is None or dropped == 0:
+        return x
+    keep = jr.bits(key, x.shape, jnp.uint8) >= dropped
+    return jnp.where(keep, x * (256 / (256 - dropped)), 0)
+
+
+def to_float(x: Image) -> Float[Array, "*image"]:
+    """Pixels as float32 in [0, 1].
+
+    **Arguments:**
+
+    - `x`: an image; uint8 in [0, 255], or floating point, taken as it is.
+
+    **Returns:** the same shape.
+
+    **Raises:** `TypeError` for another dtype.
+    """
+    x = jnp.asarray(x)
+    if x.dtype == jnp.uint8:
+        return x.astype(jnp.float32) / 255
+    if jnp.issubdtype(x.dtype, jnp.floating):
+        return x.astype(jnp.float32)
+    raise TypeError(f"Images are uint8 in [0, 255] or floating point in [0, 1]; got dtype {x.dtype}.")
+
+
+def check_image_shape(x: Image, expected: tuple[int, int, int]) -> None:
+    """Refuses an image of another shape than the network was built for.
+
+    **Raises:** `ValueError`.
+    """
+    if x.shape != expected:
+        raise ValueError(
+            f"Expected one image of shape {expected} (height, width, channels), got shape {x.shape}. Build the field "
+            "with image_shape of the data set; for a batch, map over it (jax.vmap) or use predict_log_proba."
+        )
+
+
+def time_embedding(t: Scalar, size: int) -> Float[Array, " size"]:
+    r"""Sinusoidal features of time, $\sin(\omega_i t)$ and $\cos(\omega_i t)$ with frequencies from 1 to 32 in
+    geometric progression.
+
+    The usual top frequency of 1000 makes the vector field jitter in time, and adaptive solvers take many times more
+    steps for it.
+
+    ??? cite "Reference"
+
+        Vaswani et al., *Attention Is All You Need*, 2017 (arXiv 1706.03762), section 3.5, on a continuous time.
+
+    **Arguments:**
+
+    - `t`: time in [0, 1].
+    - `size`: number of features, even.
+
+    **Returns:** shape `[size]`.
+    """
+    frequencies = jnp.geomspace(1.0, 32.0, size // 2, dtype=jnp.float32)
+    return jnp.concatenate([jnp.sin(frequencies * t), jnp.cos(frequencies * t)])
