@@ -11,27 +11,44 @@ from . import _typecheck as _typecheck  # before the hook, which looks it up her
 # Shapes and types of every function are checked from here on; `JAXTYPING_DISABLE=1` in the environment turns it off.
 with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
     from . import nn as nn
+    from ._blocks import (
+        AbstractBlockPlan as AbstractBlockPlan,
+        AllBlocks as AllBlocks,
+        Blocks as Blocks,
+        OnlyBlock as OnlyBlock,
+        SampledBlock as SampledBlock,
+    )
+    from ._blockwise import BlockwiseState as BlockwiseState, blockwise as blockwise
+    from ._ct import NoPropCT as NoPropCT
     from ._decoder import (
         AbstractDecoder as AbstractDecoder,
         DenoiserDecoder as DenoiserDecoder,
         PosteriorDecoder as PosteriorDecoder,
         ReadoutDecoder as ReadoutDecoder,
     )
-    from ._embedding import AbstractLabelEmbedding as AbstractLabelEmbedding, OneHot as OneHot
+    from ._dt import NoPropDT as NoPropDT
+    from ._embedding import (
+        AbstractLabelEmbedding as AbstractLabelEmbedding,
+        AbstractMatrixEmbedding as AbstractMatrixEmbedding,
+        LearnedEmbedding as LearnedEmbedding,
+        OneHot as OneHot,
+        PrototypeEmbedding as PrototypeEmbedding,
+        prototypes as prototypes,
+    )
     from ._evaluate import (
         Evaluation as Evaluation,
         calibration_error as calibration_error,
         evaluate as evaluate,
     )
+    from ._fm import NoPropFM as NoPropFM
+    from ._gaussian import kl_to_standard_normal as kl_to_standard_normal, marginal_sample as marginal_sample
     from ._model import (
         AbstractGaussianModel as AbstractGaussianModel,
         AbstractModel as AbstractModel,
         AbstractSampler as AbstractSampler,
         LossTerms as LossTerms,
         Sample as Sample,
-        kl_to_standard_normal as kl_to_standard_normal,
     )
-    from ._noprop import NoPropCT as NoPropCT, marginal_sample as marginal_sample
     from ._predict import (
         SolverError as SolverError,
         predict as predict,
@@ -41,11 +58,13 @@ with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
     from ._readout import (
         AbstractReadout as AbstractReadout,
         LinearReadout as LinearReadout,
+        NearestEmbedding as NearestEmbedding,
+        PosteriorReadout as PosteriorReadout,
         evidence as evidence,
         marginal_log_posterior as marginal_log_posterior,
         marginal_readout as marginal_readout,
     )
-    from ._sampler import ODE as ODE, Ancestral as Ancestral
+    from ._sampler import ODE as ODE, SDE as SDE, Ancestral as Ancestral
     from ._schedule import (
         AbstractNoiseSchedule as AbstractNoiseSchedule,
         CosineSchedule as CosineSchedule,

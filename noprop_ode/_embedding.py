@@ -3,9 +3,12 @@ import abc
 import equinox as eqx
 import jax.nn as jnn
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Float, Int, Shaped
 
-from ._types import Label, Latent
+from ._trainable import AbstractFreezable
+from ._types import Key, Label, Latent
 
 
 class AbstractLabelEmbedding(eqx.Module):
@@ -50,15 +53,17 @@ class OneHot(AbstractLabelEmbedding):
     r"""Fixed one-hot embeddings, $W = I$. Holds no array, so there is nothing to train or to decay."""
 
     num_classes: int
+    dim: int
 
-    def __check_init__(self):
-        if self.num_classes < 2:
-            raise ValueError(f"A classifier needs at least 2 classes; got num_classes={self.num_classes}.")
+    def __init__(self, num_classes: int):
+        """**Arguments:** `num_classes`, at least 2; also the dimension of the embedding.
 
-    @property
-    def dim(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The dimension of the embedding: the number of classes."""
-        return self.num_classes
+        **Raises:** `ValueError` for fewer.
+        """
+        if num_classes < 2:
+            raise ValueError(f"A classifier needs at least 2 classes; got num_classes={num_classes}.")
+        self.num_classes = num_classes
+        self.dim = num_classes
 
     def __call__(self, y: Label) -> Latent:
         """See [`noprop_ode.AbstractLabelEmbedding.__call__`][]."""
@@ -77,3 +82,120 @@ class OneHot(AbstractLabelEmbedding):
     def squared_norms(self) -> Float[Array, " classes"]:
         """See [`noprop_ode.AbstractLabelEmbedding.squared_norms`][]."""
         return jnp.ones(self.num_classes, dtype=jnp.float32)
+
+
+class AbstractMatrixEmbedding(AbstractLabelEmbedding, AbstractFreezable):
+    """Embeddings that are the rows of an array."""
+
+    matrix: eqx.AbstractVar[Float[Array, "classes dim"]]
+
+    def __call__(self, y: Label) -> Latent:
+        """See [`noprop_ode.AbstractLabelEmbedding.__call__`][]."""
+        y = jnp.asarray(y)
+        known = (y >= 0) & (y < self.num_classes)
+        return jnp.where(known, self.matrix[y], jnp.nan)
+
+    def mix(self, weights: Float[Array, " classes"]) -> Latent:
+        """See [`noprop_ode.AbstractLabelEmbedding.mix`][]."""
+        return weights @ self.matrix
+
+    def similarity(self, z: Latent) -> Float[Array, " classes"]:
+        """See [`noprop_ode.AbstractLabelEmbedding.similarity`][]."""
+        return self.matrix @ z
+
+    def squared_norms(self) -> Float[Array, " classes"]:
+        """See [`noprop_ode.AbstractLabelEmbedding.squared_norms`][]."""
+        return jnp.sum(self.matrix**2, axis=-1)
+
+
+class LearnedEmbedding(AbstractMatrixEmbedding):
+    """Learned embeddings of any dimension (the paper: 20); orthonormal rows at the start when the dimension allows it,
+    random rows of expected norm one otherwise."""
+
+    matrix: Float[Array, "classes dim"]
+    num_classes: int
+    dim: int
+    trainable: bool = eqx.field(static=True)
+
+    def __init__(self, num_classes: int, dim: int, *, trainable: bool = True, key: Key):
+        """**Arguments:**
+
+        - `num_classes`: number of classes, at least 2.
+        - `dim`: dimension of the embedding.
+        - `trainable`: whether the optimiser may change the embeddings.
+        - `key`: initialises them.
+
+        **Raises:** `ValueError` for fewer than 2 classes or 1 dimension.
+        """
+        if num_classes < 2 or dim < 1:
+            raise ValueError(f"Expected at least 2 classes and 1 dimension; got {num_classes} classes, dim={dim}.")
+        if dim >= num_classes:
+            self.matrix = jnn.initializers.orthogonal()(key, (num_classes, dim), jnp.float32)
+        else:
+            self.matrix = dim**-0.5 * jr.normal(key, (num_classes, dim), jnp.float32)
+        self.num_classes = num_classes
+        self.dim = dim
+        self.trainable = trainable
+
+
+class PrototypeEmbedding(AbstractMatrixEmbedding):
+    """Embeddings in pixel space that start as one training image of each class; see [`noprop_ode.prototypes`][].
+
+    The state of the model is then an image itself, so that a convolutional branch can look at it.
+    """
+
+    matrix: Float[Array, "classes dim"]
+    num_classes: int
+    dim: int
+    trainable: bool = eqx.field(static=True)
+
+    def __init__(self, images: Float[Array, "classes *image"], *, trainable: bool = True):
+        """**Arguments:**
+
+        - `images`: one image a class, floating point.
+        - `trainable`: whether the optimiser may change the embeddings.
+
+        **Raises:** `ValueError` for fewer than 2 classes.
+        """
+        if len(images) < 2:
+            raise ValueError(f"A classifier needs at least 2 classes; got {len(images)} prototypes.")
+        self.matrix = images.reshape(len(images), -1).astype(jnp.float32)
+        self.num_classes, self.dim = self.matrix.shape
+        self.trainable = trainable
+
+
+def prototypes(
+    images: Shaped[np.ndarray, "n *image"],
+    labels: Int[np.ndarray, " n"],
+    num_classes: int,
+    *,
+    chunk: int = 512,
+) -> Float[Array, "classes *image"]:
+    """For each class the image whose median distance to the other images of its class is smallest (NoProp, section 4).
+
+    **Arguments:**
+
+    - `images`: training images; uint8 in [0, 255], scaled to [0, 1] here, or floating point.
+    - `labels`: their classes, `[n]`.
+    - `num_classes`: number of classes.
+    - `chunk`: rows of the distance matrix held in memory at once.
+
+    **Returns:** one image a class, float32.
+
+    **Raises:** `ValueError` if a class has no image.
+    """
+    chosen = []
+    for c in range(num_classes):
+        members = images[labels == c]
+        if len(members) == 0:
+            raise ValueError(f"Class {c} has no training image to be its prototype; every class needs one.")
+        scale = 255.0 if members.dtype == np.uint8 else 1.0
+        flat = members.reshape(len(members), -1).astype(np.float32) / scale
+        norms = np.einsum("nd,nd->n", flat, flat)
+        medians = [
+            # Squared distances: the median of a monotone function is the function of the median.
+            np.median(norms[i : i + chunk, None] - 2 * flat[i : i + chunk] @ flat.T + norms[None], axis=1)
+            for i in range(0, len(flat), chunk)
+        ]
+        chosen.append(flat[np.argmin(np.concatenate(medians))].reshape(images.shape[1:]))
+    return jnp.asarray(np.stack(chosen))

@@ -1,18 +1,21 @@
 import abc
+from collections.abc import Callable
 from typing import Any
 
 import diffrax
 import equinox as eqx
+import jax
 import jax.nn as jnn
 import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float
 
 from ._embedding import AbstractLabelEmbedding
-from ._readout import AbstractReadout, marginal_log_posterior
+from ._readout import AbstractReadout, evidence, marginal_log_posterior
 from ._schedule import AbstractNoiseSchedule
-from ._types import Features, Image, Images, Key, Label, Labels, Latent, LogProbs, Scalar
+from ._types import Features, Image, Images, Key, Label, Labels, Latent, Logits, LogProbs, Scalar
 from ._vector_field import AbstractVectorField
+from ._weighting import AbstractTimes
 
 
 class LossTerms(eqx.Module):
@@ -134,6 +137,23 @@ class AbstractGaussianModel(AbstractModel):
     """What DT and CT share: a variance-preserving Gaussian path and a prediction of the clean embedding."""
 
     schedule: eqx.AbstractVar[AbstractNoiseSchedule]
+    evidence_skip: eqx.AbstractVar[bool]
+
+    def skip(self, t: Scalar, z: Latent) -> Logits | Scalar:
+        """What is added to the logits of the network: with `evidence_skip`, what the state alone says of the class
+        ([`noprop_ode.evidence`][]), so that the network is left with the image's share, log p(y | x)."""
+        if not self.evidence_skip:
+            return jnp.zeros((), jnp.float32)
+        return evidence(z, t, self.schedule, self.embedding)
+
+    def logits(self, t: Scalar, z: Latent, features: Features) -> Logits:
+        """The class logits of the denoiser.
+
+        **Arguments:** as for `velocity`.
+
+        **Returns:** shape `[classes]`.
+        """
+        return self.field(t, z, features) + self.skip(t, z)
 
     def predict_embedding(self, t: Scalar, z: Latent, features: Features) -> Latent:
         r"""The prediction $\hat u(z, x, t)$: class probabilities weighting the embeddings.
@@ -142,7 +162,7 @@ class AbstractGaussianModel(AbstractModel):
 
         **Returns:** shape `[dim]`.
         """
-        return self.embedding.mix(jnn.softmax(self.field(t, z, features)))
+        return self.embedding.mix(jnn.softmax(self.logits(t, z, features)))
 
     def velocity(self, t: Scalar, z: Latent, features: Features) -> Latent:
         r"""The probability-flow ODE, $\frac{dz}{dt} = \frac{1}{2} \lambda'(t)\, \alpha\, (\hat u - \alpha z)$.
@@ -159,9 +179,26 @@ class AbstractGaussianModel(AbstractModel):
         u_hat = self.predict_embedding(t, z, features)
         return 0.5 * self.schedule.log_snr_rate(t) * alpha * (u_hat - alpha * z)
 
+    def generative_drift(self, t: Scalar, z: Latent, features: Features) -> Latent:
+        r"""The drift of the generative SDE, $\lambda' \left[\alpha \hat u - \frac{1}{2} (1 + \alpha^2) z\right]$: the
+        velocity of the ODE and half the squared diffusion times the score.
+
+        **Arguments:** as for [`noprop_ode.AbstractModel.velocity`][].
+
+        **Returns:** shape `[dim]`.
+        """
+        alpha, _ = self.schedule.alpha_sigma(t)
+        u_hat = self.predict_embedding(t, z, features)
+        return self.schedule.log_snr_rate(t) * (alpha * u_hat - 0.5 * (1 + alpha**2) * z)
+
+    def diffusion(self, t: Scalar) -> Scalar:
+        r"""The amplitude of the noise of the generative SDE, $\sqrt{\lambda'}\, \sigma$."""
+        _, sigma = self.schedule.alpha_sigma(t)
+        return jnp.sqrt(self.schedule.log_snr_rate(t)) * sigma
+
     def log_posterior(self, t: Scalar, z: Latent, features: Features) -> LogProbs:
         """See [`noprop_ode.AbstractModel.log_posterior`][]: the softmax of the denoiser."""
-        return jnn.log_softmax(self.field(t, z, features))
+        return jnn.log_softmax(self.logits(t, z, features))
 
     def end_log_posterior(self, z: Latent) -> LogProbs:
         """See [`noprop_ode.AbstractModel.end_log_posterior`][] and [`noprop_ode.marginal_log_posterior`][]."""
@@ -210,22 +247,24 @@ class AbstractSampler(eqx.Module):
         """
 
 
-def kl_to_standard_normal(u: Latent, alpha: Scalar, sigma: Scalar) -> Scalar:
-    r"""The KL divergence of $q(z_0 | y) = \mathcal{N}(\alpha_0 u, \sigma_0^2 I)$ from $\mathcal{N}(0, I)$, in nats:
-
-    $$\frac{1}{2} \left(\alpha_0^2 \|u\|^2 - d\, \alpha_0^2 - d \log \sigma_0^2\right),$$
-
-    using $\sigma_0^2 - 1 = -\alpha_0^2$ (the prior term of eq. 8 and 9).
+def timed_batch_loss(
+    loss: Callable[..., LossTerms], times: AbstractTimes, xs: Images, ys: Labels, *, key: Key
+) -> LossTerms:
+    """Averages the loss of one example over a batch whose times are stratified.
 
     **Arguments:**
 
-    - `u`: an embedding, shape `[dim]`.
-    - `alpha`, `sigma`: amplitudes at t = 0.
+    - `loss`: a function `(x, y, *, key, t)` of one example.
+    - `times`: the distribution of training times.
+    - `xs`, `ys`, `key`: as for `AbstractModel.batch_loss`.
 
-    **Returns:** the divergence, at least 0.
+    **Returns:** the mean of each term.
     """
-    dim = u.size
-    return 0.5 * (alpha**2 * (jnp.sum(u**2) - dim) - 2 * dim * jnp.log(sigma))
+    times_key, loss_key = jr.split(key)
+    ts = times.stratified(len(xs), key=times_key)
+    keys = jr.split(loss_key, len(xs))
+    terms = jax.vmap(lambda x, y, key, t: loss(x, y, key=key, t=t))(jnp.asarray(xs), jnp.asarray(ys), keys, ts)
+    return jax.tree.map(jnp.mean, terms)
 
 
 def name_of(module: Any) -> str:

@@ -49,6 +49,59 @@ class LinearReadout(AbstractReadout):
         return jnn.log_softmax(self.weight @ z + self.bias)
 
 
+class PosteriorReadout(AbstractReadout):
+    r"""The paper's second readout (eq. 15 and 16): class probabilities of a linear layer make a point among the
+    embeddings, $\tilde y = W^\top \mathrm{softmax}(A z + b)$, and its distances to them make the posterior,
+    $p(y | z) \propto \exp(-\|\tilde y - u_y\|^2 / 2 s^2)$."""
+
+    linear: LinearReadout
+    scale: float = eqx.field(static=True)
+
+    def __init__(self, dim: int, num_classes: int, *, scale: float = 0.25, key: Key):
+        """**Arguments:**
+
+        - `dim`: dimension of the latent state.
+        - `num_classes`: number of classes.
+        - `scale`: the deviation s, in units of the embedding.
+        - `key`: initialises the linear layer.
+
+        **Raises:** `ValueError` unless the scale is positive.
+        """
+        _check_scale(scale)
+        self.linear = LinearReadout(dim, num_classes, key=key)
+        self.scale = scale
+
+    def __call__(self, z: Latent, embedding: AbstractLabelEmbedding) -> LogProbs:
+        """See [`noprop_ode.AbstractReadout.__call__`][]."""
+        point = embedding.mix(jnp.exp(self.linear(z, embedding)))
+        return _log_kernel(point, embedding, self.scale)
+
+
+class NearestEmbedding(AbstractReadout):
+    r"""Reads the class off the nearest embedding: $p(y | z) \propto \exp(-\|z - u_y\|^2 / 2 s^2)$. Flow matching
+    predicts with it; nothing in it is trained."""
+
+    scale: float = eqx.field(static=True, default=0.25)
+
+    def __check_init__(self):
+        _check_scale(self.scale)
+
+    def __call__(self, z: Latent, embedding: AbstractLabelEmbedding) -> LogProbs:
+        """See [`noprop_ode.AbstractReadout.__call__`][]."""
+        return _log_kernel(z, embedding, self.scale)
+
+
+def _check_scale(scale: float) -> None:
+    if not scale > 0:
+        raise ValueError(f"The scale of a readout is a deviation and must be positive; got {scale}.")
+
+
+def _log_kernel(point: Latent, embedding: AbstractLabelEmbedding, scale: float) -> LogProbs:
+    # The squared norm of the point is the same for every class, and drops out.
+    squared_distance = embedding.squared_norms() - 2 * embedding.similarity(point)
+    return jnn.log_softmax(-squared_distance / (2 * scale**2))
+
+
 def marginal_log_posterior(
     z: Latent, t: Scalar, schedule: AbstractNoiseSchedule, embedding: AbstractLabelEmbedding
 ) -> LogProbs:

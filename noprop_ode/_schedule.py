@@ -205,6 +205,9 @@ def _ramp(t: Scalar, half: Scalar) -> Scalar:
     return 0.5 * sinh / (cosh * sinh_b) * jnp.exp(half * t - jnp.abs(a) - b)
 
 
+_MIN_SPAN = 1e-3
+
+
 class LearnedSchedule(AbstractNoiseSchedule, AbstractFreezable):
     r"""A learned schedule: a monotone network between two learned ends (NoProp, appendix B).
 
@@ -248,7 +251,7 @@ class LearnedSchedule(AbstractNoiseSchedule, AbstractFreezable):
         _check_ends(log_snr_0, log_snr_1)
         if width < 1:
             raise ValueError(f"The width of a learned schedule must be at least 1; got {width}.")
-        span = log_snr_1 - log_snr_0
+        span = max(log_snr_1 - log_snr_0 - _MIN_SPAN, 1e-6)
         self.log_snr_0 = jnp.asarray(log_snr_0, dtype=jnp.float32)
         self.raw_span = jnp.asarray(span + math.log(-math.expm1(-span)), dtype=jnp.float32)
         slope_key, centre_key = jr.split(key)
@@ -267,5 +270,5 @@ class LearnedSchedule(AbstractNoiseSchedule, AbstractFreezable):
         start = self._network(jnp.zeros_like(t))
         end = self._network(jnp.ones_like(t))
         # A span of exactly zero (softplus underflow) would stop the schedule: the floor keeps it increasing.
-        span = 1e-3 + jnn.softplus(self.raw_span)
+        span = _MIN_SPAN + jnn.softplus(self.raw_span)
         return self.log_snr_0 + span * (self._network(t) - start) / (end - start)

@@ -5,6 +5,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import lineax as lx
 
 from ._model import AbstractGaussianModel, AbstractModel
 from ._schedule import AbstractNoiseSchedule
@@ -101,3 +102,30 @@ class VelocityTerm(eqx.Module):
 
     def __call__(self, t: Any, y: Latent, args: Features) -> Latent:
         return self.model.velocity(jnp.asarray(t, dtype=jnp.float32), y, args)
+
+
+def generative_terms(
+    model: AbstractGaussianModel, levy_area: Any, *, tolerance: float, key: Key
+) -> diffrax.MultiTerm[tuple[diffrax.ODETerm, diffrax.ControlTerm]]:
+    """The drift and the noise of the generative SDE; see [`noprop_ode.SDE`][].
+
+    **Arguments:**
+
+    - `model`: a Gaussian model.
+    - `levy_area`: what the solver must know of the Brownian path, a Diffrax type.
+    - `tolerance`: resolution of the Brownian path, below the length of a step.
+    - `key`: the Brownian path.
+
+    **Returns:** terms for `diffrax.diffeqsolve`.
+    """
+    dim = model.embedding.dim
+    shape = jax.ShapeDtypeStruct((dim,), jnp.float32)
+    path = diffrax.VirtualBrownianTree(0.0, 1.0, tol=tolerance, shape=shape, key=key, levy_area=levy_area)
+
+    def drift(t: Any, y: Latent, args: Features) -> Latent:
+        return model.generative_drift(jnp.asarray(t, dtype=jnp.float32), y, args)
+
+    def diffusion(t: Any, y: Latent, args: Features) -> lx.DiagonalLinearOperator:
+        return lx.DiagonalLinearOperator(jnp.full((dim,), model.diffusion(jnp.asarray(t, dtype=jnp.float32))))
+
+    return diffrax.MultiTerm(diffrax.ODETerm(drift), diffrax.ControlTerm(diffusion, path))

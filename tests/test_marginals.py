@@ -1,5 +1,6 @@
 """The Gaussian path: one step keeps its marginals, two steps are one, and the KL of its start is the closed form."""
 
+import equinox as eqx
 import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
@@ -17,8 +18,13 @@ PAIRS = [(0.0, 1.0), (0.0, 0.1), (0.3, 0.31), (0.5, 0.9), (0.9, 1.0), (0.999, 1.
 CHURNS = [0.0, 0.3, 0.9, 1.0]
 
 
+@eqx.filter_jit
+def _coefficients(schedule, s, t, churn):
+    return no.ancestral_coefficients(schedule, s, t, churn)
+
+
 def coefficients(schedule, s, t, churn):
-    return tuple(map(float, no.ancestral_coefficients(schedule, scalar(s), scalar(t), churn)))
+    return tuple(map(float, _coefficients(schedule, scalar(s), scalar(t), churn)))
 
 
 def amplitudes(schedule, t):
@@ -57,13 +63,11 @@ def test_churn_zero_is_ddim(name):
         (alpha_s, sigma_s), (alpha_t, sigma_t) = amplitudes(schedule, s), amplitudes(schedule, t)
         assert c == 0
         assert b == pytest.approx(sigma_t / sigma_s, rel=1e-5)
-        assert a == pytest.approx(alpha_t - sigma_t / sigma_s * alpha_s, rel=1e-4)
+        assert a == pytest.approx(alpha_t - sigma_t / sigma_s * alpha_s, abs=1e-6)
 
 
 @modest
-@given(
-    st.floats(0, 0.3, width=32), st.floats(0.35, 0.6, width=32), st.floats(0.65, 1, width=32), st.sampled_from([0.0, 1.0])
-)
+@given(st.floats(0, 0.25), st.floats(0.375, 0.625), st.floats(0.75, 1), st.sampled_from([0.0, 1.0]))
 def test_two_steps_with_the_true_embedding_are_one(s, m, t, churn):
     """In law, for the paper's step, and exactly, for DDIM: the coefficients compose."""
     for make in SCHEDULES.values():
@@ -71,9 +75,9 @@ def test_two_steps_with_the_true_embedding_are_one(s, m, t, churn):
         a1, b1, c1 = coefficients(schedule, s, m, churn)
         a2, b2, c2 = coefficients(schedule, m, t, churn)
         a, b, c = coefficients(schedule, s, t, churn)
-        assert a2 + b2 * a1 == pytest.approx(a, rel=1e-4)
-        assert b2 * b1 == pytest.approx(b, rel=1e-4)
-        assert c2**2 + b2**2 * c1**2 == pytest.approx(c**2, rel=1e-4)
+        assert a2 + b2 * a1 == pytest.approx(a, abs=1e-5)
+        assert b2 * b1 == pytest.approx(b, abs=1e-5)
+        assert c2**2 + b2**2 * c1**2 == pytest.approx(c**2, abs=1e-5)
 
 
 @pytest.mark.parametrize("t", [0.0, 0.4, 1.0])

@@ -9,7 +9,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 from helpers import SCHEDULES, modest, scalar
-from hypothesis import given
+from hypothesis import given, settings
 
 import noprop_ode as no
 
@@ -57,7 +57,7 @@ def test_rates_are_the_slopes_of_what_they_differentiate(make, ends):
         schedule, h, ts = in_double(make(*ends)), 1e-6, GRID[1:-1]
         for value, rate in [(schedule.log_snr, schedule.log_snr_rate), (schedule.snr, schedule.snr_rate)]:
             slope = (on(ts + h, value, jnp.float64) - on(ts - h, value, jnp.float64)) / (2 * h)
-            np.testing.assert_allclose(on(ts, rate, jnp.float64), slope, rtol=1e-6)
+            np.testing.assert_allclose(on(ts, rate, jnp.float64), slope, rtol=1e-5, atol=1e-7)
 
 
 def test_snr_increment_is_the_difference(make):
@@ -69,13 +69,16 @@ def test_snr_increment_is_the_difference(make):
 
 
 def test_snr_increment_keeps_its_precision_for_a_thousand_steps(make):
-    s, t = GRID[:-1], GRID[:-1] + 1e-3
-    single = jax.vmap(make(-7.0, 7.0).snr_increment)(jnp.asarray(s, jnp.float32), jnp.asarray(t, jnp.float32))
+    """Within the rounding of the log-SNR itself, a few 1e-7 of its size."""
+    schedule, s = make(-7.0, 7.0), GRID[:-1].astype(np.float32)
+    t = (s + np.float32(1e-3)).astype(np.float32)
+    single = np.asarray(jax.vmap(schedule.snr_increment)(jnp.asarray(s), jnp.asarray(t)))
     with jax.enable_x64(True):
-        # The same times, as float32 rounds them.
-        s, t = (jnp.asarray(a.astype(np.float32).astype(np.float64)) for a in (s, t))
-        double = jax.vmap(in_double(make(-7.0, 7.0)).snr_increment)(s, t)
-    np.testing.assert_allclose(single, double, rtol=2e-2)
+        exact = in_double(schedule)
+        s, t = (jnp.asarray(a.astype(np.float64)) for a in (s, t))
+        double, snr = np.asarray(jax.vmap(exact.snr_increment)(s, t)), np.asarray(jax.vmap(exact.snr)(s))
+    assert (single > 0).all()
+    assert (np.abs(single - double) < 1e-5 * snr).all()
 
 
 def test_the_increment_times_the_number_of_steps_tends_to_the_rate(make):
@@ -91,36 +94,44 @@ def test_the_increment_times_the_number_of_steps_tends_to_the_rate(make):
         assert gap(1000) / gap(10_000) == pytest.approx(10, rel=0.2)
 
 
+@eqx.filter_jit
+def on_grid(schedule, ts):
+    """Everything a schedule says."""
+    alpha, sigma = jax.vmap(schedule.alpha_sigma)(ts)
+    log_snr, rate = jax.vmap(schedule.log_snr)(ts), jax.vmap(schedule.log_snr_rate)(ts)
+    return log_snr, rate, jax.vmap(schedule.snr)(ts), jax.vmap(schedule.snr_rate)(ts), alpha, sigma
+
+
 def assert_sound(schedule):
     """Finite and increasing in float32 everywhere, as far as float32 can tell; strictly so in float64."""
-    log_snr, rate = on(GRID, schedule.log_snr), on(GRID, schedule.log_snr_rate)
-    assert np.isfinite(log_snr).all() and np.isfinite(rate).all()
+    log_snr, *positive = values = [np.asarray(a) for a in on_grid(schedule, jnp.asarray(GRID, jnp.float32))]
+    assert all(np.isfinite(a).all() for a in values)
     assert (np.diff(log_snr) >= -1e-5 * np.abs(log_snr).max()).all()
-    assert (rate > 0).all()
-    snr, snr_rate = on(GRID, schedule.snr), on(GRID, schedule.snr_rate)
-    assert np.isfinite(snr).all() and (snr > 0).all()
-    assert np.isfinite(snr_rate).all() and (snr_rate > 0).all()
-    amplitudes = np.stack(on(GRID, schedule.alpha_sigma))
-    assert np.isfinite(amplitudes).all() and (amplitudes > 0).all() and (amplitudes <= 1).all()
+    assert all((a > 0).all() for a in positive)
     with jax.enable_x64(True):
-        assert (on(GRID, in_double(schedule).log_snr_rate, jnp.float64) > 0).all()
+        rate = on_grid(in_double(schedule), jnp.asarray(GRID))[1]
+        assert (np.asarray(rate) > 0).all()
 
 
 @st.composite
 def ends(draw):
-    start = draw(st.floats(-80, 79, width=32))
-    return start, draw(st.floats(start + 0.5, 80))
+    # The rate of SNR is at most SNR(1) squared (sigmoid schedule), which float32 holds up to a log-SNR of 44.
+    start = draw(st.floats(-80, 39, width=32))
+    return start, draw(st.floats(start + 0.5, 40))
 
 
-@modest
+@settings(modest, max_examples=5)
 @given(ends())
 def test_any_ends_give_a_sound_schedule(ends):
     for make in SCHEDULES.values():
         assert_sound(make(*ends))
 
 
+WIDE = [(-7.0, 7.0), (-80.0, 40.0), (-1.0, 1.0), (20.0, 40.0)]
+
+
 @modest
-@given(ends(), st.floats(-1e4, 1e4, width=32))
+@given(st.sampled_from(WIDE), st.floats(-1e4, 1e4, width=32))
 def test_any_slope_gives_a_sound_schedule(ends, raw_slope):
     assert_sound(eqx.tree_at(lambda s: s.raw_slope, no.SigmoidSchedule(6.0, *ends), scalar(raw_slope)))
 
@@ -129,8 +140,8 @@ def raw(limit=1e4):
     return hnp.arrays(np.float32, 4, elements=st.floats(-limit, limit, width=32))
 
 
-@modest
-@given(ends(), raw(), raw(), raw())
+@settings(modest, max_examples=100)
+@given(st.sampled_from(WIDE), raw(), raw(), raw())
 def test_any_monotone_network_gives_a_sound_schedule(ends, raw_in, bias, raw_out):
     schedule = no.LearnedSchedule(*ends, width=4, key=jr.key(0))
     where = lambda s: (s.raw_in, s.bias, s.raw_out)  # noqa: E731

@@ -1,13 +1,13 @@
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import jax.random as jr
 
 from ._embedding import AbstractLabelEmbedding
-from ._model import AbstractGaussianModel, LossTerms, kl_to_standard_normal
+from ._gaussian import kl_to_standard_normal, marginal_sample
+from ._model import AbstractGaussianModel, LossTerms, timed_batch_loss
 from ._readout import AbstractReadout, marginal_readout
 from ._schedule import AbstractNoiseSchedule, CosineSchedule
-from ._types import Image, Images, Key, Label, Labels, Latent, Scalar
+from ._types import Image, Images, Key, Label, Labels, Scalar
 from ._vector_field import AbstractVectorField
 from ._weighting import AbstractObjective, AbstractTimes, SquaredError, UniformTimes
 
@@ -32,6 +32,7 @@ class NoPropCT(AbstractGaussianModel):
     objective: AbstractObjective
     times: AbstractTimes
     eta: float = eqx.field(static=True)
+    evidence_skip: bool = eqx.field(static=True)
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class NoPropCT(AbstractGaussianModel):
         objective: AbstractObjective | None = None,
         times: AbstractTimes | None = None,
         eta: float = 1.0,
+        evidence_skip: bool = False,
         key: Key | None = None,
     ):
         r"""**Arguments:**
@@ -55,6 +57,8 @@ class NoPropCT(AbstractGaussianModel):
         - `objective`: the denoising error and its weighting; by default the paper's, [`noprop_ode.SquaredError`][].
         - `times`: the distribution of training times; uniform by default.
         - `eta`: multiplies the denoising term.
+        - `evidence_skip`: add what the noisy state alone says of the class to the logits of the network
+            ([`noprop_ode.evidence`][]); the network is then left with $\log p(y | x)$.
         - `key`: not needed by the defaults; accepted so that every variant is built alike.
 
         **Raises:** `ValueError` if `eta` is not positive.
@@ -69,6 +73,7 @@ class NoPropCT(AbstractGaussianModel):
         self.objective = SquaredError() if objective is None else objective
         self.times = UniformTimes() if times is None else times
         self.eta = eta
+        self.evidence_skip = evidence_skip
 
     def loss(self, x: Image, y: Label, *, key: Key, t: Scalar | None = None) -> LossTerms:
         """See [`noprop_ode.AbstractModel.loss`][].
@@ -83,7 +88,7 @@ class NoPropCT(AbstractGaussianModel):
         u = self.embedding(y)
 
         z = marginal_sample(u, t, self.schedule, key=noise_key)
-        logits = self.field(t, z, self.field.encode(x, key=encode_key))
+        logits = self.logits(t, z, self.field.encode(x, key=encode_key))
         error = self.objective.error(logits, y, self.embedding)
         denoising = self.eta * self.objective.weighting(self.schedule, t) * error
 
@@ -95,24 +100,4 @@ class NoPropCT(AbstractGaussianModel):
 
     def batch_loss(self, xs: Images, ys: Labels, *, key: Key) -> LossTerms:
         """See [`noprop_ode.AbstractModel.batch_loss`][]."""
-        times_key, loss_key = jr.split(key)
-        ts = self.times.stratified(len(xs), key=times_key)
-        keys = jr.split(loss_key, len(xs))
-        terms = jax.vmap(lambda x, y, key, t: self.loss(x, y, key=key, t=t))(jnp.asarray(xs), jnp.asarray(ys), keys, ts)
-        return jax.tree.map(jnp.mean, terms)
-
-
-def marginal_sample(u: Latent, t: Scalar, schedule: AbstractNoiseSchedule, *, key: Key) -> Latent:
-    r"""A draw from the marginal $q(z_t | y)$: $z_t = \alpha(t) u + \sigma(t) \epsilon$.
-
-    **Arguments:**
-
-    - `u`: the embedding of the label, shape `[dim]`.
-    - `t`: time in [0, 1].
-    - `schedule`: the noise schedule.
-    - `key`: the noise.
-
-    **Returns:** the state, shape `[dim]`.
-    """
-    alpha, sigma = schedule.alpha_sigma(t)
-    return alpha * u + sigma * jr.normal(key, u.shape, u.dtype)
+        return timed_batch_loss(self.loss, self.times, xs, ys, key=key)

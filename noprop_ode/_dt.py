@@ -1,0 +1,132 @@
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Int
+
+from ._blocks import AbstractBlockPlan, AllBlocks, Blocks
+from ._embedding import AbstractLabelEmbedding
+from ._gaussian import kl_to_standard_normal, marginal_sample
+from ._model import AbstractGaussianModel, LossTerms
+from ._readout import AbstractReadout, marginal_readout
+from ._sampler import Ancestral
+from ._schedule import AbstractNoiseSchedule, CosineSchedule
+from ._types import Image, Images, Key, Label, Labels, Scalar
+from ._weighting import AbstractObjective, SquaredError
+
+
+class NoPropDT(AbstractGaussianModel):
+    r"""NoProp in discrete time (NoProp, arXiv 2503.24322, section 2.1): T blocks, each trained on its own.
+
+    $$\mathcal{L} = -\log p(y | z_T) + \mathrm{KL}\big(q(z_0 | y) \,\|\, \mathcal{N}(0, I)\big) +
+    \frac{T}{2} \eta\, \big(\mathrm{SNR}(k) - \mathrm{SNR}(k - 1)\big) \left\|\hat u_k(z_{k-1}, x) - u_y\right\|^2,
+    \quad k \sim \mathcal{U}\{1, \dots, T\} \tag{8}$$
+
+    This is NoProp-CT on a grid, with parameters that are piecewise constant in time: block k sees its
+    own input level, $z_{k-1}$ at $t = (k - 1) / T$, and as T grows $T (\mathrm{SNR}(k) - \mathrm{SNR}(k - 1))$ tends to
+    $\mathrm{SNR}'(t)$. Every state is an independent draw from its marginal: nothing passes from block to block,
+    forwards or backwards. Only the embedding and the readout are shared.
+    """
+
+    field: Blocks
+    schedule: AbstractNoiseSchedule
+    embedding: AbstractLabelEmbedding
+    readout: AbstractReadout
+    objective: AbstractObjective
+    plan: AbstractBlockPlan
+    eta: float = eqx.field(static=True)
+    evidence_skip: bool = eqx.field(static=True)
+
+    def __init__(
+        self,
+        blocks: Blocks,
+        *,
+        embedding: AbstractLabelEmbedding,
+        schedule: AbstractNoiseSchedule | None = None,
+        readout: AbstractReadout | None = None,
+        objective: AbstractObjective | None = None,
+        plan: AbstractBlockPlan | None = None,
+        eta: float = 0.1,
+        evidence_skip: bool = False,
+        key: Key | None = None,
+    ):
+        r"""**Arguments:**
+
+        - `blocks`: the networks.
+        - `embedding`: label embeddings.
+        - `schedule`: the noise schedule; cosine by default, as in the paper.
+        - `readout`: from $z_1$ to classes; [`noprop_ode.marginal_readout`][] by default.
+        - `objective`: the denoising error and its weighting; the paper's by default.
+        - `plan`: which blocks a step trains; all of them by default.
+        - `eta`: multiplies the denoising term.
+        - `evidence_skip`: as in [`noprop_ode.NoPropCT`][].
+        - `key`: not needed by the defaults; accepted so that every variant is built alike.
+
+        **Raises:** `ValueError` if `eta` is not positive.
+        """
+        del key
+        if not eta > 0:
+            raise ValueError(f"eta multiplies the denoising term and must be positive; got {eta}.")
+        self.field = blocks  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.schedule = CosineSchedule() if schedule is None else schedule
+        self.embedding = embedding
+        self.readout = marginal_readout(self.schedule, embedding) if readout is None else readout
+        self.objective = SquaredError() if objective is None else objective
+        self.plan = AllBlocks() if plan is None else plan
+        self.eta = eta
+        self.evidence_skip = evidence_skip
+
+    @property
+    def own_sampler(self) -> Ancestral:
+        """The sampler the paper runs this model with: one ancestral step a block."""
+        return Ancestral(self.field.num_blocks)
+
+    def block_error(self, x: Image, y: Label, k: int | Int[Array, ""], *, key: Key) -> Scalar:
+        """The weighted denoising error of one block.
+
+        **Arguments:**
+
+        - `x`, `y`: an example.
+        - `k`: position of the block, 0 to T - 1.
+        - `key`: randomness of noise and dropout.
+
+        **Returns:** the error, without `eta`.
+        """
+        encode_key, noise_key = jr.split(jr.fold_in(key, k))
+        num_blocks, block = self.field.num_blocks, self.field.block(k)
+        start = jnp.asarray(k, jnp.float32) / num_blocks
+        end = jnp.asarray(k + 1, jnp.float32) / num_blocks
+        z = marginal_sample(self.embedding(y), start, self.schedule, key=noise_key)
+        logits = block(start, z, block.encode(x, key=encode_key)) + self.skip(start, z)
+        weight = self.objective.weighting.over(self.schedule, start, end)
+        return weight * self.objective.error(logits, y, self.embedding)
+
+    def shared_terms(self, y: Label, *, key: Key) -> tuple[Scalar, Scalar]:
+        """The readout and the prior term of the loss, which involve no block.
+
+        **Arguments:** a label, and the noise of its end state.
+
+        **Returns:** both terms.
+        """
+        zero, one = jnp.zeros((), jnp.float32), jnp.ones((), jnp.float32)
+        u = self.embedding(y)
+        end = marginal_sample(u, one, self.schedule, key=key)
+        return -self.readout(end, self.embedding)[y], kl_to_standard_normal(u, *self.schedule.alpha_sigma(zero))
+
+    def loss(self, x: Image, y: Label, *, key: Key) -> LossTerms:
+        """See [`noprop_ode.AbstractModel.loss`][]; the denoising term is the mean over the blocks of the plan."""
+        return self.batch_loss(jnp.asarray(x)[None], jnp.asarray(y)[None], key=key)
+
+    def batch_loss(self, xs: Images, ys: Labels, *, key: Key) -> LossTerms:
+        """See [`noprop_ode.AbstractModel.batch_loss`][]; a plan that draws a block draws one for the whole batch."""
+        xs, ys = jnp.asarray(xs), jnp.asarray(ys)
+        plan_key, blocks_key, end_key = jr.split(key, 3)
+        keys = jr.split(blocks_key, len(xs))
+
+        def block_loss(k: int | Int[Array, ""]) -> Scalar:
+            errors = jax.vmap(lambda x, y, key: self.block_error(x, y, k, key=key))(xs, ys, keys)
+            return self.eta * jnp.mean(errors)
+
+        denoising = self.plan.average(block_loss, self.field.num_blocks, key=plan_key)
+        readout, prior = jax.vmap(lambda y, key: self.shared_terms(y, key=key))(ys, jr.split(end_key, len(ys)))
+        return LossTerms(denoising, jnp.mean(readout), jnp.mean(prior))

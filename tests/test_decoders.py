@@ -1,0 +1,107 @@
+"""From the end of a trajectory to class probabilities."""
+
+import diffrax
+import jax
+import jax.nn as jnn
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+from helpers import Simplex, mlp_model, oracle_model, scalar
+from scipy.stats import norm
+
+import noprop_ode as no
+
+
+SCHEDULE = no.LinearSchedule(-4.0, 1.0)  # a posterior that is not saturated at the end
+DECODERS = [no.ReadoutDecoder(), no.PosteriorDecoder(), no.DenoiserDecoder()]
+FEATURES = jnp.log(jnp.array([0.5, 0.2, 0.3], dtype=jnp.float32))
+
+
+def model():
+    return oracle_model(Simplex(), SCHEDULE)
+
+
+def end(z):
+    return no.Sample(scalar(1), z, scalar(0), diffrax.RESULTS.successful)
+
+
+def bayes(z, t):
+    """Brute force, float64: the density of every class, normalised."""
+    log_snr = float(SCHEDULE.log_snr(scalar(t)))
+    alpha, sigma = (1 + np.exp(-log_snr)) ** -0.5, (1 + np.exp(log_snr)) ** -0.5
+    densities = norm.pdf(np.asarray(z, np.float64), alpha * np.asarray(Simplex().rows, np.float64), sigma).prod(axis=1)
+    return densities / densities.sum()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_posterior_is_that_of_bayes(seed):
+    z = 2 * jr.normal(jr.key(seed), (2,), jnp.float32)
+    np.testing.assert_allclose(np.exp(no.PosteriorDecoder()(model(), end(z), FEATURES)), bayes(z, 1.0), rtol=1e-4)
+    for t in (0.0, 0.5):
+        log_p = no.marginal_log_posterior(z, scalar(t), SCHEDULE, Simplex())
+        np.testing.assert_allclose(np.exp(log_p), bayes(z, t), rtol=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_linear_readout_starts_at_the_posterior(seed):
+    z = 2 * jr.normal(jr.key(seed), (2,), jnp.float32)
+    expected = no.marginal_log_posterior(z, scalar(1), SCHEDULE, Simplex())
+    np.testing.assert_allclose(no.marginal_readout(SCHEDULE, Simplex())(z, Simplex()), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(no.ReadoutDecoder()(model(), end(z), FEATURES), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_denoiser_decoder_is_the_softmax_of_the_field_where_the_trajectory_stands():
+    z = jnp.array([0.3, -0.7], dtype=jnp.float32)
+    here = no.Sample(scalar(0.4), z, scalar(3), diffrax.RESULTS.successful)
+    expected = jnn.log_softmax(FEATURES + no.evidence(z, scalar(0.4), SCHEDULE, Simplex()))
+    np.testing.assert_allclose(no.DenoiserDecoder()(model(), here, FEATURES), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("decoder", DECODERS, ids=lambda d: type(d).__name__)
+def test_probabilities_are_normalised(key, decoder):
+    xs = jr.uniform(key, (5, 2, 2, 1), jnp.float32)
+    how = {"sampler": no.Ancestral(2), "start": "noise", "draws": 3, "decoder": decoder}
+    log_p = no.predict_log_proba(mlp_model(), xs, key=key, **how)
+    np.testing.assert_allclose(jnn.logsumexp(log_p, axis=1), 0, atol=1e-5)
+
+
+def test_draws_average_probabilities(key):
+    """And not their logarithms; one draw of the average is one trajectory from its own noise."""
+    classifier, x, draws = mlp_model(), jr.uniform(key, (2, 2, 1), jnp.float32), 4
+    sampler, decoder = no.Ancestral(2, churn=0.0), no.ReadoutDecoder()
+    how = {"sampler": sampler, "start": "noise", "decoder": decoder}
+    log_p, _, results = no.predict_one(classifier, x, key=key, draws=draws, **how)
+    features = classifier.field.encode(x)
+
+    def one(key):
+        z0 = jr.normal(jr.split(key)[0], (3,), jnp.float32)
+        return jnp.exp(decoder(classifier, sampler.sample(classifier, z0, features, key=key), features))
+
+    each = jax.vmap(one)(jr.split(key, draws))
+    assert np.ptp(np.asarray(each), axis=0).max() > 1e-3
+    np.testing.assert_allclose(np.exp(log_p), np.mean(each, axis=0), rtol=1e-4)
+    assert jax.tree.leaves(results)[0].shape == (draws,)
+
+
+def test_from_the_mean_a_deterministic_prediction_has_no_randomness(key):
+    classifier, x = mlp_model(), jr.uniform(key, (2, 2, 1), jnp.float32)
+    expected = classifier.log_posterior(scalar(0), jnp.zeros(3, jnp.float32), classifier.field.encode(x))
+    for seed in (0, 1):
+        log_p = no.predict_log_proba(classifier, x[None], key=jr.key(seed), start="mean")
+        np.testing.assert_allclose(log_p[0], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_calling_a_model_is_the_protocol_of_the_paper(key):
+    """One draw of noise, the sampler, the readout: the same law as `predict_one`, here with a key in common."""
+    classifier, x = mlp_model(), jr.uniform(key, (2, 2, 1), jnp.float32)
+    log_p = classifier(x, key=key, sampler=no.Ancestral(3, churn=0.0))
+    z0 = jr.normal(jr.split(key)[0], (3,), jnp.float32)
+    z1 = no.Ancestral(3, churn=0.0).sample(classifier, z0, classifier.field.encode(x), key=key).z
+    np.testing.assert_allclose(log_p, classifier.readout(z1, classifier.embedding), rtol=1e-5, atol=1e-5)
+
+
+def test_prediction_takes_the_most_probable_class(key):
+    classifier, xs = mlp_model(), jr.uniform(key, (6, 2, 2, 1), jnp.float32)
+    log_p = no.predict_log_proba(classifier, xs, key=key)
+    np.testing.assert_array_equal(no.predict(classifier, xs, key=key), np.argmax(log_p, axis=1))

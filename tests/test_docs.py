@@ -1,0 +1,82 @@
+"""The documentation names everything that is public, and its code runs."""
+
+import importlib
+import re
+import types
+from pathlib import Path
+
+import jax
+import pytest
+
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PACKAGES = ("noprop_ode", "noprop_ode.nn", "noprop_ode.data")
+PAGES = [page for page in (DOCS / "index.md", DOCS / "getting-started.md", ROOT / "README.md") if page.exists()]
+
+
+def exported(source: str) -> set[str]:
+    """What an `__init__.py` exports: the names it writes as `X as X`."""
+    return {name for name, alias in re.findall(r"\b(\w+) as (\w+)", source) if name == alias and name[0] != "_"}
+
+
+def public_names(package: str) -> set[str]:
+    """Full names of what a package exports, submodules left out."""
+    module = importlib.import_module(package)
+    names = exported(Path(module.__file__).read_text())
+    return {f"{package}.{name}" for name in names if not isinstance(getattr(module, name), types.ModuleType)}
+
+
+def documented_names() -> list[str]:
+    """The names that the reference pages show, in their order."""
+    pages = sorted((DOCS / "api").glob("*.md"))
+    return [name for page in pages for name in re.findall(r"^::: (\S+)$", page.read_text(), re.MULTILINE)]
+
+
+def code_blocks(page: Path) -> list[str]:
+    """The Python blocks of a page."""
+    return re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_public_name_has_its_place_in_the_reference(package):
+    names = public_names(package)
+    assert names, f"no public name found in {package}"
+    missing = names - set(documented_names())
+    assert not missing, f"add `::: name` to a page of docs/api for {sorted(missing)}"
+
+
+def test_the_reference_shows_public_names_only_and_each_once():
+    documented = documented_names()
+    unknown = set(documented) - set().union(*map(public_names, PACKAGES))
+    assert not unknown, f"docs/api shows what is not public: {sorted(unknown)}"
+    assert len(documented) == len(set(documented))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_code_blocks_compile(page):
+    for block in code_blocks(page):
+        compile(block, str(page), "exec")
+
+
+@pytest.fixture
+def quick_compilation():
+    """Compiling is most of the time a page takes; unoptimised code runs fast enough for it."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
+def test_getting_started_runs(capsys, quick_compilation):
+    pytest.importorskip("sklearn")
+    page = DOCS / "getting-started.md"
+    namespace = {}
+    # As a user runs it: optax itself relies on implicit promotion.
+    with jax.numpy_dtype_promotion("standard"):
+        for block in code_blocks(page):
+            exec(compile(block, str(page), "exec"), namespace)
+    printed = capsys.readouterr().out
+    accuracies = [float(a) for a in re.findall(r"accuracy=([\d.]+)", printed)]
+    assert len(accuracies) == 2
+    assert min(accuracies) > 0.8  # a tenth is chance

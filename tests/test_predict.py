@@ -1,0 +1,94 @@
+"""Predictions over a data set, and the measures of their quality."""
+
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+from helpers import blobs, mlp_model
+
+import noprop_ode as no
+
+
+XS, YS = blobs(10)
+STOCHASTIC = {"sampler": no.Ancestral(2), "start": "noise", "draws": 2}
+
+
+@pytest.mark.parametrize("how", [{}, STOCHASTIC], ids=["default", "stochastic"])
+def test_predictions_do_not_depend_on_the_batch_size(key, how):
+    log_ps = [no.predict_log_proba(mlp_model(), XS, key=key, batch_size=n, **how) for n in (4, 10)]
+    assert all(log_p.shape == (10, 3) for log_p in log_ps)
+    for log_p in log_ps[1:]:
+        np.testing.assert_allclose(log_p, log_ps[0], rtol=1e-5, atol=1e-6)
+
+
+def test_predictions_do_not_depend_on_what_follows(key):
+    whole = no.predict_log_proba(mlp_model(), XS, key=key, **STOCHASTIC)
+    part = no.predict_log_proba(mlp_model(), XS[:4], key=key, **STOCHASTIC)
+    np.testing.assert_allclose(part, whole[:4], rtol=1e-5, atol=1e-6)
+
+
+def test_without_noise_the_order_of_the_images_does_not_matter(key):
+    order = np.random.default_rng(0).permutation(len(XS))
+    whole = np.asarray(no.predict_log_proba(mlp_model(), XS, key=key))
+    np.testing.assert_allclose(no.predict_log_proba(mlp_model(), XS[order], key=key), whole[order], atol=1e-6)
+
+
+def test_every_image_has_noise_of_its_own(key):
+    log_p = np.asarray(no.predict_log_proba(mlp_model(), np.repeat(XS[:1], 5, axis=0), key=key, **STOCHASTIC))
+    assert len(np.unique(log_p[:, 0])) == 5
+
+
+def test_all_batches_share_one_compilation(key):
+    """The last one, shorter, is padded; and NumPy or JAX is the same."""
+    model = mlp_model(watch=True)
+    for seed in (0, 1):
+        numpy = no.predict_log_proba(model, XS, key=jr.key(seed), batch_size=4)
+    jax = no.predict_log_proba(model, jnp.asarray(XS), key=key, batch_size=4)
+    assert model.field.traces.n == 1
+    np.testing.assert_array_equal(numpy, jax)
+
+
+def test_bytes_are_pixels_divided_by_255(key):
+    pixels = np.round(XS * 255).astype(np.uint8)
+    expected = no.predict_log_proba(mlp_model(), (pixels / 255).astype(np.float32), key=key)
+    np.testing.assert_allclose(no.predict_log_proba(mlp_model(), pixels, key=key), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("how", [{}, STOCHASTIC], ids=["default", "stochastic"])
+def test_evaluation_is_the_hand_computation(key, how):
+    result = no.evaluate(mlp_model(), XS, YS, key=key, batch_size=3, **how)
+    log_p = np.asarray(no.predict_log_proba(mlp_model(), XS, key=key, **how))
+    assert result.accuracy == pytest.approx(sum(row.argmax() == y for row, y in zip(log_p, YS)) / 10)
+    assert result.nll == pytest.approx(-sum(row[y] for row, y in zip(log_p, YS)) / 10, rel=1e-5)
+    assert result.calibration_error == pytest.approx(no.calibration_error(log_p, YS), abs=1e-5)
+    assert result.num_examples == 10
+
+
+def binary(confidence, correct):
+    """Log-probabilities of two classes, class 0 favoured, and labels that are 0 where the prediction is correct."""
+    log_p = np.log(np.stack([confidence, 1 - confidence], axis=1)).astype(np.float32)
+    return log_p, np.where(correct, 0, 1)
+
+
+def test_the_calibration_error_by_hand():
+    """Two bins of ten: (0.6, 0.7] holds confidence .65, 2 of 4 correct; (0.9, 1] holds .95, 1 of 1 correct."""
+    log_p, ys = binary(np.array([0.65] * 4 + [0.95]), np.array([1, 1, 0, 0, 1], bool))
+    expected = (4 * abs(0.5 - 0.65) + abs(1 - 0.95)) / 5
+    assert no.calibration_error(log_p, ys, num_bins=10) == pytest.approx(expected, abs=1e-6)
+
+
+def test_calibrated_predictions_have_no_calibration_error():
+    rng = np.random.default_rng(0)
+    confidence = rng.uniform(0.5, 1, 50_000)
+    assert no.calibration_error(*binary(confidence, rng.random(50_000) < confidence)) < 0.01
+
+
+def test_the_calibration_error_of_overconfidence_is_its_excess():
+    rng = np.random.default_rng(0)
+    log_p, ys = binary(np.full(50_000, 0.99), rng.random(50_000) < 0.6)
+    assert no.calibration_error(log_p, ys) == pytest.approx(0.39, abs=0.01)
+
+
+def test_certainty_falls_into_the_last_bin():
+    log_p, ys = binary(np.array([1.0 - 1e-12, 0.5 + 1e-12]), np.array([True, True]))
+    assert no.calibration_error(log_p, ys) == pytest.approx(0.25, abs=1e-6)
