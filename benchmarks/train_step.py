@@ -71,9 +71,7 @@ def main() -> None:
 
     noprop, supervised = (np.array(times[name]) for name in ("noprop-ct", "supervised"))
     device = jax.devices()[0]
-    print(
-        f"{shape}, batch {args.batch_size}, {args.rounds} rounds, {device.device_kind}, jax {jax.__version__}"
-    )
+    print(f"{shape}, batch {args.batch_size}, {args.rounds} rounds, {device.device_kind}, jax {jax.__version__}")
     print(f"noprop-ct  median {1e3 * np.median(noprop):8.2f} ms a step")
     print(f"supervised median {1e3 * np.median(supervised):8.2f} ms a step")
     low, mid, high = np.quantile(noprop / supervised, (0.25, 0.5, 0.75))

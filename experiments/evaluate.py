@@ -6,7 +6,7 @@ from pathlib import Path
 import tyro
 
 from noprop_ode import data
-from noprop_ode.experiment import CheckpointError, evaluate_protocols, evaluation_key, load_model
+from noprop_ode.experiment import CheckpointError, evaluate_protocols, evaluation_key, load_model, protocols
 
 
 def main(run: tyro.conf.Positional[Path], data_dir: Path | None = None) -> None:
@@ -25,7 +25,7 @@ def main(run: tyro.conf.Positional[Path], data_dir: Path | None = None) -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     results = evaluate_protocols(
-        model, splits.test, key=evaluation_key(config), evaluation_steps=config.evaluation_steps
+        model, splits.test, key=evaluation_key(config), how=protocols(config.evaluation_steps, compare=config.compare)
     )
     print(f"test_accuracy={results['default']['accuracy']:.4f}")
 

@@ -38,11 +38,17 @@ class Blocks(AbstractVectorField):
         self.num_blocks = num_blocks
 
     def block(self, k: int | Int[Array, ""]) -> AbstractVectorField:
-        """One block by its position, 0 to T - 1."""
+        """One block.
+
+        **Arguments:** its position `k`, 0 to T - 1. **Returns:** the network.
+        """
         return jax.tree.map(lambda a: a[k] if eqx.is_array(a) else a, self.stacked)
 
     def owner(self, t: Scalar) -> Int[Array, ""]:
-        """The position, 0 to T - 1, of the block that owns time `t`; the last one owns t = 1 too."""
+        """Which block owns a time; the last one owns t = 1 too.
+
+        **Arguments:** a time `t` in [0, 1]. **Returns:** the position of the block, 0 to T - 1.
+        """
         # In float32 the product k / T * T falls just short of k for many k and T, and `floor` would then pick the
         # block before. A thousandth of a block is far above that rounding (T eps) and far below any step.
         k = jnp.floor(t * self.num_blocks + 1e-3).astype(jnp.int32)
@@ -117,7 +123,12 @@ class SampledBlock(AbstractBlockPlan):
 
 class OnlyBlock(AbstractBlockPlan):
     """One given block: the paper's Algorithm 1 trains the blocks one after another. The position is an array, so going
-    on to the next block does not compile again: `equinox.tree_at(lambda s: s.model.plan.k, state, k)`."""
+    on to the next block does not compile again: `equinox.tree_at(lambda s: s.model.plan.k, state, k)`.
+
+    **Arguments:**
+
+    - `k`: position of the block, 0 to T - 1.
+    """
 
     k: Int[Array, ""] = eqx.field(converter=jnp.asarray)
 

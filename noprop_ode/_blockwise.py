@@ -9,9 +9,9 @@ from ._blocks import Blocks
 
 
 class BlockwiseState(NamedTuple):
-    """State of a [`noprop_ode.blockwise`][] optimiser."""
+    """State of a [`noprop_ode.blockwise`][] optimiser: `blocks`, where every array has a leading axis T, and `rest`."""
 
-    blocks: PyTree[Any]  # every array has a leading axis T
+    blocks: PyTree[Any]
     rest: PyTree[Any]
 
 

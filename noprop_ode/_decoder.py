@@ -8,10 +8,14 @@ from ._types import Features, LogProbs
 
 
 class AbstractDecoder(eqx.Module):
-    """Where a prediction takes its class probabilities from, once a trajectory has been run."""
+    """Where a prediction takes its class probabilities from, once a trajectory has been run.
 
-    last_step: ClassVar[bool]  # whether the trajectory must be run to its very end
-    num_evaluations: ClassVar[int]  # of the vector field, on top of the sampler's
+    `last_step` says whether the trajectory must be run to its very end, and `num_evaluations` how often the decoder
+    itself evaluates the vector field.
+    """
+
+    last_step: ClassVar[bool]
+    num_evaluations: ClassVar[int]
 
     @abc.abstractmethod
     def __call__(self, model: AbstractModel, end: Sample, features: Features) -> LogProbs:

@@ -18,9 +18,9 @@ from ._weighting import AbstractObjective, SquaredError
 class NoPropDT(AbstractGaussianModel):
     r"""NoProp in discrete time (NoProp, arXiv 2503.24322, section 2.1): T blocks, each trained on its own.
 
-    $$\mathcal{L} = -\log p(y | z_T) + \mathrm{KL}\big(q(z_0 | y) \,\|\, \mathcal{N}(0, I)\big) +
-    \frac{T}{2} \eta\, \big(\mathrm{SNR}(k) - \mathrm{SNR}(k - 1)\big) \left\|\hat u_k(z_{k-1}, x) - u_y\right\|^2,
-    \quad k \sim \mathcal{U}\{1, \dots, T\} \tag{8}$$
+    $$\begin{aligned}\mathcal{L} = {}& -\log p(y | z_T) + \mathrm{KL}\big(q(z_0 | y) \,\|\, \mathcal{N}(0, I)\big) \\
+    &+ \tfrac{T}{2} \eta\, \big(\mathrm{SNR}(k) - \mathrm{SNR}(k - 1)\big) \left\|\hat u_k(z_{k-1}, x) - u_y\right\|^2,
+    \quad k \sim \mathcal{U}\{1, \dots, T\}\end{aligned} \tag{8}$$
 
     This is NoProp-CT on a grid, with parameters that are piecewise constant in time: block k sees its
     own input level, $z_{k-1}$ at $t = (k - 1) / T$, and as T grows $T (\mathrm{SNR}(k) - \mathrm{SNR}(k - 1))$ tends to
@@ -104,9 +104,12 @@ class NoPropDT(AbstractGaussianModel):
     def shared_terms(self, y: Label, *, key: Key) -> tuple[Scalar, Scalar]:
         """The readout and the prior term of the loss, which involve no block.
 
-        **Arguments:** a label, and the noise of its end state.
+        **Arguments:**
 
-        **Returns:** both terms.
+        - `y`: a label.
+        - `key`: the noise of its end state.
+
+        **Returns:** the readout term and the prior term.
         """
         zero, one = jnp.zeros((), jnp.float32), jnp.ones((), jnp.float32)
         u = self.embedding(y)

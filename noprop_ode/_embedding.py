@@ -12,7 +12,8 @@ from ._types import Key, Label, Latent
 
 
 class AbstractLabelEmbedding(eqx.Module):
-    r"""Label embeddings: a matrix $W$ of shape `[classes, dim]` whose row $u_y$ stands for class $y$."""
+    r"""Label embeddings: a matrix $W$ of shape `[classes, dim]` whose row $u_y$ stands for class $y$;
+    `num_classes` and `dim` are its sizes."""
 
     num_classes: eqx.AbstractVar[int]
     dim: eqx.AbstractVar[int]
@@ -42,11 +43,14 @@ class AbstractLabelEmbedding(eqx.Module):
 
     @abc.abstractmethod
     def similarity(self, z: Latent) -> Float[Array, " classes"]:
-        """The inner products $W z$ of a point with every embedding, shape `[classes]`."""
+        """The inner products $W z$ of a point with every embedding.
+
+        **Arguments:** a point `z`, shape `[dim]`. **Returns:** shape `[classes]`.
+        """
 
     @abc.abstractmethod
     def squared_norms(self) -> Float[Array, " classes"]:
-        r"""The squared norms $\|u_y\|^2$, shape `[classes]`."""
+        r"""The squared norms $\|u_y\|^2$. **Returns:** shape `[classes]`."""
 
 
 class OneHot(AbstractLabelEmbedding):

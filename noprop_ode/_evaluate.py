@@ -11,12 +11,19 @@ from ._types import Key
 
 
 class Evaluation(NamedTuple):
-    """How good predictions are, and what they cost."""
+    """How good predictions are, and what they cost.
 
-    accuracy: float  # share of images whose most probable class is the true one
-    nll: float  # mean negative log-likelihood of the true class, nats
-    calibration_error: float  # expected calibration error, in [0, 1]
-    num_evaluations: float  # mean number of evaluations of the vector field an image; NaN where unknown
+    - `accuracy`: share of images whose most probable class is the true one.
+    - `nll`: mean negative log-likelihood of the true class, in nats.
+    - `calibration_error`: expected calibration error, in [0, 1].
+    - `num_evaluations`: mean number of evaluations of the vector field an image; NaN where unknown.
+    - `num_examples`: number of images.
+    """
+
+    accuracy: float
+    nll: float
+    calibration_error: float
+    num_evaluations: float
     num_examples: int
 
 

@@ -19,7 +19,8 @@ from ._weighting import AbstractTimes
 
 
 class LossTerms(eqx.Module):
-    """The loss of a model, its terms kept apart for logging."""
+    """The loss of a model, its terms kept apart for logging: `denoising`, `readout` and `prior`, in nats where the
+    objective is a log-likelihood or its bound."""
 
     denoising: Float[Array, "*batch"]
     readout: Float[Array, "*batch"]
@@ -32,11 +33,12 @@ class LossTerms(eqx.Module):
 
 
 class Sample(eqx.Module):
-    """Where a sampler arrived."""
+    """Where a sampler arrived: the time `t` and the state `z`, the number of evaluations of the vector field
+    (`num_evaluations`, NaN for a solver where it is not known in advance), and the solver's `result` code."""
 
     t: Scalar
     z: Latent
-    num_evaluations: Scalar  # of the vector field; NaN for a solver whose evaluations are not known in advance
+    num_evaluations: Scalar
     result: diffrax.RESULTS
 
 

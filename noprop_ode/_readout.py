@@ -79,7 +79,14 @@ class PosteriorReadout(AbstractReadout):
 
 class NearestEmbedding(AbstractReadout):
     r"""Reads the class off the nearest embedding: $p(y | z) \propto \exp(-\|z - u_y\|^2 / 2 s^2)$. Flow matching
-    predicts with it; nothing in it is trained."""
+    predicts with it; nothing in it is trained.
+
+    **Arguments:**
+
+    - `scale`: the deviation s, in units of the embedding.
+
+    **Raises:** `ValueError` unless the scale is positive.
+    """
 
     scale: float = eqx.field(static=True, default=0.25)
 
@@ -132,7 +139,9 @@ def evidence(
 
     Added to $\log p(y | x)$ it gives the class posterior of the optimal denoiser, $\log p(y | x, z_t)$.
 
-    **Arguments:** and shapes as for [`noprop_ode.marginal_log_posterior`][].
+    **Arguments:** as for [`noprop_ode.marginal_log_posterior`][].
+
+    **Returns:** unnormalised log-probabilities, shape `[classes]`, in nats.
     """
     alpha, _ = schedule.alpha_sigma(t)
     snr = schedule.snr(t)

@@ -41,21 +41,33 @@ class AbstractNoiseSchedule(eqx.Module):
         """
 
     def log_snr_rate(self, t: Scalar) -> Scalar:
-        r"""The rate $\lambda'(t) > 0$."""
+        r"""The rate $\lambda'(t) > 0$.
+
+        **Arguments:** a time `t` in [0, 1]. **Returns:** nats per unit of time.
+        """
         return jax.jvp(self.log_snr, (t,), (jnp.ones_like(t),))[1]
 
     def alpha_sigma(self, t: Scalar) -> tuple[Scalar, Scalar]:
-        r"""Signal and noise amplitudes $(\alpha(t), \sigma(t))$, with $\alpha^2 + \sigma^2 = 1$."""
+        r"""Signal and noise amplitudes, with $\alpha^2 + \sigma^2 = 1$.
+
+        **Arguments:** a time `t` in [0, 1]. **Returns:** $(\alpha(t), \sigma(t))$.
+        """
         log_snr = self.log_snr(t)
         # exp(log_sigmoid / 2) keeps full relative precision at both ends, where 1 - alpha^2 would cancel.
         return jnp.exp(0.5 * jnn.log_sigmoid(log_snr)), jnp.exp(0.5 * jnn.log_sigmoid(-log_snr))
 
     def snr(self, t: Scalar) -> Scalar:
-        r"""The signal-to-noise ratio $\mathrm{SNR}(t) = \alpha^2 / \sigma^2$."""
+        r"""The signal-to-noise ratio $\mathrm{SNR}(t) = \alpha^2 / \sigma^2$.
+
+        **Arguments:** a time `t` in [0, 1]. **Returns:** the ratio, positive.
+        """
         return jnp.exp(self.log_snr(t))
 
     def snr_rate(self, t: Scalar) -> Scalar:
-        r"""The rate $\mathrm{SNR}'(t) > 0$: the weight of the continuous-time loss (eq. 9)."""
+        r"""The rate $\mathrm{SNR}'(t) > 0$: the weight of the continuous-time loss (eq. 9).
+
+        **Arguments:** a time `t` in [0, 1]. **Returns:** the rate, per unit of time.
+        """
         return jax.jvp(self.snr, (t,), (jnp.ones_like(t),))[1]
 
     def snr_increment(self, s: Scalar, t: Scalar) -> Scalar:
@@ -80,7 +92,14 @@ def _check_ends(log_snr_0: float, log_snr_1: float) -> None:
 
 
 class LinearSchedule(AbstractNoiseSchedule):
-    r"""Log-SNR linear in time: $\lambda(t) = \lambda_0 + (\lambda_1 - \lambda_0) t$."""
+    r"""Log-SNR linear in time: $\lambda(t) = \lambda_0 + (\lambda_1 - \lambda_0) t$.
+
+    **Arguments:**
+
+    - `log_snr_0`, `log_snr_1`: the log-SNR at t = 0 and t = 1, in nats.
+
+    **Raises:** `ValueError` unless the ends are ordered and within [-80, 80].
+    """
 
     log_snr_0: float = -7.0
     log_snr_1: float = 7.0
@@ -104,6 +123,12 @@ class CosineSchedule(AbstractNoiseSchedule):
 
         Nichol and Dhariwal, *Improved Denoising Diffusion Probabilistic Models*, 2021 (arXiv 2102.09672);
         truncation as in Ho and Salimans, *Classifier-Free Diffusion Guidance*, 2022 (arXiv 2207.12598).
+
+    **Arguments:**
+
+    - `log_snr_0`, `log_snr_1`: the log-SNR at t = 0 and t = 1, in nats.
+
+    **Raises:** `ValueError` unless the ends are ordered and within [-80, 80].
     """
 
     log_snr_0: float = -7.0

@@ -13,7 +13,7 @@ from ._types import Features, Key, Latent, Scalar
 
 
 class AncestralCoefficients(NamedTuple):
-    r"""The step $z_t = a \hat u + b z_s + c \epsilon$."""
+    r"""The coefficients `a`, `b` and `c` of the step $z_t = a \hat u + b z_s + c \epsilon$."""
 
     a: Scalar
     b: Scalar
@@ -60,6 +60,12 @@ class AncestralTerm(diffrax.AbstractTerm):
     In Diffrax a *control* belongs to an interval, and Euler's method is $y_1 = y_0 + f(t_0, y_0) \cdot
     \mathrm{control}(t_0, t_1)$. With the coefficients of the whole step as the control, and the prediction beside the
     state as the vector field, Euler's method *is* the ancestral step, exact however long the step.
+
+    **Arguments:**
+
+    - `model`: the model whose prediction to use.
+    - `churn`: share of fresh noise, in [0, 1].
+    - `key`: the fresh noise; `None` for none, which is right for churn 0 only.
     """
 
     model: AbstractGaussianModel

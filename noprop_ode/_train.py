@@ -15,15 +15,21 @@ from ._types import Images, Key, Labels, Scalar
 
 
 class TrainState(eqx.Module):
-    """Everything that training carries from one step to the next."""
+    """Everything that training carries from one step to the next; made by `create`.
+
+    - `model`, `opt_state`, `optimiser`: what is trained and how.
+    - `key`, `step`: the randomness of training, and the number of steps taken.
+    - `healthy`: false once a loss or a gradient was not finite; from then on no step changes anything.
+    - `average`, `average_decay`: exponential moving average of the weights, if asked for.
+    """
 
     model: AbstractModel
     opt_state: PyTree[Any]
     optimiser: optax.GradientTransformation = eqx.field(static=True)
     key: Key
     step: Int[Array, ""]
-    healthy: Bool[Array, ""]  # false once a loss or a gradient was not finite; then no step changes anything
-    average: AbstractModel | None  # exponential moving average of the weights
+    healthy: Bool[Array, ""]
+    average: AbstractModel | None
     average_decay: float = eqx.field(static=True)
 
     @staticmethod
@@ -69,7 +75,8 @@ class TrainState(eqx.Module):
 
 
 class Metrics(eqx.Module):
-    """What one step measured; scalars on the device, so that reading them is the caller's choice."""
+    """What one step measured: its number `step`, the `loss` and its terms, and the `gradient_norm`. Scalars on the
+    device, so that reading them is the caller's choice."""
 
     step: Int[Array, ""]
     loss: Scalar
@@ -80,7 +87,8 @@ class Metrics(eqx.Module):
 
 
 class NonFiniteLossError(RuntimeError):
-    """The loss or its gradient became NaN or infinite. `state` holds the last good weights."""
+    """The loss or its gradient became NaN or infinite: at which `step`, with which `metrics`, and the `state` with the
+    last good weights."""
 
     def __init__(self, step: int, metrics: Metrics, state: TrainState):
         terms = ", ".join(f"{name}={float(getattr(metrics, name)):g}" for name in _TERMS)

@@ -8,7 +8,7 @@ from jaxtyping import PyTree
 class AbstractFreezable(eqx.Module):
     """A module that says whether the optimiser may change it.
 
-    A frozen module takes no part in optimisation at all: no gradient, and no weight decay either.
+    A module whose `trainable` is false takes no part in optimisation at all: no gradient, and no weight decay either.
     """
 
     trainable: eqx.AbstractVar[bool]

@@ -81,6 +81,12 @@ class MinSNRWeighting(AbstractWeighting):
 
         Hang et al., *Efficient Diffusion Training via Min-SNR Weighting Strategy*, 2023 (arXiv 2303.09556), for a
         network that predicts the clean signal.
+
+    **Arguments:**
+
+    - `cap`: the greatest weight c.
+
+    **Raises:** `ValueError` unless the cap is positive.
     """
 
     cap: float = 5.0
@@ -106,6 +112,10 @@ class SigmoidWeighting(AbstractWeighting):
 
         Kingma and Gao, *Understanding Diffusion Objectives as the ELBO with Simple Data Augmentation*, 2023
         (arXiv 2303.00848): a weight decreasing in the log-SNR.
+
+    **Arguments:**
+
+    - `bias`: the log-SNR b above which the weight is damped, in nats.
     """
 
     bias: float = 0.0
@@ -126,7 +136,7 @@ class SigmoidWeighting(AbstractWeighting):
 
 
 class AbstractObjective(eqx.Module):
-    """The denoising error of a prediction, with the weighting that multiplies it."""
+    """The denoising error of a prediction, with the `weighting` that multiplies it at each time."""
 
     weighting: eqx.AbstractVar[AbstractWeighting]
 
@@ -146,7 +156,12 @@ class AbstractObjective(eqx.Module):
 
 class SquaredError(AbstractObjective):
     r"""Half the squared distance of the predicted embedding, $\frac{1}{2} \|\hat u - u_y\|^2$, summed over
-    dimensions; with the ELBO weighting, its default, this is the paper's loss (eq. 8 and 9)."""
+    dimensions; with the ELBO weighting, its default, this is the paper's loss (eq. 8 and 9).
+
+    **Arguments:**
+
+    - `weighting`: what multiplies the error at each time.
+    """
 
     weighting: AbstractWeighting = ELBOWeighting()
 
@@ -165,6 +180,10 @@ class CrossEntropy(AbstractObjective):
     ??? cite "Reference"
 
         Dieleman et al., *Continuous Diffusion for Categorical Data*, 2022 (arXiv 2211.15089), "score interpolation".
+
+    **Arguments:**
+
+    - `weighting`: what multiplies the error at each time.
     """
 
     weighting: AbstractWeighting = UniformWeighting()
@@ -224,6 +243,12 @@ class PowerTimes(AbstractTimes):
     the image alone decides.
 
     The loss is *not* divided by the density of these times: changing what is emphasised is the purpose.
+
+    **Arguments:**
+
+    - `power`: the exponent p.
+
+    **Raises:** `ValueError` unless the power is positive.
     """
 
     power: float = 3.0

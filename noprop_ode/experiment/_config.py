@@ -47,6 +47,8 @@ class Config:
     eta: float = 1.0
     """Multiplies the denoising term."""
 
+    compare: bool = True
+    """At the end, evaluate under every protocol, not only the default and the paper's."""
     evaluation_steps: int = 1000
     """Euler steps of the paper's protocol in the final evaluation."""
 

@@ -56,7 +56,9 @@ def run(config: Config) -> dict[str, Any]:
         log.close()
     _save(folder, model, config, spec)
 
-    results = evaluate_protocols(model, splits.test, key=eval_key, evaluation_steps=config.evaluation_steps)
+    results = evaluate_protocols(
+        model, splits.test, key=eval_key, how=protocols(config.evaluation_steps, compare=config.compare)
+    )
     plot_learning_curve(folder / "learning_curve.png", log.records)
     _plot_trajectories(folder / "probabilities.png", model, splits.test, plot_key)
     summary = {
@@ -100,24 +102,24 @@ def evaluation_key(config: Config) -> Key:
 
 
 def evaluate_protocols(
-    model: AbstractModel, test: data.Dataset, *, key: Key, evaluation_steps: int = 1000
+    model: AbstractModel, test: data.Dataset, *, key: Key, how: dict[str, dict[str, Any]]
 ) -> dict[str, dict[str, float | None]]:
-    """Evaluates a model under each of [`noprop_ode.experiment.protocols`][], and prints the table.
+    """Evaluates a model in several ways, and prints the table.
 
     **Arguments:**
 
     - `model`: the model.
     - `test`: images and labels.
     - `key`: randomness of draws and samplers.
-    - `evaluation_steps`: Euler steps of the paper's protocol.
+    - `how`: named arguments of [`noprop_ode.evaluate`][], as [`noprop_ode.experiment.protocols`][] gives them.
 
     **Returns:** accuracy, nll, calibration_error, nfe (evaluations of the vector field an image) and seconds by name.
     """
     results = {}
     print(f"{'protocol':20s} {'accuracy':>8s} {'nll':>8s} {'ece':>6s} {'nfe':>7s} {'seconds':>8s}")
-    for name, how in protocols(evaluation_steps).items():
+    for name, arguments in how.items():
         start = time.perf_counter()
-        found = evaluate(model, test.images, test.labels, key=key, **how)
+        found = evaluate(model, test.images, test.labels, key=key, **arguments)
         seconds = time.perf_counter() - start
         results[name] = {
             "accuracy": found.accuracy,
