@@ -11,6 +11,7 @@ from . import _typecheck as _typecheck  # before the hook, which looks it up her
 # Shapes and types of every function are checked from here on; `JAXTYPING_DISABLE=1` in the environment turns it off.
 with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
     from . import nn as nn
+    from ._baseline import AdjointODE as AdjointODE, Backprop as Backprop
     from ._blocks import (
         AbstractBlockPlan as AbstractBlockPlan,
         AllBlocks as AllBlocks,
@@ -27,6 +28,7 @@ with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
         ReadoutDecoder as ReadoutDecoder,
     )
     from ._dt import NoPropDT as NoPropDT
+    from ._elbo import elbo as elbo
     from ._embedding import (
         AbstractLabelEmbedding as AbstractLabelEmbedding,
         AbstractMatrixEmbedding as AbstractMatrixEmbedding,

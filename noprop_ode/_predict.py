@@ -14,8 +14,8 @@ from jaxtyping import Array, Float, Int, PyTree, Shaped
 
 from ._check import check_images
 from ._decoder import AbstractDecoder, DenoiserDecoder
-from ._model import AbstractModel, AbstractSampler, name_of
-from ._sampler import Ancestral
+from ._model import AbstractGaussianModel, AbstractModel, AbstractSampler, name_of
+from ._sampler import ODE, Ancestral
 from ._types import Image, Key, LogProbs, Scalar
 
 
@@ -67,8 +67,9 @@ def _predict_batch(
     return jax.vmap(lambda x, key: predict_one(model, x, key=key, **how))(xs, keys)
 
 
-def _default_sampler() -> AbstractSampler:
-    return Ancestral(1, churn=0.0)
+def _default_sampler(model: AbstractModel) -> AbstractSampler:
+    # One step along the path that the model was trained on.
+    return Ancestral(1, churn=0.0) if isinstance(model, AbstractGaussianModel) else ODE(diffrax.Euler(), steps=1)
 
 
 def predict_log_proba(
@@ -96,7 +97,7 @@ def predict_log_proba(
     - `model`: a NoProp model.
     - `xs`: images, `[n, height, width, channels]`, NumPy or JAX; uint8 in [0, 255] or floating point in [0, 1].
     - `key`: randomness of draws and samplers.
-    - `sampler`: from t = 0 to t = 1; one DDIM step by default.
+    - `sampler`: from t = 0 to t = 1; one DDIM step by default, for flow matching one Euler step.
     - `start`: `"noise"`, $z_0 \sim \mathcal{N}(0, I)$, or `"mean"`, $z_0 = 0$.
     - `draws`: number of trajectories whose probabilities are averaged; they share the features of the image.
     - `decoder`: where the probabilities come from; [`noprop_ode.DenoiserDecoder`][] by default.
@@ -122,7 +123,7 @@ def predict_with_evaluations(
     batch_size: int,
 ) -> tuple[Float[Array, "n classes"], Float[Array, " n"]]:
     """As `predict_log_proba`, with the number of evaluations of the vector field spent on each image, `[n]`."""
-    sampler = _default_sampler() if sampler is None else sampler
+    sampler = _default_sampler(model) if sampler is None else sampler
     decoder = DenoiserDecoder() if decoder is None else decoder
     check_images(xs)
     if draws < 1 or batch_size < 1:

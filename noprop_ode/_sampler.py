@@ -24,6 +24,7 @@ class ODE(AbstractSampler):
     steps: int | None
     stepsize_controller: diffrax.AbstractStepSizeController | None
     max_steps: int
+    adjoint: diffrax.AbstractAdjoint
 
     def __init__(
         self,
@@ -32,6 +33,7 @@ class ODE(AbstractSampler):
         steps: int | None = None,
         stepsize_controller: diffrax.AbstractStepSizeController | None = None,
         max_steps: int = 4096,
+        adjoint: diffrax.AbstractAdjoint | None = None,
     ):
         """**Arguments:**
 
@@ -39,6 +41,8 @@ class ODE(AbstractSampler):
         - `steps`: number of equal steps.
         - `stepsize_controller`: an adaptive controller, instead of `steps`.
         - `max_steps`: the greatest number of adaptive steps.
+        - `adjoint`: how to differentiate through the solve, which NoProp itself never does;
+            `diffrax.RecursiveCheckpointAdjoint()` by default.
 
         **Raises:** `ValueError` unless exactly one of `steps` and `stepsize_controller` is given, for fewer than one
         step, and for adaptive steps with a solver that has no error estimate.
@@ -59,6 +63,7 @@ class ODE(AbstractSampler):
         self.steps = steps
         self.stepsize_controller = stepsize_controller
         self.max_steps = max_steps
+        self.adjoint = diffrax.RecursiveCheckpointAdjoint() if adjoint is None else adjoint
 
     @property
     def stochastic(self) -> bool:
@@ -68,7 +73,7 @@ class ODE(AbstractSampler):
     def _solve(self, model: AbstractModel, z0: Latent, features: Features, **how: Any) -> diffrax.Solution:
         term = diffrax.ODETerm(VelocityTerm(model))
         if self.steps is not None:
-            return _fixed_steps(term, self.solver, z0, features, self.steps, **how)
+            return _fixed_steps(term, self.solver, z0, features, self.steps, adjoint=self.adjoint, **how)
         assert self.stepsize_controller is not None
         how.pop("last_step", None)
         return diffrax.diffeqsolve(
@@ -81,6 +86,7 @@ class ODE(AbstractSampler):
             args=features,
             stepsize_controller=self.stepsize_controller,
             max_steps=self.max_steps,
+            adjoint=self.adjoint,
             throw=False,
             **how,
         )
@@ -93,8 +99,6 @@ class ODE(AbstractSampler):
             return _start(z0)
         solution = self._solve(model, z0, features, last_step=last_step)
         per_step, once = _evaluations(self.solver)
-        if isinstance(self.stepsize_controller, diffrax.PIDController):
-            once += 2  # choosing the first step
         return _end(solution, per_step, once)
 
     def trajectory(
@@ -235,6 +239,7 @@ def _fixed_steps(
     *,
     last_step: bool = True,
     saveat: diffrax.SaveAt | None = None,
+    adjoint: diffrax.AbstractAdjoint | None = None,
 ) -> diffrax.Solution:
     taken = steps if last_step else steps - 1
     return diffrax.diffeqsolve(
@@ -247,6 +252,7 @@ def _fixed_steps(
         args=features,
         saveat=diffrax.SaveAt(t1=True) if saveat is None else saveat,
         max_steps=taken,
+        adjoint=diffrax.RecursiveCheckpointAdjoint() if adjoint is None else adjoint,
         throw=False,
     )
 

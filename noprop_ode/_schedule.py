@@ -83,9 +83,9 @@ class AbstractNoiseSchedule(eqx.Module):
 
 
 def _check_ends(log_snr_0: float, log_snr_1: float) -> None:
-    if not -80 <= log_snr_0 < log_snr_1 <= 80:
+    if not -80 <= log_snr_0 < log_snr_1 <= 40:
         raise ValueError(
-            "A schedule needs ends with -80 <= log_snr_0 < log_snr_1 <= 80 (beyond, the SNR overflows float32); "
+            "A schedule needs ends with -80 <= log_snr_0 < log_snr_1 <= 40 (beyond, rates of the SNR overflow float32); "
             f"got log_snr_0={log_snr_0}, log_snr_1={log_snr_1}. Time runs from noise to label, so the log-SNR "
             "increases."
         )
@@ -98,7 +98,7 @@ class LinearSchedule(AbstractNoiseSchedule):
 
     - `log_snr_0`, `log_snr_1`: the log-SNR at t = 0 and t = 1, in nats.
 
-    **Raises:** `ValueError` unless the ends are ordered and within [-80, 80].
+    **Raises:** `ValueError` unless the ends are ordered and within [-80, 40].
     """
 
     log_snr_0: float = -7.0
@@ -128,7 +128,7 @@ class CosineSchedule(AbstractNoiseSchedule):
 
     - `log_snr_0`, `log_snr_1`: the log-SNR at t = 0 and t = 1, in nats.
 
-    **Raises:** `ValueError` unless the ends are ordered and within [-80, 80].
+    **Raises:** `ValueError` unless the ends are ordered and within [-80, 40].
     """
 
     log_snr_0: float = -7.0

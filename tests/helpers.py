@@ -88,6 +88,10 @@ class Count:
     def __call__(self, *args):
         self.n += 1
 
+    def passing(self, value):
+        self.n += 1
+        return value
+
 
 class Watched(no.AbstractVectorField):
     """Another field, with everything it does counted: traces of the image branch, and evaluations of both branches."""
@@ -99,12 +103,13 @@ class Watched(no.AbstractVectorField):
 
     def encode(self, x, *, key=None):
         self.traces()
-        jax.debug.callback(self.encodes)
+        jax.debug.callback(self.encodes, x)  # with its operand, so that mapping over examples maps the count
         return self.field.encode(x, key=key)
 
     def __call__(self, t, z, features):
-        jax.debug.callback(self.calls)
-        return self.field(t, z, features)
+        # A value that the result depends on: Diffrax's choice of the first step drops debug callbacks.
+        seen = jax.pure_callback(self.calls.passing, z, jax.lax.stop_gradient(z), vmap_method="sequential")
+        return self.field(t, z + 0 * seen, features)
 
 
 def one_hot_image(y: int, num_classes: int) -> jax.Array:

@@ -157,7 +157,7 @@ def _train(
             batches = data.batches(train_set, config.batch_size, seed=config.seed, epoch=epoch)
             clock = time.perf_counter()
             try:
-                for state, metrics in train(state, batches):  # noqa: B007, B020
+                for state, metrics in train(state, batches):
                     step, values = int(metrics.step), _values(metrics)
                     now = time.perf_counter()
                     if step > 1:  # the first includes compilation

@@ -1,3 +1,17 @@
-from ._conv import ConvEncoder as ConvEncoder, ConvField as ConvField
-from ._layers import Conv as Conv, Linear as Linear, time_embedding as time_embedding
+from ._backbone import (
+    AbstractBackbone as AbstractBackbone,
+    BackboneBlock as BackboneBlock,
+    BackboneField as BackboneField,
+    SimpleCNN as SimpleCNN,
+)
+from ._conv import ConvBlock as ConvBlock, ConvEncoder as ConvEncoder, ConvField as ConvField
+from ._heads import BlockHead as BlockHead, ContinuousHead as ContinuousHead
+from ._layers import (
+    Conv as Conv,
+    GroupNorm as GroupNorm,
+    LayerNorm as LayerNorm,
+    Linear as Linear,
+    time_embedding as time_embedding,
+)
 from ._mlp import MLPField as MLPField
+from ._resnet import ResNet as ResNet

@@ -1,12 +1,12 @@
 import equinox as eqx
 import jax.nn as jnn
-import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float
 
 from .._types import Image, Key, Latent, Logits, Scalar
 from .._vector_field import AbstractVectorField
-from ._layers import Conv, Linear, check_image_shape, dropout, max_pool, time_embedding, to_float
+from ._heads import BlockHead, ContinuousHead
+from ._layers import Conv, LayerNorm, Linear, check_image_shape, dropout, max_pool, to_float
 
 
 class ConvEncoder(eqx.Module):
@@ -75,13 +75,10 @@ class ConvEncoder(eqx.Module):
 
 class ConvField(AbstractVectorField):
     """The paper's network for continuous time and flow matching (its figure 6, embedding dimension other than pixels):
-    image, label and time branches of 256 features each, then 256, 128 and the classes; ReLU throughout."""
+    [`noprop_ode.nn.ConvEncoder`][], ReLU, then [`noprop_ode.nn.ContinuousHead`][]."""
 
     encoder: ConvEncoder
-    label: Linear
-    time: Linear
-    head: tuple[Linear, Linear, Linear]
-    time_size: int = eqx.field(static=True)
+    head: ContinuousHead
 
     def __init__(
         self,
@@ -106,16 +103,9 @@ class ConvField(AbstractVectorField):
         - `dropout`, `mean`, `std`: as in [`noprop_ode.nn.ConvEncoder`][].
         - `key`: initialises the layers.
         """
-        keys = jr.split(key, 6)
-        self.encoder = ConvEncoder(image_shape, size=width, dropout=dropout, mean=mean, std=std, key=keys[0])
-        self.label = Linear(label_dim, width, key=keys[1])
-        self.time = Linear(time_size, width, key=keys[2])
-        self.head = (
-            Linear(3 * width, width, key=keys[3]),
-            Linear(width, width // 2, key=keys[4]),
-            Linear(width // 2, num_classes, key=keys[5]),
-        )
-        self.time_size = time_size
+        encoder_key, head_key = jr.split(key)
+        self.encoder = ConvEncoder(image_shape, size=width, dropout=dropout, mean=mean, std=std, key=encoder_key)
+        self.head = ContinuousHead(width, num_classes, label_dim, width=width, time_size=time_size, key=head_key)
 
     def encode(self, x: Image, *, key: Key | None = None) -> Float[Array, " width"]:
         """See [`noprop_ode.AbstractVectorField.encode`][]; features of shape `[width]`."""
@@ -123,9 +113,39 @@ class ConvField(AbstractVectorField):
 
     def __call__(self, t: Scalar, z: Latent, features: Float[Array, " width"]) -> Logits:
         """See [`noprop_ode.AbstractVectorField.__call__`][]."""
-        label = jnn.relu(self.label(z))
-        time = jnn.relu(self.time(time_embedding(t, self.time_size)))
-        h = jnp.concatenate([features, label, time])
-        h = jnn.relu(self.head[0](h))
-        h = jnn.relu(self.head[1](h))
-        return self.head[2](h)
+        return self.head(t, z, features)
+
+
+class ConvBlock(AbstractVectorField):
+    """The paper's network for one block in discrete time (its figure 6, embedding dimension other than pixels):
+    [`noprop_ode.nn.ConvEncoder`][], normalisation, then [`noprop_ode.nn.BlockHead`][]."""
+
+    encoder: ConvEncoder
+    norm: LayerNorm
+    head: BlockHead
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        num_classes: int,
+        label_dim: int,
+        *,
+        width: int = 256,
+        dropout: float = 0.2,
+        mean: float = 0.0,
+        std: float = 1.0,
+        key: Key,
+    ):
+        """**Arguments:** as for [`noprop_ode.nn.ConvField`][], without the time."""
+        encoder_key, head_key = jr.split(key)
+        self.encoder = ConvEncoder(image_shape, size=width, dropout=dropout, mean=mean, std=std, key=encoder_key)
+        self.norm = LayerNorm(width)
+        self.head = BlockHead(width, num_classes, label_dim, width=width, key=head_key)
+
+    def encode(self, x: Image, *, key: Key | None = None) -> Float[Array, " width"]:
+        """See [`noprop_ode.AbstractVectorField.encode`][]; features of shape `[width]`."""
+        return self.norm(self.encoder(x, key=key))
+
+    def __call__(self, t: Scalar, z: Latent, features: Float[Array, " width"]) -> Logits:
+        """See [`noprop_ode.AbstractVectorField.__call__`][]; the time is not used."""
+        return self.head(z, features)

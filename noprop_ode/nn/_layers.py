@@ -1,3 +1,5 @@
+import math
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -29,30 +31,81 @@ class Linear(eqx.Module):
 
 
 class Conv(eqx.Module):
-    """A 3x3 convolution of a height-width-channel image, "same" padding, stride 1.
+    """A square convolution of a height-width-channel image, "same" padding.
 
     Channels come last because that is faster than channels first on CPU, and how data sets store images.
     """
 
-    weight: Float[Array, "3 3 in_channels out_channels"]
+    weight: Float[Array, "size size in_channels out_channels"]
     bias: Float[Array, " out_channels"]
+    stride: int = eqx.field(static=True)
 
-    def __init__(self, in_channels: int, out_channels: int, *, key: Key):
+    def __init__(self, in_channels: int, out_channels: int, *, size: int = 3, stride: int = 1, key: Key):
         """**Arguments:**
 
         - `in_channels`, `out_channels`: number of channels.
+        - `size`: side of the kernel, in pixels.
+        - `stride`: pixels from one output to the next.
         - `key`: initialises the weight, He-uniform; the bias starts at zero.
         """
-        bound = (6 / (9 * in_channels)) ** 0.5
-        self.weight = jr.uniform(key, (3, 3, in_channels, out_channels), jnp.float32, -bound, bound)
+        bound = (6 / (size**2 * in_channels)) ** 0.5
+        self.weight = jr.uniform(key, (size, size, in_channels, out_channels), jnp.float32, -bound, bound)
         self.bias = jnp.zeros(out_channels, jnp.float32)
+        self.stride = stride
 
-    def __call__(self, x: Float[Array, "height width in_channels"]) -> Float[Array, "height width out_channels"]:
-        """**Arguments:** `x`, shape `[height, width, in_channels]`. **Returns:** `[height, width, out_channels]`."""
+    def __call__(
+        self, x: Float[Array, "height width in_channels"]
+    ) -> Float[Array, "new_height new_width out_channels"]:
+        """**Arguments:** `x`, shape `[height, width, in_channels]`. **Returns:** height and width divided by the
+        stride, rounded up, and `out_channels`."""
+        strides = (self.stride, self.stride)
         y = jax.lax.conv_general_dilated(
-            x[None], self.weight, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+            x[None], self.weight, strides, "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
         )
         return y[0] + self.bias[None, None]
+
+
+class LayerNorm(eqx.Module):
+    """Layer normalisation of a vector, with learned scale and offset (Ba, Kiros and Hinton, 2016, arXiv 1607.06450)."""
+
+    scale: Float[Array, " size"]
+    offset: Float[Array, " size"]
+
+    def __init__(self, size: int):
+        """**Arguments:** `size`, the length of the vector."""
+        self.scale = jnp.ones(size, jnp.float32)
+        self.offset = jnp.zeros(size, jnp.float32)
+
+    def __call__(self, x: Float[Array, " size"]) -> Float[Array, " size"]:
+        """**Arguments:** `x`, shape `[size]`. **Returns:** the same shape."""
+        centred = x - jnp.mean(x)
+        return centred * jax.lax.rsqrt(jnp.mean(centred**2) + 1e-5) * self.scale + self.offset
+
+
+class GroupNorm(eqx.Module):
+    """Group normalisation of a height-width-channel image (Wu and He, 2018, arXiv 1803.08494): no batch statistics."""
+
+    scale: Float[Array, " channels"]
+    offset: Float[Array, " channels"]
+    groups: int = eqx.field(static=True)
+
+    def __init__(self, channels: int, *, groups: int = 32):
+        """**Arguments:**
+
+        - `channels`: number of channels.
+        - `groups`: number of groups; the greatest common divisor with the channels is used.
+        """
+        self.scale = jnp.ones(channels, jnp.float32)
+        self.offset = jnp.zeros(channels, jnp.float32)
+        self.groups = math.gcd(channels, groups)
+
+    def __call__(self, x: Float[Array, "height width channels"]) -> Float[Array, "height width channels"]:
+        """**Arguments:** `x`, shape `[height, width, channels]`. **Returns:** the same shape."""
+        height, width, channels = x.shape
+        grouped = x.reshape(height, width, self.groups, channels // self.groups)
+        centred = grouped - jnp.mean(grouped, axis=(0, 1, 3), keepdims=True)
+        variance = jnp.mean(centred**2, axis=(0, 1, 3), keepdims=True)
+        return (centred * jax.lax.rsqrt(variance + 1e-5)).reshape(x.shape) * self.scale + self.offset
 
 
 def max_pool(x: Float[Array, "height width channels"]) -> Float[Array, "half_height half_width channels"]:
