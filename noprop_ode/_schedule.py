@@ -85,7 +85,7 @@ class AbstractNoiseSchedule(eqx.Module):
 def _check_ends(log_snr_0: float, log_snr_1: float) -> None:
     if not -80 <= log_snr_0 < log_snr_1 <= 40:
         raise ValueError(
-            "A schedule needs ends with -80 <= log_snr_0 < log_snr_1 <= 40 (beyond, rates of the SNR overflow float32); "
+            "A schedule needs ends with -80 <= log_snr_0 < log_snr_1 <= 40 (beyond, SNR rates overflow float32); "
             f"got log_snr_0={log_snr_0}, log_snr_1={log_snr_1}. Time runs from noise to label, so the log-SNR "
             "increases."
         )

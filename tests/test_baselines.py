@@ -1,7 +1,5 @@
 """The baselines of the paper, the generative SDE, and every combination of the parts."""
 
-import itertools
-
 import diffrax
 import equinox as eqx
 import jax
@@ -51,9 +49,10 @@ def test_baselines_learn_and_their_gradient_goes_all_the_way(make_model, key):
     assert all(block.any() for block in (first if isinstance(model, no.Backprop) else [first]))
     state = no.TrainState.create(model, adam(), key=key)
     losses = [float(metrics.loss) for _, metrics in no.train(state, [blobs()] * 40)]
-    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+    assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.05
 
 
+@pytest.mark.slow
 def test_adjoints_agree(key):
     def gradient(how):
         model = adjoint(how, steps=40)
@@ -74,7 +73,15 @@ def test_a_network_trained_end_to_end_has_no_known_marginal(make_model, key):
 P = np.array([0.6, 0.3, 0.1])
 
 
-@pytest.mark.parametrize("solver", [diffrax.Euler(), diffrax.ShARK(), diffrax.SRA1()], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize(
+    "solver",
+    [
+        diffrax.Euler(),
+        pytest.param(diffrax.ShARK(), marks=pytest.mark.slow),
+        pytest.param(diffrax.SRA1(), marks=pytest.mark.slow),
+    ],
+    ids=lambda s: type(s).__name__,
+)
 def test_the_generative_sde_samples_the_class(key, solver):
     model = oracle_model(no.OneHot(3), no.CosineSchedule(-12.0, 7.0))
     x = jnp.asarray(np.log(P), jnp.float32).reshape(1, 1, 3)
@@ -108,7 +115,8 @@ SAMPLERS = {
 }
 
 
-@pytest.mark.parametrize(("variant", "embedding"), itertools.product(VARIANTS, EMBEDDINGS))
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("embedding", ["one-hot", pytest.param("learned", marks=pytest.mark.slow)])
 def test_every_combination_works_or_says_why_not(variant, embedding, key):
     x, y = jnp.ones((2, 2, 1), jnp.float32), jnp.asarray(1)
     for readout in READOUTS:

@@ -105,7 +105,9 @@ class GroupNorm(eqx.Module):
         grouped = x.reshape(height, width, self.groups, channels // self.groups)
         centred = grouped - jnp.mean(grouped, axis=(0, 1, 3), keepdims=True)
         variance = jnp.mean(centred**2, axis=(0, 1, 3), keepdims=True)
-        return (centred * jax.lax.rsqrt(variance + 1e-5)).reshape(x.shape) * self.scale + self.offset
+        return (centred * jax.lax.rsqrt(variance + 1e-5)).reshape(x.shape) * self.scale[None, None] + self.offset[
+            None, None
+        ]
 
 
 def max_pool(x: Float[Array, "height width channels"]) -> Float[Array, "half_height half_width channels"]:
