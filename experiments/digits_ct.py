@@ -1,9 +1,25 @@
-"""NoProp-CT on scikit-learn's 8x8 digits, which need no download."""
+"""NoProp-CT on scikit-learn's 8x8 digits, which need no download: the paper's network, cross-entropy objective.
+
+    python experiments/digits_ct.py
+
+Measured with the defaults below in 48 s of wall time for the whole process, compilation included, on 2 shared CPU cores
+(AMD EPYC, jax 0.10.2). Test accuracy of seeds 0 and 1, on 359 images:
+
+    default: one DDIM step from the mean, denoiser      0.9777  0.9889     1 evaluation of the head
+    20 Heun steps from one draw of noise, readout       0.9805  0.9916    40
+    paper: 1000 Euler steps from one draw, readout      0.9833  0.9916  1000
+"""
 
 from noprop_ode.experiment import Config, main
 
 
-CONFIG = Config(data="digits", epochs=25, dropout=0.0, time_power=3.0)
+CONFIG = Config(
+    data="digits",
+    epochs=16,
+    dropout=0.0,
+    time_power=3.0,
+    protocols=("noise ddim-10", "noise heun-20", "noise tsit5", "paper"),
+)
 
 if __name__ == "__main__":
     main(CONFIG)

@@ -25,7 +25,7 @@ def main(run: tyro.conf.Positional[Path], data_dir: Path | None = None) -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     results = evaluate_protocols(
-        model, splits.test, key=evaluation_key(config), how=protocols(config.evaluation_steps, compare=config.compare)
+        model, splits.test, key=evaluation_key(config), how=protocols(config.evaluation_steps, config.protocols)
     )
     print(f"test_accuracy={results['default']['accuracy']:.4f}")
 

@@ -180,7 +180,8 @@ def train(
     - `state`: where to start, from [`noprop_ode.TrainState.create`][] or a state yielded earlier.
     - `batches`: pairs of images `[batch, height, width, channels]` and labels `[batch]`, NumPy or JAX.
     - `check_every`: look at the health of training after every so many steps (and after the last). Looking waits for
-        the device. A bad step changes no weights in any case, nor does any step after it.
+        the device. A bad step changes no weights in any case, nor does any step after it; above 1, the metrics of
+        the error are those of the last batch looked at.
 
     **Yields:** the state after each step, with what the step measured.
 

@@ -31,7 +31,7 @@ from noprop_ode.experiment._build import DataSpec
 
 
 ROOT = Path(__file__).parents[1]
-SMALL = Config(data="digits", field="mlp", epochs=2, evaluation_steps=5, compare=False, time_power=3.0)
+SMALL = Config(data="digits", field="mlp", epochs=2, evaluation_steps=5, protocols=("paper",), time_power=3.0)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -187,7 +187,7 @@ def _script(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
 
 
 def test_script_ends_with_its_accuracy_and_can_be_evaluated_again(tmp_path):
-    flags = ["--field", "mlp", "--epochs", "1", "--evaluation-steps", "5", "--no-compare", "--seed", "3"]
+    flags = ["--field", "mlp", "--epochs", "1", "--evaluation-steps", "5", "--protocols", "paper", "--seed", "3"]
     done = _script("digits_ct.py", *flags, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     last = done.stdout.strip().splitlines()[-1]
@@ -203,3 +203,8 @@ def test_script_with_missing_data_names_the_ways_out(tmp_path):
     assert "Traceback" not in done.stderr
     for way in ("prepare", "--data-dir", "digits"):
         assert way in done.stderr
+
+
+def test_unknown_protocols_are_named():
+    with pytest.raises(ValueError, match=r"\['papre'\].*'paper'"):
+        protocols(5, ("default", "papre"))

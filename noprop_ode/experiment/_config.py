@@ -47,8 +47,8 @@ class Config:
     eta: float = 1.0
     """Multiplies the denoising term."""
 
-    compare: bool = True
-    """At the end, evaluate under every protocol, not only the default and the paper's."""
+    protocols: tuple[str, ...] | None = None
+    """Names of the ways of predicting to compare at the end, besides `default`; all of them if not given."""
     evaluation_steps: int = 1000
     """Euler steps of the paper's protocol in the final evaluation."""
 
@@ -62,7 +62,8 @@ class Config:
 
     def to_json(self) -> dict[str, Any]:
         """The settings as plain values."""
-        return {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(self).items()}
+        values = dataclasses.asdict(self)
+        return {k: str(v) if isinstance(v, Path) else list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
     @staticmethod
     def from_json(values: dict[str, Any]) -> "Config":
@@ -74,4 +75,5 @@ class Config:
         if unknown := sorted(set(values) - names):
             raise ValueError(f"Unknown settings {unknown}; this version knows {sorted(names)}.")
         paths: dict[str, Any] = {k: Path(values[k]) for k in ("data_dir", "out") if values.get(k) is not None}
-        return Config(**{**values, **paths})
+        names_of = {} if values.get("protocols") is None else {"protocols": tuple(values["protocols"])}
+        return Config(**{**values, **paths, **names_of})

@@ -6,6 +6,8 @@ from typing import Any
 
 import jax
 
+from .. import __version__
+
 
 class JsonLines:
     """Appends records to a file, one JSON object a line, and keeps them."""
@@ -35,14 +37,9 @@ class JsonLines:
 
 def versions() -> dict[str, str]:
     """Versions of Python, of this package and of what it stands on."""
-    names = ("noprop_ode", "jax", "jaxlib", "equinox", "diffrax", "optax", "jaxtyping", "beartype", "numpy")
-    found = {"python": platform.python_version()}
-    for name in names:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+    names = ("jax", "jaxlib", "equinox", "diffrax", "optax", "jaxtyping", "beartype", "numpy")
+    ours = {"python": platform.python_version(), "noprop_ode": __version__}
+    return ours | {name: importlib.metadata.version(name) for name in names}
 
 
 def device() -> dict[str, Any]:
