@@ -3,8 +3,8 @@
     TFDS_DATA_DIR=... python experiments/mnist_ct.py --epochs 3
 
 Measured with the defaults below, seed 0, in 940 s of wall time on 2 shared CPU cores (AMD EPYC, jax 0.10.2; another job
-ran beside it), evaluation included; trained on 54,000 images, the rest of the training set for validation. Test accuracy
-(NLL in nats):
+ran beside it), evaluation included; trained on 54,000 images, the rest of the training set for validation. Test
+accuracy (NLL in nats):
 
     default: one DDIM step from the mean, denoiser      0.9926  (0.022)     1 evaluation of the head
     one DDIM step from one draw of noise, denoiser      0.9917  (0.025)     1
