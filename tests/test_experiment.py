@@ -205,6 +205,7 @@ def test_script_with_missing_data_names_the_ways_out(tmp_path):
         assert way in done.stderr
 
 
-def test_unknown_protocols_are_named():
+def test_an_unknown_protocol_is_refused_before_anything_is_trained(tmp_path):
     with pytest.raises(ValueError, match=r"\['papre'\].*'paper'"):
-        protocols(5, ("default", "papre"))
+        run(dataclasses.replace(SMALL, out=tmp_path / "new", protocols=("papre",)))
+    assert not (tmp_path / "new").exists()

@@ -42,6 +42,7 @@ def run(config: Config) -> dict[str, Any]:
     weights are then saved.
     """
     started = time.perf_counter()
+    how = protocols(config.evaluation_steps, config.protocols)  # a misspelt name must not cost a training run
     splits = data.load(config.data, data_dir=config.data_dir, validation=config.validation, seed=config.seed)
     assert splits.validation is not None  # the settings ask for one
     folder = _new_folder(config)
@@ -57,9 +58,7 @@ def run(config: Config) -> dict[str, Any]:
         log.close()
     _save(folder, model, config, spec)
 
-    results = evaluate_protocols(
-        model, splits.test, key=eval_key, how=protocols(config.evaluation_steps, config.protocols)
-    )
+    results = evaluate_protocols(model, splits.test, key=eval_key, how=how)
     plot_learning_curve(folder / "learning_curve.png", log.records)
     _plot_trajectories(folder / "probabilities.png", model, splits.test, plot_key)
     summary = {
