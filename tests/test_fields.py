@@ -11,10 +11,19 @@ from helpers import scalar
 import noprop_ode as no
 
 
-SHAPE, CLASSES, DIM = (8, 8, 1), 4, 3
+SHAPE, CLASSES, DIM = (8, 8, 1), 4, 16
 FIELDS = {
     "mlp": lambda key: no.nn.MLPField(SHAPE, CLASSES, DIM, width=16, time_size=8, key=key),
     "conv": lambda key: no.nn.ConvField(SHAPE, CLASSES, DIM, width=16, time_size=8, key=key),
+    "conv-label": lambda key: no.nn.ConvField(
+        SHAPE,
+        CLASSES,
+        DIM,
+        width=16,
+        time_size=8,
+        label=no.nn.ConvLabelBranch((4, 4, 1), size=16, key=jr.fold_in(key, 1)),
+        key=key,
+    ),
 }
 X = np.random.default_rng(0).integers(0, 256, SHAPE, dtype=np.uint8)
 

@@ -4,8 +4,17 @@ from ._backbone import (
     BackboneField as BackboneField,
     SimpleCNN as SimpleCNN,
 )
-from ._conv import ConvBlock as ConvBlock, ConvEncoder as ConvEncoder, ConvField as ConvField
-from ._heads import BlockHead as BlockHead, ContinuousHead as ContinuousHead
+from ._conv import (
+    ConvBlock as ConvBlock,
+    ConvEncoder as ConvEncoder,
+    ConvField as ConvField,
+    ConvLabelBranch as ConvLabelBranch,
+)
+from ._heads import (
+    AbstractLabelBranch as AbstractLabelBranch,
+    BlockHead as BlockHead,
+    ContinuousHead as ContinuousHead,
+)
 from ._layers import (
     Conv as Conv,
     GroupNorm as GroupNorm,

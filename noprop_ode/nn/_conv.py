@@ -5,7 +5,7 @@ from jaxtyping import Array, Float
 
 from .._types import Image, Key, Latent, Logits, Scalar
 from .._vector_field import AbstractVectorField
-from ._heads import BlockHead, ContinuousHead
+from ._heads import AbstractLabelBranch, BlockHead, ContinuousHead
 from ._layers import Conv, LayerNorm, Linear, check_image_shape, dropout, max_pool, to_float
 
 
@@ -73,6 +73,28 @@ class ConvEncoder(eqx.Module):
         return self.linear(h.reshape(-1))
 
 
+class ConvLabelBranch(AbstractLabelBranch):
+    """The paper's label branch for prototype embeddings (its figure 6, embedding dimension of the pixels): the state is
+    an image, and enters through the convolutions of [`noprop_ode.nn.ConvEncoder`][], without dropout."""
+
+    encoder: ConvEncoder
+
+    def __init__(self, image_shape: tuple[int, int, int], *, size: int = 256, key: Key):
+        """**Arguments:**
+
+        - `image_shape`: height, width and channels of the state, which has as many entries.
+        - `size`: number of features.
+        - `key`: initialises the layers.
+
+        **Raises:** as [`noprop_ode.nn.ConvEncoder`][].
+        """
+        self.encoder = ConvEncoder(image_shape, size=size, dropout=0.0, key=key)
+
+    def __call__(self, z: Latent) -> Float[Array, " size"]:
+        """See [`noprop_ode.nn.AbstractLabelBranch.__call__`][]."""
+        return self.encoder(z.reshape(self.encoder.image_shape))
+
+
 class ConvField(AbstractVectorField):
     """The paper's network for continuous time and flow matching (its figure 6, embedding dimension other than pixels):
     [`noprop_ode.nn.ConvEncoder`][], ReLU, then [`noprop_ode.nn.ContinuousHead`][]."""
@@ -91,6 +113,7 @@ class ConvField(AbstractVectorField):
         dropout: float = 0.2,
         mean: float = 0.0,
         std: float = 1.0,
+        label: AbstractLabelBranch | None = None,
         key: Key,
     ):
         """**Arguments:**
@@ -100,12 +123,16 @@ class ConvField(AbstractVectorField):
         - `label_dim`: dimension of the label embedding, the size of the state.
         - `width`: features of each branch.
         - `time_size`: number of sinusoidal features of time, even.
+        - `label`: the label branch, of `width` features: a linear layer by default;
+            [`noprop_ode.nn.ConvLabelBranch`][] for embeddings that are images.
         - `dropout`, `mean`, `std`: as in [`noprop_ode.nn.ConvEncoder`][].
         - `key`: initialises the layers.
         """
         encoder_key, head_key = jr.split(key)
         self.encoder = ConvEncoder(image_shape, size=width, dropout=dropout, mean=mean, std=std, key=encoder_key)
-        self.head = ContinuousHead(width, num_classes, label_dim, width=width, time_size=time_size, key=head_key)
+        self.head = ContinuousHead(
+            width, num_classes, label_dim, width=width, time_size=time_size, label=label, key=head_key
+        )
 
     def encode(self, x: Image, *, key: Key | None = None) -> Float[Array, " width"]:
         """See [`noprop_ode.AbstractVectorField.encode`][]; features of shape `[width]`."""
@@ -134,13 +161,14 @@ class ConvBlock(AbstractVectorField):
         dropout: float = 0.2,
         mean: float = 0.0,
         std: float = 1.0,
+        label: AbstractLabelBranch | None = None,
         key: Key,
     ):
         """**Arguments:** as for [`noprop_ode.nn.ConvField`][], without the time."""
         encoder_key, head_key = jr.split(key)
         self.encoder = ConvEncoder(image_shape, size=width, dropout=dropout, mean=mean, std=std, key=encoder_key)
         self.norm = LayerNorm(width)
-        self.head = BlockHead(width, num_classes, label_dim, width=width, key=head_key)
+        self.head = BlockHead(width, num_classes, label_dim, width=width, label=label, key=head_key)
 
     def encode(self, x: Image, *, key: Key | None = None) -> Float[Array, " width"]:
         """See [`noprop_ode.AbstractVectorField.encode`][]; features of shape `[width]`."""

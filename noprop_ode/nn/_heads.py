@@ -1,3 +1,5 @@
+import abc
+
 import equinox as eqx
 import jax.nn as jnn
 import jax.numpy as jnp
@@ -8,18 +10,34 @@ from .._types import Key, Latent, Logits, Scalar
 from ._layers import LayerNorm, Linear, time_embedding
 
 
+class AbstractLabelBranch(eqx.Module):
+    """How the state enters a head: from a point among the label embeddings to features."""
+
+    @abc.abstractmethod
+    def __call__(self, z: Latent) -> Float[Array, " width"]:
+        """**Arguments:** a state, `[dim]`. **Returns:** features before any nonlinearity, `[width]`."""
+
+
 class ContinuousHead(eqx.Module):
     """The part of the paper's continuous-time network that runs inside the solver (its figure 6): label and time
     branches of one width, joined with the image features, then three linear layers down to the classes; ReLU
     throughout, no normalisation."""
 
-    label: Linear
+    label: Linear | AbstractLabelBranch
     time: Linear
     layers: tuple[Linear, Linear, Linear]
     time_size: int = eqx.field(static=True)
 
     def __init__(
-        self, feature_size: int, num_classes: int, label_dim: int, *, width: int = 256, time_size: int = 64, key: Key
+        self,
+        feature_size: int,
+        num_classes: int,
+        label_dim: int,
+        *,
+        width: int = 256,
+        time_size: int = 64,
+        label: AbstractLabelBranch | None = None,
+        key: Key,
     ):
         """**Arguments:**
 
@@ -28,10 +46,11 @@ class ContinuousHead(eqx.Module):
         - `label_dim`: dimension of the state.
         - `width`: features of the label and of the time branch.
         - `time_size`: number of sinusoidal features of time, even.
+        - `label`: the label branch, of `width` features; a linear layer by default.
         - `key`: initialises the layers.
         """
         keys = jr.split(key, 5)
-        self.label = Linear(label_dim, width, key=keys[0])
+        self.label = Linear(label_dim, width, key=keys[0]) if label is None else label
         self.time = Linear(time_size, width, key=keys[1])
         self.layers = (
             Linear(feature_size + 2 * width, width, key=keys[2]),
@@ -59,23 +78,33 @@ class BlockHead(eqx.Module):
     carry a state.
     """
 
-    label: tuple[Linear, Linear, Linear]
+    label: tuple[Linear | AbstractLabelBranch, Linear, Linear]
     label_norms: tuple[LayerNorm, LayerNorm, LayerNorm]
     layers: tuple[Linear, Linear, Linear]
     norms: tuple[LayerNorm, LayerNorm]
 
-    def __init__(self, feature_size: int, num_classes: int, label_dim: int, *, width: int = 256, key: Key):
+    def __init__(
+        self,
+        feature_size: int,
+        num_classes: int,
+        label_dim: int,
+        *,
+        width: int = 256,
+        label: AbstractLabelBranch | None = None,
+        key: Key,
+    ):
         """**Arguments:**
 
         - `feature_size`: number of image features.
         - `num_classes`: number of classes.
         - `label_dim`: dimension of the state.
         - `width`: features of the label branch.
+        - `label`: the first part of the label branch, of `width` features; a linear layer by default.
         - `key`: initialises the layers.
         """
         keys = jr.split(key, 6)
         self.label = (
-            Linear(label_dim, width, key=keys[0]),
+            Linear(label_dim, width, key=keys[0]) if label is None else label,
             Linear(width, width, key=keys[1]),
             Linear(width, width, key=keys[2]),
         )

@@ -7,6 +7,7 @@ import jax.random as jr
 from jaxtyping import Array, Float
 
 from .._types import Image, Key, Scalar
+from ._convolve import convolve
 
 
 class Linear(eqx.Module):
@@ -58,11 +59,7 @@ class Conv(eqx.Module):
     ) -> Float[Array, "new_height new_width out_channels"]:
         """**Arguments:** `x`, shape `[height, width, in_channels]`. **Returns:** height and width divided by the
         stride, rounded up, and `out_channels`."""
-        strides = (self.stride, self.stride)
-        y = jax.lax.conv_general_dilated(
-            x[None], self.weight, strides, "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
-        return y[0] + self.bias[None, None]
+        return convolve(x, self.weight, self.stride) + self.bias[None, None]
 
 
 class LayerNorm(eqx.Module):

@@ -1,0 +1,208 @@
+"""Every variant and embedding of the paper on one data set, beside its two baselines: one row each, in one table.
+
+    python benchmarks/variants.py run --data mnist --out benchmarks/results/mnist.jsonl
+    python benchmarks/variants.py run --data mnist --rows dt/one-hot ct/dim-20 --out ...
+    python benchmarks/variants.py table benchmarks/results/mnist.jsonl
+
+Each row is a process of its own, so that its peak memory is its own; it adds one line to the results file, and `table`
+prints what the file holds as Markdown. The settings were fixed beforehand: nothing is chosen by these figures, so all
+training images are trained on, and the test set is used once a row.
+
+The networks are the paper's, without dropout. DT and CT minimise the cross-entropy of the denoiser (CT at times U^3)
+beside the readout and prior terms, FM the paper's loss. Adam with decoupled decay 1e-3, learning rate 1e-3 after a
+warm-up, then a cosine; for each block on its own in DT.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.random as jr
+import numpy as np
+import optax
+
+import noprop_ode as no
+from noprop_ode.data import Dataset, batches, load
+
+
+EMBEDDINGS = ("one-hot", "dim-20", "prototype")
+ROWS = (*(f"{v}/{e}" for v in ("ct", "fm", "dt") for e in EMBEDDINGS), "adjoint/one-hot", "backprop/one-hot")
+BLOCKS = 10
+
+
+def build(variant: str, embedding: str, train_set: Dataset, key: jax.Array) -> no.AbstractModel:
+    """The untrained model of a row."""
+    shape, classes = train_set.image_shape, train_set.num_classes
+    pixels = train_set.images[::20].astype(np.float32) / 255  # every 20th image: plenty for a mean and a deviation
+    scaling = {"mean": float(pixels.mean()), "std": float(pixels.std()), "dropout": 0.0}
+    field_key, embedding_key, model_key = jr.split(key, 3)
+    labels = {
+        "one-hot": lambda: no.OneHot(classes),
+        "dim-20": lambda: no.LearnedEmbedding(classes, 20, key=embedding_key),
+        "prototype": lambda: no.PrototypeEmbedding(no.prototypes(train_set.images, train_set.labels, classes)),
+    }[embedding]()
+
+    def branch(key: jax.Array) -> no.nn.ConvLabelBranch | None:
+        return no.nn.ConvLabelBranch(shape, key=jr.fold_in(key, 1)) if embedding == "prototype" else None
+
+    def field(key: jax.Array) -> no.nn.ConvField:
+        return no.nn.ConvField(shape, classes, labels.dim, label=branch(key), key=key, **scaling)
+
+    def block(key: jax.Array) -> no.nn.ConvBlock:
+        return no.nn.ConvBlock(shape, classes, labels.dim, label=branch(key), key=key, **scaling)
+
+    match variant:
+        case "ct":
+            return no.NoPropCT(
+                field(field_key), embedding=labels, objective=no.CrossEntropy(), times=no.PowerTimes(3.0)
+            )
+        case "fm":
+            return no.NoPropFM(field(field_key), embedding=labels)
+        case "dt":
+            blocks = no.Blocks(block, BLOCKS, key=field_key)
+            return no.NoPropDT(blocks, embedding=labels, objective=no.CrossEntropy(), eta=1.0)
+        case "adjoint":
+            return no.AdjointODE(field(field_key), embedding=labels, key=model_key)
+        case _:
+            return no.Backprop(no.Blocks(block, BLOCKS, key=field_key), embedding=labels, key=model_key)
+
+
+def protocols(variant: str, embedding: str, steps: int) -> dict[str, dict[str, Any]]:
+    """Named ways of predicting: the paper's, an average over draws, and one step from the mean."""
+    readout, denoiser = no.ReadoutDecoder(), no.DenoiserDecoder()
+    euler = no.ODE(diffrax.Euler(), steps=steps)
+    few = 1 if embedding == "prototype" else 10  # convolutions inside the solver
+    match variant:
+        case "dt":
+            paper, several = no.Ancestral(BLOCKS), no.Ancestral(BLOCKS, churn=0.0)
+        case "ct":
+            paper, several = euler, no.Ancestral(few, churn=0.0)
+        case "fm":
+            paper, several = euler, no.ODE(diffrax.Euler(), steps=few)
+        case "adjoint":
+            return {"paper": {"start": "noise", "sampler": no.ODE(diffrax.Heun(), steps=20), "decoder": readout}}
+        case _:
+            return {"paper": {"start": "noise", "sampler": no.ODE(diffrax.Euler(), steps=BLOCKS), "decoder": readout}}
+    draws = 16 if several.steps * 16 <= 160 else 4
+    return {
+        "paper": {"start": "noise", "sampler": paper, "decoder": readout},
+        "draws": {"start": "noise", "sampler": several, "decoder": denoiser, "draws": draws},
+        "mean": {},
+    }
+
+
+def run_row(row: str, name: str, epochs: int, seed: int, batch_size: int, steps: int) -> dict[str, Any]:
+    """Trains and evaluates one row; returns what was measured."""
+    variant, embedding = row.split("/")
+    splits = load(name, validation=0.0, seed=seed)
+    train_set, test = splits.train, splits.test
+    model_key, train_key, test_key = jr.split(jr.key(seed), 3)
+    model = build(variant, embedding, train_set, model_key)
+    total = epochs * (len(train_set) // batch_size)
+    rate = optax.warmup_cosine_decay_schedule(0.0, 1e-3, max(1, total // 20), total)
+    optimiser = optax.adamw(rate, weight_decay=1e-3)
+    if variant == "dt":
+        optimiser = no.blockwise(optimiser)
+    state = no.TrainState.create(model, optimiser, key=train_key)
+
+    wall = cpu = 0.0
+    for epoch in range(epochs):
+        for state, metrics in no.train(state, batches(train_set, batch_size, seed=seed, epoch=epoch)):
+            step, loss = int(metrics.step), float(metrics.loss)
+            if step == 1:  # compiled by now
+                wall, cpu = time.perf_counter(), time.process_time()
+            if step % 50 == 0:
+                print(f"{row} step {step}/{total} loss {loss:.4f}", file=sys.stderr, flush=True)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+    found = {}
+    for protocol, how in protocols(variant, embedding, steps).items():
+        result = no.evaluate(state.model, test.images, test.labels, key=test_key, **how)
+        found[protocol] = {"accuracy": result.accuracy, "nll": result.nll, "nfe": result.num_evaluations}
+        print(row, protocol, found[protocol], file=sys.stderr, flush=True)
+    norms = jax.device_get(state.model.embedding.squared_norms()) ** 0.5
+    return {
+        "row": row,
+        "data": name,
+        "epochs": epochs,
+        "seed": seed,
+        "batch_size": batch_size,
+        "train_seconds": round(wall, 1),
+        "train_cpu_seconds": round(cpu, 1),
+        "peak_memory_gib": round(peak, 2),
+        "parameters": sum(a.size for a in jax.tree.leaves(eqx.filter(model, no.trainable_mask(model)))),
+        "embedding_norms": [round(float(n), 3) for n in (norms.min(), norms.max())],
+        "test": found,
+        "device": jax.devices()[0].device_kind,
+        "cores": os.cpu_count(),
+        "jax": jax.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def table(path: Path) -> str:
+    """The results file as a Markdown table."""
+    lines = [
+        "| row | epochs | paper's protocol | average of draws | one step from the mean | training, s (CPU s) | peak memory, GiB |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for record in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
+        cells = []
+        for protocol in ("paper", "draws", "mean"):
+            found = record["test"].get(protocol)
+            cells.append("" if found is None else f"{found['accuracy']:.4f} ({found['nll']:.3f}; {found['nfe']:.0f})")
+        cost = f"{record['train_seconds']:.0f} ({record['train_cpu_seconds']:.0f})"
+        lines.append(
+            f"| {record['row']} | {record['epochs']} | {' | '.join(cells)} | {cost} | {record['peak_memory_gib']:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    runs = commands.add_parser("run", help="train and evaluate rows")
+    runs.add_argument("--data", default="mnist", help="data set, by its TFDS name, or digits")
+    runs.add_argument("--rows", nargs="+", choices=ROWS, default=ROWS, metavar="VARIANT/EMBEDDING")
+    runs.add_argument("--epochs", type=int, default=2, help="of CT, FM and the adjoint")
+    runs.add_argument("--block-epochs", type=int, default=1, help="of DT and back-propagation: each trains all blocks")
+    runs.add_argument("--batch-size", type=int, default=128)
+    runs.add_argument("--steps", type=int, default=1000, help="Euler steps of the paper's protocol")
+    runs.add_argument("--prototype-steps", type=int, default=20, help="the same where convolutions are in the solver")
+    runs.add_argument("--seed", type=int, default=0)
+    runs.add_argument("--out", type=Path, required=True, help="results file, one JSON object a line")
+    runs.add_argument("--here", action="store_true", help="in this process")
+    commands.add_parser("table", help="print a results file").add_argument("file", type=Path)
+    args = parser.parse_args()
+    if args.command == "table":
+        print(table(args.file))
+        return
+    for row in args.rows:
+        if not args.here:
+            others = [
+                f"--{n.replace('_', '-')}={getattr(args, n)}"
+                for n in ("data", "epochs", "block_epochs", "batch_size", "steps", "prototype_steps", "seed", "out")
+            ]
+            subprocess.run([sys.executable, __file__, "run", "--here", "--rows", row, *others], check=True)
+            continue
+        epochs = args.block_epochs if row.split("/")[0] in ("dt", "backprop") else args.epochs
+        steps = args.prototype_steps if row.endswith("prototype") else args.steps
+        record = run_row(row, args.data, epochs, args.seed, args.batch_size, steps)
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        with open(args.out, "a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+
+if __name__ == "__main__":
+    main()
