@@ -154,7 +154,8 @@ def run_row(row: str, name: str, epochs: int, seed: int, batch_size: int, steps:
 def table(path: Path) -> str:
     """The results file as a Markdown table."""
     lines = [
-        "| row | epochs | paper's protocol | average of draws | one step from the mean | training, s (CPU s) | peak memory, GiB |",
+        "| row | epochs | paper's protocol | average of draws | one step from the mean | training, s (CPU s) "
+        "| peak memory, GiB |",
         "|---|---|---|---|---|---|---|",
     ]
     for record in map(json.loads, path.read_text(encoding="utf-8").splitlines()):

@@ -22,12 +22,12 @@ with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
     from ._blockwise import BlockwiseState as BlockwiseState, blockwise as blockwise
     from ._ct import NoPropCT as NoPropCT
     from ._decoder import (
-        AbstractDecoder as AbstractDecoder,
         DenoiserDecoder as DenoiserDecoder,
         PosteriorDecoder as PosteriorDecoder,
         ReadoutDecoder as ReadoutDecoder,
     )
     from ._dt import NoPropDT as NoPropDT
+    from ._early_exit import EarlyExit as EarlyExit
     from ._elbo import elbo as elbo
     from ._embedding import (
         AbstractLabelEmbedding as AbstractLabelEmbedding,
@@ -37,6 +37,11 @@ with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
         PrototypeEmbedding as PrototypeEmbedding,
         prototypes as prototypes,
     )
+    from ._end_state import (
+        AbstractEndState as AbstractEndState,
+        MarginalEndState as MarginalEndState,
+        SampledEndState as SampledEndState,
+    )
     from ._evaluate import (
         Evaluation as Evaluation,
         calibration_error as calibration_error,
@@ -44,13 +49,23 @@ with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
     )
     from ._fm import NoPropFM as NoPropFM
     from ._gaussian import kl_to_standard_normal as kl_to_standard_normal, marginal_sample as marginal_sample
+    from ._gaussian_model import AbstractGaussianModel as AbstractGaussianModel
+    from ._grid import (
+        GridSchedule as GridSchedule,
+        cosine_grid as cosine_grid,
+        linear_grid as linear_grid,
+        noise_grid as noise_grid,
+    )
+    from ._learned_schedule import LearnedSchedule as LearnedSchedule
     from ._model import (
-        AbstractGaussianModel as AbstractGaussianModel,
+        AbstractDecoder as AbstractDecoder,
         AbstractModel as AbstractModel,
         AbstractSampler as AbstractSampler,
         LossTerms as LossTerms,
+        Prediction as Prediction,
         Sample as Sample,
     )
+    from ._partition import partitioned as partitioned
     from ._predict import (
         SolverError as SolverError,
         predict as predict,
@@ -70,10 +85,10 @@ with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
     from ._schedule import (
         AbstractNoiseSchedule as AbstractNoiseSchedule,
         CosineSchedule as CosineSchedule,
-        LearnedSchedule as LearnedSchedule,
         LinearSchedule as LinearSchedule,
         SigmoidSchedule as SigmoidSchedule,
     )
+    from ._solver_sampler import AbstractSolverSampler as AbstractSolverSampler
     from ._term import (
         AncestralCoefficients as AncestralCoefficients,
         AncestralTerm as AncestralTerm,
@@ -87,6 +102,7 @@ with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
         train_step as train_step,
     )
     from ._trainable import AbstractFreezable as AbstractFreezable, trainable_mask as trainable_mask
+    from ._trajectory import Trajectories as Trajectories, trajectories as trajectories
     from ._vector_field import AbstractVectorField as AbstractVectorField
     from ._weighting import (
         AbstractObjective as AbstractObjective,

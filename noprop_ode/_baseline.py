@@ -8,8 +8,9 @@ import jax.random as jr
 from jaxtyping import Array, Float
 
 from ._blocks import Blocks
+from ._decoder import ReadoutDecoder
 from ._embedding import AbstractLabelEmbedding
-from ._model import AbstractModel, AbstractSampler, LossTerms
+from ._model import AbstractModel, AbstractSampler, LossTerms, Prediction
 from ._readout import AbstractReadout, LinearReadout
 from ._sampler import ODE
 from ._types import Features, Image, Images, Key, Label, Labels, Latent, LogProbs, Scalar
@@ -43,6 +44,11 @@ class Backprop(AbstractModel):
         self.embedding = embedding
         self.readout = LinearReadout(embedding.dim, embedding.num_classes, key=key) if readout is None else readout
         self.gates = jnp.full(blocks.num_blocks, 0.5, jnp.float32)
+
+    @property
+    def default_prediction(self) -> Prediction:
+        """See [`noprop_ode.AbstractModel.default_prediction`][]: T Euler steps from noise, and the readout."""
+        return Prediction("noise", ODE(diffrax.Euler(), steps=self.field.num_blocks), ReadoutDecoder())
 
     def velocity(self, t: Scalar, z: Latent, features: Features) -> Latent:
         r"""T times the change of the state over a block, so that T Euler steps, `ODE(diffrax.Euler(), steps=T)`, are
@@ -116,6 +122,12 @@ class AdjointODE(AbstractModel):
         self.embedding = embedding
         self.readout = LinearReadout(embedding.dim, embedding.num_classes, key=key) if readout is None else readout
         self.sampler = ODE(diffrax.Heun(), steps=20) if sampler is None else sampler
+
+    @property
+    def default_prediction(self) -> Prediction:
+        """See [`noprop_ode.AbstractModel.default_prediction`][]: the sampler of training from noise, and
+        the readout."""
+        return Prediction("noise", self.sampler, ReadoutDecoder())
 
     def velocity(self, t: Scalar, z: Latent, features: Features) -> Latent:
         r"""$\hat u(z, x, t) - z$; see [`noprop_ode.AbstractModel.velocity`][]."""

@@ -2,10 +2,14 @@ import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 
+from ._decoder import DenoiserDecoder
 from ._embedding import AbstractLabelEmbedding
+from ._end_state import AbstractEndState, MarginalEndState
 from ._gaussian import kl_to_standard_normal, marginal_sample
-from ._model import AbstractGaussianModel, LossTerms, timed_batch_loss
+from ._gaussian_model import AbstractGaussianModel
+from ._model import LossTerms, Prediction, timed_batch_loss
 from ._readout import AbstractReadout, marginal_readout
+from ._sampler import Ancestral
 from ._schedule import AbstractNoiseSchedule, CosineSchedule
 from ._types import Image, Images, Key, Label, Labels, Scalar
 from ._vector_field import AbstractVectorField
@@ -31,6 +35,7 @@ class NoPropCT(AbstractGaussianModel):
     readout: AbstractReadout
     objective: AbstractObjective
     times: AbstractTimes
+    end_state: AbstractEndState
     eta: float = eqx.field(static=True)
     evidence_skip: bool = eqx.field(static=True)
 
@@ -43,6 +48,7 @@ class NoPropCT(AbstractGaussianModel):
         readout: AbstractReadout | None = None,
         objective: AbstractObjective | None = None,
         times: AbstractTimes | None = None,
+        end_state: AbstractEndState | None = None,
         eta: float = 1.0,
         evidence_skip: bool = False,
         key: Key | None = None,
@@ -56,6 +62,7 @@ class NoPropCT(AbstractGaussianModel):
             ([`noprop_ode.marginal_readout`][]).
         - `objective`: the denoising error and its weighting; by default the paper's, [`noprop_ode.SquaredError`][].
         - `times`: the distribution of training times; uniform by default.
+        - `end_state`: which states the readout is trained on; by default the paper's, draws from $q(z_1 | y)$.
         - `eta`: multiplies the denoising term.
         - `evidence_skip`: add what the noisy state alone says of the class to the logits of the network
             ([`noprop_ode.evidence`][]); the network is then left with $\log p(y | x)$.
@@ -72,8 +79,15 @@ class NoPropCT(AbstractGaussianModel):
         self.readout = marginal_readout(self.schedule, embedding) if readout is None else readout
         self.objective = SquaredError() if objective is None else objective
         self.times = UniformTimes() if times is None else times
+        self.end_state = MarginalEndState() if end_state is None else end_state
         self.eta = eta
         self.evidence_skip = evidence_skip
+
+    @property
+    def default_prediction(self) -> Prediction:
+        """See [`noprop_ode.AbstractModel.default_prediction`][]: one DDIM step from the mean, read from
+        the denoiser."""
+        return Prediction("mean", Ancestral(1, churn=0.0), DenoiserDecoder())
 
     def loss(self, x: Image, y: Label, *, key: Key, t: Scalar | None = None) -> LossTerms:
         """See [`noprop_ode.AbstractModel.loss`][].
@@ -92,7 +106,7 @@ class NoPropCT(AbstractGaussianModel):
         error = self.objective.error(logits, y, self.embedding)
         denoising = self.eta * self.objective.weighting(self.schedule, t) * error
 
-        z1 = marginal_sample(u, jnp.ones_like(t), self.schedule, key=end_key)
+        z1 = self.end_state(self, x, u, key=end_key)
         readout = -self.readout(z1, self.embedding)[y]
 
         prior = kl_to_standard_normal(u, *self.schedule.alpha_sigma(jnp.zeros_like(t)))

@@ -1,34 +1,7 @@
-import abc
 from typing import ClassVar
 
-import equinox as eqx
-
-from ._model import AbstractModel, Sample
+from ._model import AbstractDecoder, AbstractModel, Sample
 from ._types import Features, LogProbs
-
-
-class AbstractDecoder(eqx.Module):
-    """Where a prediction takes its class probabilities from, once a trajectory has been run.
-
-    `last_step` says whether the trajectory must be run to its very end, and `num_evaluations` how often the decoder
-    itself evaluates the vector field.
-    """
-
-    last_step: ClassVar[bool]
-    num_evaluations: ClassVar[int]
-
-    @abc.abstractmethod
-    def __call__(self, model: AbstractModel, end: Sample, features: Features) -> LogProbs:
-        """Class log-probabilities from where the sampler arrived.
-
-        **Arguments:**
-
-        - `model`: the model.
-        - `end`: the state reached and its time.
-        - `features`: of the image.
-
-        **Returns:** normalised log-probabilities, shape `[classes]`, in nats.
-        """
 
 
 class ReadoutDecoder(AbstractDecoder):

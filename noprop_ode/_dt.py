@@ -5,9 +5,12 @@ import jax.random as jr
 from jaxtyping import Array, Int
 
 from ._blocks import AbstractBlockPlan, AllBlocks, Blocks
+from ._decoder import DenoiserDecoder
 from ._embedding import AbstractLabelEmbedding
+from ._end_state import AbstractEndState, MarginalEndState
 from ._gaussian import kl_to_standard_normal, marginal_sample
-from ._model import AbstractGaussianModel, LossTerms
+from ._gaussian_model import AbstractGaussianModel
+from ._model import LossTerms, Prediction
 from ._readout import AbstractReadout, marginal_readout
 from ._sampler import Ancestral
 from ._schedule import AbstractNoiseSchedule, CosineSchedule
@@ -34,6 +37,7 @@ class NoPropDT(AbstractGaussianModel):
     readout: AbstractReadout
     objective: AbstractObjective
     plan: AbstractBlockPlan
+    end_state: AbstractEndState
     eta: float = eqx.field(static=True)
     evidence_skip: bool = eqx.field(static=True)
 
@@ -46,6 +50,7 @@ class NoPropDT(AbstractGaussianModel):
         readout: AbstractReadout | None = None,
         objective: AbstractObjective | None = None,
         plan: AbstractBlockPlan | None = None,
+        end_state: AbstractEndState | None = None,
         eta: float = 0.1,
         evidence_skip: bool = False,
         key: Key | None = None,
@@ -58,6 +63,7 @@ class NoPropDT(AbstractGaussianModel):
         - `readout`: from $z_1$ to classes; [`noprop_ode.marginal_readout`][] by default.
         - `objective`: the denoising error and its weighting; the paper's by default.
         - `plan`: which blocks a step trains; all of them by default.
+        - `end_state`: which states the readout is trained on; by default the paper's, draws from $q(z_T | y)$.
         - `eta`: multiplies the denoising term.
         - `evidence_skip`: as in [`noprop_ode.NoPropCT`][].
         - `key`: not needed by the defaults; accepted so that every variant is built alike.
@@ -73,6 +79,7 @@ class NoPropDT(AbstractGaussianModel):
         self.readout = marginal_readout(self.schedule, embedding) if readout is None else readout
         self.objective = SquaredError() if objective is None else objective
         self.plan = AllBlocks() if plan is None else plan
+        self.end_state = MarginalEndState() if end_state is None else end_state
         self.eta = eta
         self.evidence_skip = evidence_skip
 
@@ -80,6 +87,12 @@ class NoPropDT(AbstractGaussianModel):
     def own_sampler(self) -> Ancestral:
         """The sampler the paper runs this model with: one ancestral step a block."""
         return Ancestral(self.field.num_blocks)
+
+    @property
+    def default_prediction(self) -> Prediction:
+        """See [`noprop_ode.AbstractModel.default_prediction`][]: one DDIM step from the mean, read from
+        the denoiser."""
+        return Prediction("mean", Ancestral(1, churn=0.0), DenoiserDecoder())
 
     def block_error(self, x: Image, y: Label, k: int | Int[Array, ""], *, key: Key) -> Scalar:
         """The weighted denoising error of one block.
@@ -101,19 +114,19 @@ class NoPropDT(AbstractGaussianModel):
         weight = self.objective.weighting.over(self.schedule, start, end)
         return weight * self.objective.error(logits, y, self.embedding)
 
-    def shared_terms(self, y: Label, *, key: Key) -> tuple[Scalar, Scalar]:
+    def shared_terms(self, x: Image, y: Label, *, key: Key) -> tuple[Scalar, Scalar]:
         """The readout and the prior term of the loss, which involve no block.
 
         **Arguments:**
 
-        - `y`: a label.
+        - `x`, `y`: an example.
         - `key`: the noise of its end state.
 
         **Returns:** the readout term and the prior term.
         """
-        zero, one = jnp.zeros((), jnp.float32), jnp.ones((), jnp.float32)
+        zero = jnp.zeros((), jnp.float32)
         u = self.embedding(y)
-        end = marginal_sample(u, one, self.schedule, key=key)
+        end = self.end_state(self, x, u, key=key)
         return -self.readout(end, self.embedding)[y], kl_to_standard_normal(u, *self.schedule.alpha_sigma(zero))
 
     def loss(self, x: Image, y: Label, *, key: Key) -> LossTerms:
@@ -131,5 +144,6 @@ class NoPropDT(AbstractGaussianModel):
             return self.eta * jnp.mean(errors)
 
         denoising = self.plan.average(block_loss, self.field.num_blocks, key=plan_key)
-        readout, prior = jax.vmap(lambda y, key: self.shared_terms(y, key=key))(ys, jr.split(end_key, len(ys)))
+        end_keys = jr.split(end_key, len(ys))
+        readout, prior = jax.vmap(lambda x, y, key: self.shared_terms(x, y, key=key))(xs, ys, end_keys)
         return LossTerms(denoising, jnp.mean(readout), jnp.mean(prior))

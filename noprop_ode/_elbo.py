@@ -5,7 +5,8 @@ import jax.random as jr
 from ._ct import NoPropCT
 from ._dt import NoPropDT
 from ._gaussian import kl_to_standard_normal, marginal_sample
-from ._model import AbstractGaussianModel, LossTerms
+from ._gaussian_model import AbstractGaussianModel
+from ._model import LossTerms
 from ._types import Image, Key, Label, Scalar
 from ._weighting import UniformTimes
 

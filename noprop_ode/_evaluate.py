@@ -4,9 +4,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ._check import check_labels
-from ._decoder import AbstractDecoder
-from ._model import AbstractModel, AbstractSampler
-from ._predict import Start, predict_with_evaluations
+from ._model import AbstractDecoder, AbstractModel, AbstractSampler, Start
+from ._predict import complete, predict_with_evaluations
 from ._types import Key
 
 
@@ -17,6 +16,8 @@ class Evaluation(NamedTuple):
     - `nll`: mean negative log-likelihood of the true class, in nats.
     - `calibration_error`: expected calibration error, in [0, 1].
     - `num_evaluations`: mean number of evaluations of the vector field an image; NaN where unknown.
+    - `num_saved`: mean number of evaluations that [`noprop_ode.EarlyExit`][] saved an image, 0 without it; NaN where
+        unknown.
     - `num_examples`: number of images.
     """
 
@@ -24,6 +25,7 @@ class Evaluation(NamedTuple):
     nll: float
     calibration_error: float
     num_evaluations: float
+    num_saved: float
     num_examples: int
 
 
@@ -34,7 +36,7 @@ def evaluate(
     *,
     key: Key,
     sampler: AbstractSampler | None = None,
-    start: Start = "mean",
+    start: Start | None = None,
     draws: int = 1,
     decoder: AbstractDecoder | None = None,
     batch_size: int = 500,
@@ -50,15 +52,19 @@ def evaluate(
     **Raises:** as `predict_log_proba`, and `ValueError` or `TypeError` for labels that are not labels.
     """
     check_labels(ys, model.embedding.num_classes, len(xs))
+    _, full_sampler, full_decoder = complete(model, start, sampler, decoder)
+    full = full_sampler.full_evaluations(last_step=full_decoder.last_step) + full_decoder.num_evaluations
     log_ps, evaluations = predict_with_evaluations(
         model, xs, key=key, sampler=sampler, start=start, draws=draws, decoder=decoder, batch_size=batch_size
     )
     log_ps, ys = np.asarray(log_ps), np.asarray(ys)
+    num_evaluations = float(np.mean(np.asarray(evaluations), dtype=np.float64))
     return Evaluation(
         accuracy=float(np.mean(log_ps.argmax(axis=-1) == ys)),
         nll=-float(np.mean(log_ps[np.arange(len(ys)), ys], dtype=np.float64)),
         calibration_error=calibration_error(log_ps, ys),
-        num_evaluations=float(np.mean(np.asarray(evaluations), dtype=np.float64)),
+        num_evaluations=num_evaluations,
+        num_saved=draws * full - num_evaluations,
         num_examples=len(ys),
     )
 

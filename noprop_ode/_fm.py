@@ -1,11 +1,14 @@
+import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 
+from ._decoder import DenoiserDecoder
 from ._embedding import AbstractLabelEmbedding
-from ._model import AbstractModel, LossTerms, timed_batch_loss
+from ._model import AbstractModel, LossTerms, Prediction, timed_batch_loss
 from ._readout import AbstractReadout, NearestEmbedding
+from ._sampler import ODE
 from ._trainable import trainable_mask
 from ._types import Features, Image, Images, Key, Label, Labels, Latent, LogProbs, Scalar
 from ._vector_field import AbstractVectorField
@@ -70,6 +73,12 @@ class NoPropFM(AbstractModel):
         self.times = UniformTimes() if times is None else times
         self.sigma = sigma
         self.anchor = any(jax.tree.leaves(trainable_mask(embedding))) if anchor is None else anchor
+
+    @property
+    def default_prediction(self) -> Prediction:
+        """See [`noprop_ode.AbstractModel.default_prediction`][]: one Euler step from the mean, read where
+        it ends."""
+        return Prediction("mean", ODE(diffrax.Euler(), steps=1), DenoiserDecoder())
 
     def velocity(self, t: Scalar, z: Latent, features: Features) -> Latent:
         r"""The velocity $\hat v(z, x, t)$; see [`noprop_ode.AbstractModel.velocity`][]."""

@@ -1,21 +1,22 @@
 import abc
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import diffrax
 import equinox as eqx
 import jax
-import jax.nn as jnn
 import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float
 
 from ._embedding import AbstractLabelEmbedding
-from ._readout import AbstractReadout, evidence, marginal_log_posterior
-from ._schedule import AbstractNoiseSchedule
-from ._types import Features, Image, Images, Key, Label, Labels, Latent, Logits, LogProbs, Scalar
+from ._readout import AbstractReadout
+from ._types import Features, Image, Images, Key, Label, Labels, Latent, LogProbs, Scalar
 from ._vector_field import AbstractVectorField
 from ._weighting import AbstractTimes
+
+
+Start = Literal["noise", "mean"]
 
 
 class LossTerms(eqx.Module):
@@ -52,6 +53,11 @@ class AbstractModel(eqx.Module):
     field: eqx.AbstractVar[AbstractVectorField]
     embedding: eqx.AbstractVar[AbstractLabelEmbedding]
     readout: eqx.AbstractVar[AbstractReadout]
+
+    @property
+    @abc.abstractmethod
+    def default_prediction(self) -> "Prediction":
+        """How to predict where nothing else is asked for."""
 
     @abc.abstractmethod
     def loss(self, x: Image, y: Label, *, key: Key) -> LossTerms:
@@ -112,6 +118,20 @@ class AbstractModel(eqx.Module):
         **Returns:** normalised log-probabilities, shape `[classes]`, in nats.
         """
 
+    def initial_state(self, start: Start, *, key: Key) -> Latent:
+        r"""Where a trajectory starts.
+
+        **Arguments:**
+
+        - `start`: `"noise"`, a draw $z_0 \sim \mathcal{N}(0, I)$, or `"mean"`, $z_0 = 0$.
+        - `key`: randomness of the draw.
+
+        **Returns:** the state at t = 0, shape `[dim]`.
+        """
+        if start == "mean":
+            return jnp.zeros(self.embedding.dim, jnp.float32)
+        return jr.normal(key, (self.embedding.dim,), jnp.float32)
+
     def __call__(self, x: Image, *, key: Key, sampler: "AbstractSampler") -> LogProbs:
         """Class log-probabilities of one image from one trajectory: a draw of noise, the sampler, the readout.
 
@@ -129,82 +149,10 @@ class AbstractModel(eqx.Module):
         **Raises:** at run time, if the solver fails.
         """
         start_key, path_key = jr.split(key)
-        z0 = jr.normal(start_key, (self.embedding.dim,), jnp.float32)
+        z0 = self.initial_state("noise", key=start_key)
         end = sampler.sample(self, z0, self.field.encode(x), key=path_key)
         z1 = end.result.error_if(end.z, ~diffrax.is_okay(end.result))
         return self.readout(z1, self.embedding)
-
-
-class AbstractGaussianModel(AbstractModel):
-    """What DT and CT share: a variance-preserving Gaussian path and a prediction of the clean embedding."""
-
-    schedule: eqx.AbstractVar[AbstractNoiseSchedule]
-    evidence_skip: eqx.AbstractVar[bool]
-
-    def skip(self, t: Scalar, z: Latent) -> Logits | Scalar:
-        """What is added to the logits of the network: with `evidence_skip`, what the state alone says of the class
-        ([`noprop_ode.evidence`][]), so that the network is left with the image's share, log p(y | x)."""
-        if not self.evidence_skip:
-            return jnp.zeros((), jnp.float32)
-        return evidence(z, t, self.schedule, self.embedding)
-
-    def logits(self, t: Scalar, z: Latent, features: Features) -> Logits:
-        """The class logits of the denoiser.
-
-        **Arguments:** as for `velocity`.
-
-        **Returns:** shape `[classes]`.
-        """
-        return self.field(t, z, features) + self.skip(t, z)
-
-    def predict_embedding(self, t: Scalar, z: Latent, features: Features) -> Latent:
-        r"""The prediction $\hat u(z, x, t)$: class probabilities weighting the embeddings.
-
-        **Arguments:** as for `velocity`.
-
-        **Returns:** shape `[dim]`.
-        """
-        return self.embedding.mix(jnn.softmax(self.logits(t, z, features)))
-
-    def velocity(self, t: Scalar, z: Latent, features: Features) -> Latent:
-        r"""The probability-flow ODE, $\frac{dz}{dt} = \frac{1}{2} \lambda'(t)\, \alpha\, (\hat u - \alpha z)$.
-
-        It follows from $\frac{dz}{dt} = \frac{\dot\alpha}{\alpha} z - \frac{1}{2} \lambda' \sigma^2 (z + \sigma^2
-        s)$ with the score $s = (\alpha \hat u - z) / \sigma^2$; nothing is divided by $\sigma$, so there is no
-        singularity while $\lambda'$ is finite.
-
-        ??? cite "Reference"
-
-            Song et al., *Score-Based Generative Modeling through SDEs*, 2021 (arXiv 2011.13456), eq. 13.
-        """
-        alpha, _ = self.schedule.alpha_sigma(t)
-        u_hat = self.predict_embedding(t, z, features)
-        return 0.5 * self.schedule.log_snr_rate(t) * alpha * (u_hat - alpha * z)
-
-    def generative_drift(self, t: Scalar, z: Latent, features: Features) -> Latent:
-        r"""The drift of the generative SDE, $\lambda' \left[\alpha \hat u - \frac{1}{2} (1 + \alpha^2) z\right]$: the
-        velocity of the ODE and half the squared diffusion times the score.
-
-        **Arguments:** as for [`noprop_ode.AbstractModel.velocity`][].
-
-        **Returns:** shape `[dim]`.
-        """
-        alpha, _ = self.schedule.alpha_sigma(t)
-        u_hat = self.predict_embedding(t, z, features)
-        return self.schedule.log_snr_rate(t) * (alpha * u_hat - 0.5 * (1 + alpha**2) * z)
-
-    def diffusion(self, t: Scalar) -> Scalar:
-        r"""The amplitude of the noise of the generative SDE, $\sqrt{\lambda'}\, \sigma$."""
-        _, sigma = self.schedule.alpha_sigma(t)
-        return jnp.sqrt(self.schedule.log_snr_rate(t)) * sigma
-
-    def log_posterior(self, t: Scalar, z: Latent, features: Features) -> LogProbs:
-        """See [`noprop_ode.AbstractModel.log_posterior`][]: the softmax of the denoiser."""
-        return jnn.log_softmax(self.logits(t, z, features))
-
-    def end_log_posterior(self, z: Latent) -> LogProbs:
-        """See [`noprop_ode.AbstractModel.end_log_posterior`][] and [`noprop_ode.marginal_log_posterior`][]."""
-        return marginal_log_posterior(z, jnp.ones((), jnp.float32), self.schedule, self.embedding)
 
 
 class AbstractSampler(eqx.Module):
@@ -247,6 +195,46 @@ class AbstractSampler(eqx.Module):
 
         **Returns:** states, shape `[times, dim]`.
         """
+
+    @abc.abstractmethod
+    def full_evaluations(self, *, last_step: bool = True) -> float:
+        """Evaluations of the vector field on a whole trajectory, before anything stops it early.
+
+        **Arguments:** `last_step`, as for `sample`. **Returns:** the number; NaN if it depends on the trajectory.
+        """
+
+
+class AbstractDecoder(eqx.Module):
+    """Where a prediction takes its class probabilities from, once a trajectory has been run.
+
+    `last_step` says whether the trajectory must be run to its very end, and `num_evaluations` how often the decoder
+    itself evaluates the vector field.
+    """
+
+    last_step: ClassVar[bool]
+    num_evaluations: ClassVar[int]
+
+    @abc.abstractmethod
+    def __call__(self, model: AbstractModel, end: Sample, features: Features) -> LogProbs:
+        """Class log-probabilities from where the sampler arrived.
+
+        **Arguments:**
+
+        - `model`: the model.
+        - `end`: the state reached and its time.
+        - `features`: of the image.
+
+        **Returns:** normalised log-probabilities, shape `[classes]`, in nats.
+        """
+
+
+class Prediction(NamedTuple):
+    r"""The choices of a prediction: where trajectories `start` (`"noise"`, $z_0 \sim \mathcal{N}(0, I)$, or `"mean"`,
+    $z_0 = 0$), the `sampler` that carries them, and the `decoder` that reads the class probabilities."""
+
+    start: Start
+    sampler: AbstractSampler
+    decoder: AbstractDecoder
 
 
 def timed_batch_loss(

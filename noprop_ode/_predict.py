@@ -1,7 +1,7 @@
 import functools
 import operator
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import diffrax
 import equinox as eqx
@@ -13,17 +13,12 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PyTree, Shaped
 
 from ._check import check_images
-from ._decoder import AbstractDecoder, DenoiserDecoder
-from ._model import AbstractGaussianModel, AbstractModel, AbstractSampler, name_of
-from ._sampler import ODE, Ancestral
+from ._model import AbstractDecoder, AbstractModel, AbstractSampler, Prediction, Start, name_of
 from ._types import Image, Key, LogProbs, Scalar
 
 
 class SolverError(RuntimeError):
     """The solver of a sampler failed on some examples."""
-
-
-Start = Literal["noise", "mean"]
 
 
 def predict_one(
@@ -47,10 +42,7 @@ def predict_one(
 
     def draw(key: Key):
         start_key, path_key = jr.split(key)
-        if start == "mean":
-            z0 = jnp.zeros(model.embedding.dim, jnp.float32)
-        else:
-            z0 = jr.normal(start_key, (model.embedding.dim,), jnp.float32)
+        z0 = model.initial_state(start, key=start_key)
         end = sampler.sample(model, z0, features, key=path_key, last_step=decoder.last_step)
         return decoder(model, end, features), end.num_evaluations + decoder.num_evaluations, end.result
 
@@ -67,18 +59,13 @@ def _predict_batch(
     return jax.vmap(lambda x, key: predict_one(model, x, key=key, **how))(xs, keys)
 
 
-def _default_sampler(model: AbstractModel) -> AbstractSampler:
-    # One step along the path that the model was trained on.
-    return Ancestral(1, churn=0.0) if isinstance(model, AbstractGaussianModel) else ODE(diffrax.Euler(), steps=1)
-
-
 def predict_log_proba(
     model: AbstractModel,
     xs: Any,
     *,
     key: Key,
     sampler: AbstractSampler | None = None,
-    start: Start = "mean",
+    start: Start | None = None,
     draws: int = 1,
     decoder: AbstractDecoder | None = None,
     batch_size: int = 500,
@@ -88,16 +75,16 @@ def predict_log_proba(
     A trajectory carries noise to a *sample* $y \sim p(y | x)$, so a single one is right as often as the true class
     is probable, not as often as the most probable class is. A prediction therefore has three choices: where
     trajectories start and how many there are, how they are integrated, and where the probabilities come from.
-    The default is one DDIM step from the mean, read from the denoiser: the network's own $p(y | x)$, in one
-    evaluation. The paper's protocol is `start="noise", draws=1, decoder=ReadoutDecoder()` with
+    The default of the NoProp variants is one step from the mean, read from the denoiser: the network's own
+    $p(y | x)$, in one evaluation. The paper's protocol is `start="noise", draws=1, decoder=ReadoutDecoder()` with
     `sampler=ODE(diffrax.Euler(), steps=1000)` for CT and FM, and `sampler=Ancestral(10)` for DT.
 
     **Arguments:**
 
-    - `model`: a NoProp model.
+    - `model`: the model. Its `default_prediction` stands in for each of sampler, start and decoder not given.
     - `xs`: images, `[n, height, width, channels]`, NumPy or JAX; uint8 in [0, 255] or floating point in [0, 1].
     - `key`: randomness of draws and samplers.
-    - `sampler`: from t = 0 to t = 1; one DDIM step by default, for flow matching one Euler step.
+    - `sampler`: from t = 0 to t = 1; for DT and CT one DDIM step by default, for flow matching one Euler step.
     - `start`: `"noise"`, $z_0 \sim \mathcal{N}(0, I)$, or `"mean"`, $z_0 = 0$.
     - `draws`: number of trajectories whose probabilities are averaged; they share the features of the image.
     - `decoder`: where the probabilities come from; [`noprop_ode.DenoiserDecoder`][] by default.
@@ -111,20 +98,31 @@ def predict_log_proba(
     return predict_with_evaluations(model, xs, key=key, batch_size=batch_size, **how)[0]
 
 
+def complete(
+    model: AbstractModel, start: Start | None, sampler: AbstractSampler | None, decoder: AbstractDecoder | None
+) -> Prediction:
+    """The choices of a prediction, those of the model where none is given."""
+    default = model.default_prediction
+    return Prediction(
+        default.start if start is None else start,
+        default.sampler if sampler is None else sampler,
+        default.decoder if decoder is None else decoder,
+    )
+
+
 def predict_with_evaluations(
     model: AbstractModel,
     xs: Any,
     *,
     key: Key,
     sampler: AbstractSampler | None,
-    start: Start,
+    start: Start | None,
     draws: int,
     decoder: AbstractDecoder | None,
     batch_size: int,
 ) -> tuple[Float[Array, "n classes"], Float[Array, " n"]]:
     """As `predict_log_proba`, with the number of evaluations of the vector field spent on each image, `[n]`."""
-    sampler = _default_sampler(model) if sampler is None else sampler
-    decoder = DenoiserDecoder() if decoder is None else decoder
+    start, sampler, decoder = complete(model, start, sampler, decoder)
     check_images(xs)
     if draws < 1 or batch_size < 1:
         raise ValueError(f"draws and batch_size must be at least 1; got draws={draws}, batch_size={batch_size}.")

@@ -1,15 +1,15 @@
 from typing import Any
 
 import diffrax
-import jax.numpy as jnp
-from jaxtyping import Array, Float
 
-from ._model import AbstractGaussianModel, AbstractModel, AbstractSampler, Sample, name_of
+from ._gaussian_model import AbstractGaussianModel
+from ._model import AbstractModel, AbstractSampler, name_of
+from ._solver_sampler import AbstractSolverSampler, evaluations_of, solve_in_equal_steps
 from ._term import AncestralTerm, VelocityTerm, generative_terms
 from ._types import Features, Key, Latent
 
 
-class ODE(AbstractSampler):
+class ODE(AbstractSolverSampler):
     """Integrates the model's ODE from noise to label with any Diffrax solver, in fixed or adaptive steps.
 
     !!! example
@@ -70,12 +70,25 @@ class ODE(AbstractSampler):
         """See [`noprop_ode.AbstractSampler.stochastic`][]."""
         return False
 
-    def _solve(self, model: AbstractModel, z0: Latent, features: Features, **how: Any) -> diffrax.Solution:
+    @property
+    def step_evaluations(self) -> tuple[float, float]:
+        """See [`noprop_ode.AbstractSolverSampler.step_evaluations`][]."""
+        return evaluations_of(self.solver)
+
+    def check(self, model: AbstractModel) -> None:
+        """Every model has an ODE; see [`noprop_ode.AbstractSolverSampler.check`][]."""
+
+    def solve(
+        self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, last_step: bool = True, **how: Any
+    ) -> diffrax.Solution:
+        """See [`noprop_ode.AbstractSolverSampler.solve`][]."""
+        del key
         term = diffrax.ODETerm(VelocityTerm(model))
-        if self.steps is not None:
-            return _fixed_steps(term, self.solver, z0, features, self.steps, adjoint=self.adjoint, **how)
-        assert self.stepsize_controller is not None
-        how.pop("last_step", None)
+        if self.stepsize_controller is None:
+            assert self.steps is not None
+            return solve_in_equal_steps(
+                term, self.solver, z0, features, self.steps, last_step, adjoint=self.adjoint, **how
+            )
         return diffrax.diffeqsolve(
             term,
             self.solver,
@@ -91,24 +104,8 @@ class ODE(AbstractSampler):
             **how,
         )
 
-    def sample(
-        self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, last_step: bool = True
-    ) -> Sample:
-        """See [`noprop_ode.AbstractSampler.sample`][]."""
-        if self.steps == 1 and not last_step:
-            return _start(z0)
-        solution = self._solve(model, z0, features, last_step=last_step)
-        per_step, once = _evaluations(self.solver)
-        return _end(solution, per_step, once)
 
-    def trajectory(
-        self, model: AbstractModel, z0: Latent, features: Features, ts: Float[Array, " times"], *, key: Key
-    ) -> Float[Array, "times dim"]:
-        """See [`noprop_ode.AbstractSampler.trajectory`][]."""
-        return _saved(self._solve(model, z0, features, saveat=diffrax.SaveAt(ts=ts)))
-
-
-class Ancestral(AbstractSampler):
+class Ancestral(AbstractSolverSampler):
     r"""Ancestral steps through the Gaussian path of DT and CT (paper, eq. 3 and 6).
 
     Each step is exact for a constant prediction, whatever its length, so few steps suffice. `churn` chooses how much
@@ -136,28 +133,24 @@ class Ancestral(AbstractSampler):
         """See [`noprop_ode.AbstractSampler.stochastic`][]."""
         return self.churn > 0
 
-    def _solve(self, model: AbstractModel, z0: Latent, features: Features, key: Key, **how: Any) -> diffrax.Solution:
-        gaussian = _gaussian(model, self)
-        term = AncestralTerm(gaussian, self.churn, key if self.stochastic else None)
-        return _fixed_steps(term, diffrax.Euler(), z0, features, self.steps, **how)
+    @property
+    def step_evaluations(self) -> tuple[float, float]:
+        """See [`noprop_ode.AbstractSolverSampler.step_evaluations`][]."""
+        return 1, 0
 
-    def sample(
-        self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, last_step: bool = True
-    ) -> Sample:
-        """See [`noprop_ode.AbstractSampler.sample`][]."""
+    def check(self, model: AbstractModel) -> None:
+        """See [`noprop_ode.AbstractSolverSampler.check`][]."""
         _gaussian(model, self)
-        if self.steps == 1 and not last_step:
-            return _start(z0)
-        return _end(self._solve(model, z0, features, key, last_step=last_step), 1)
 
-    def trajectory(
-        self, model: AbstractModel, z0: Latent, features: Features, ts: Float[Array, " times"], *, key: Key
-    ) -> Float[Array, "times dim"]:
-        """See [`noprop_ode.AbstractSampler.trajectory`][]."""
-        return _saved(self._solve(model, z0, features, key, saveat=diffrax.SaveAt(ts=ts)))
+    def solve(
+        self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, last_step: bool = True, **how: Any
+    ) -> diffrax.Solution:
+        """See [`noprop_ode.AbstractSolverSampler.solve`][]."""
+        term = AncestralTerm(_gaussian(model, self), self.churn, key if self.stochastic else None)
+        return solve_in_equal_steps(term, diffrax.Euler(), z0, features, self.steps, last_step, **how)
 
 
-class SDE(AbstractSampler):
+class SDE(AbstractSolverSampler):
     r"""Integrates the generative SDE of DT and CT in equal steps:
 
     $$dz = \lambda'(t) \left[\alpha \hat u - \tfrac{1}{2} (1 + \alpha^2) z\right] dt +
@@ -193,27 +186,24 @@ class SDE(AbstractSampler):
         """See [`noprop_ode.AbstractSampler.stochastic`][]."""
         return True
 
-    def _solve(self, model: AbstractModel, z0: Latent, features: Features, key: Key, **how: Any) -> diffrax.Solution:
+    @property
+    def step_evaluations(self) -> tuple[float, float]:
+        """See [`noprop_ode.AbstractSolverSampler.step_evaluations`][]."""
+        return evaluations_of(self.solver)
+
+    def check(self, model: AbstractModel) -> None:
+        """See [`noprop_ode.AbstractSolverSampler.check`][]."""
+        _gaussian(model, self)
+
+    def solve(
+        self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, last_step: bool = True, **how: Any
+    ) -> diffrax.Solution:
+        """See [`noprop_ode.AbstractSolverSampler.solve`][]."""
         # Stochastic Runge-Kutta methods of higher order need space-time areas of the path, not its increments alone.
         higher = isinstance(self.solver, diffrax.AbstractSRK)
         levy_area = diffrax.SpaceTimeTimeLevyArea if higher else diffrax.BrownianIncrement
         terms = generative_terms(_gaussian(model, self), levy_area, tolerance=0.25 / self.steps, key=key)
-        return _fixed_steps(terms, self.solver, z0, features, self.steps, **how)
-
-    def sample(
-        self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, last_step: bool = True
-    ) -> Sample:
-        """See [`noprop_ode.AbstractSampler.sample`][]."""
-        _gaussian(model, self)
-        if self.steps == 1 and not last_step:
-            return _start(z0)
-        return _end(self._solve(model, z0, features, key, last_step=last_step), *_evaluations(self.solver))
-
-    def trajectory(
-        self, model: AbstractModel, z0: Latent, features: Features, ts: Float[Array, " times"], *, key: Key
-    ) -> Float[Array, "times dim"]:
-        """See [`noprop_ode.AbstractSampler.trajectory`][]."""
-        return _saved(self._solve(model, z0, features, key, saveat=diffrax.SaveAt(ts=ts)))
+        return solve_in_equal_steps(terms, self.solver, z0, features, self.steps, last_step, **how)
 
 
 def _check_steps(steps: int) -> None:
@@ -228,60 +218,3 @@ def _gaussian(model: AbstractModel, sampler: AbstractSampler) -> AbstractGaussia
         f"{name_of(sampler)} follows the Gaussian path of NoPropDT and NoPropCT; {name_of(model)} has none. Use "
         "noprop_ode.ODE(solver, steps=...) with it."
     )
-
-
-def _fixed_steps(
-    terms: Any,
-    solver: diffrax.AbstractSolver,
-    z0: Latent,
-    features: Features,
-    steps: int,
-    *,
-    last_step: bool = True,
-    saveat: diffrax.SaveAt | None = None,
-    adjoint: diffrax.AbstractAdjoint | None = None,
-) -> diffrax.Solution:
-    taken = steps if last_step else steps - 1
-    return diffrax.diffeqsolve(
-        terms,
-        solver,
-        t0=0.0,
-        t1=taken / steps,
-        dt0=1 / steps,
-        y0=z0,
-        args=features,
-        saveat=diffrax.SaveAt(t1=True) if saveat is None else saveat,
-        max_steps=taken,
-        adjoint=diffrax.RecursiveCheckpointAdjoint() if adjoint is None else adjoint,
-        throw=False,
-    )
-
-
-def _start(z0: Latent) -> Sample:
-    zero = jnp.zeros((), jnp.float32)
-    return Sample(zero, z0, zero, diffrax.RESULTS.successful)
-
-
-def _end(solution: diffrax.Solution, per_step: float, once: float = 0) -> Sample:
-    assert solution.ys is not None and solution.ts is not None
-    steps = jnp.asarray(solution.stats["num_steps"], jnp.float32)
-    t = jnp.asarray(solution.ts[0], jnp.float32)
-    return Sample(t, solution.ys[0], per_step * steps + once, solution.result)
-
-
-def _saved(solution: diffrax.Solution) -> Float[Array, "times dim"]:
-    assert solution.ys is not None
-    return solution.result.error_if(solution.ys, ~diffrax.is_okay(solution.result))
-
-
-def _evaluations(solver: diffrax.AbstractSolver) -> tuple[float, float]:
-    """Evaluations of the vector field in each step, and once for all, from the tableau of the solver."""
-    if isinstance(solver, diffrax.Euler):
-        return 1, 0
-    if isinstance(solver, diffrax.AbstractERK) and isinstance(solver.tableau, diffrax.ButcherTableau):
-        stages = solver.tableau.b_sol.size
-        # First same as last: each step begins with the evaluation that ended the step before.
-        return (stages - 1, 1) if solver.tableau.fsal else (stages, 0)
-    if isinstance(solver, diffrax.AbstractSRK):
-        return solver.tableau.b_sol.size, 0
-    return float("nan"), 0  # implicit solvers iterate: not known in advance

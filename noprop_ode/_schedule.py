@@ -5,11 +5,9 @@ import equinox as eqx
 import jax
 import jax.nn as jnn
 import jax.numpy as jnp
-import jax.random as jr
-from jaxtyping import Array, Float
 
 from ._trainable import AbstractFreezable
-from ._types import Key, Scalar
+from ._types import Scalar
 
 
 class AbstractNoiseSchedule(eqx.Module):
@@ -82,7 +80,8 @@ class AbstractNoiseSchedule(eqx.Module):
         return self.snr(s) * jnp.expm1(self.log_snr(t) - self.log_snr(s))
 
 
-def _check_ends(log_snr_0: float, log_snr_1: float) -> None:
+def check_ends(log_snr_0: float, log_snr_1: float) -> None:
+    """Refuses ends that are not ordered or beyond float32."""
     if not -80 <= log_snr_0 < log_snr_1 <= 40:
         raise ValueError(
             "A schedule needs ends with -80 <= log_snr_0 < log_snr_1 <= 40 (beyond, SNR rates overflow float32); "
@@ -105,7 +104,7 @@ class LinearSchedule(AbstractNoiseSchedule):
     log_snr_1: float = 7.0
 
     def __check_init__(self):
-        _check_ends(self.log_snr_0, self.log_snr_1)
+        check_ends(self.log_snr_0, self.log_snr_1)
 
     def log_snr(self, t: Scalar) -> Scalar:
         """See [`noprop_ode.AbstractNoiseSchedule.log_snr`][]."""
@@ -135,7 +134,7 @@ class CosineSchedule(AbstractNoiseSchedule):
     log_snr_1: float = 7.0
 
     def __check_init__(self):
-        _check_ends(self.log_snr_0, self.log_snr_1)
+        check_ends(self.log_snr_0, self.log_snr_1)
 
     def log_snr(self, t: Scalar) -> Scalar:
         """See [`noprop_ode.AbstractNoiseSchedule.log_snr`][]."""
@@ -190,7 +189,7 @@ class SigmoidSchedule(AbstractNoiseSchedule, AbstractFreezable):
         """
         if not _MIN_SLOPE < slope < _MAX_SLOPE:
             raise ValueError(f"The slope of a sigmoid schedule must lie in ({_MIN_SLOPE}, {_MAX_SLOPE}); got {slope}.")
-        _check_ends(log_snr_0, log_snr_1)
+        check_ends(log_snr_0, log_snr_1)
         # A sigmoid keeps the slope within its bounds for every value the optimiser reaches.
         share = (slope - _MIN_SLOPE) / (_MAX_SLOPE - _MIN_SLOPE)
         self.raw_slope = jnp.asarray(math.log(share) - math.log1p(-share), dtype=jnp.float32)
@@ -228,72 +227,3 @@ def _ramp(t: Scalar, half: Scalar) -> Scalar:
     cosh = 0.5 * (1 + jnp.exp(-2 * jnp.abs(a)))  # times exp(|a|)
     sinh_b = -0.5 * jnp.expm1(-half)  # times exp(b)
     return 0.5 * sinh / (cosh * sinh_b) * jnp.exp(half * t - jnp.abs(a) - b)
-
-
-_MIN_SPAN = 1e-3
-
-
-class LearnedSchedule(AbstractNoiseSchedule, AbstractFreezable):
-    r"""A learned schedule: a monotone network between two learned ends (NoProp, appendix B).
-
-    $$\lambda(t) = \lambda_0 + (\lambda_1 - \lambda_0)\, \frac{G(t) - G(0)}{G(1) - G(0)}, \quad
-    G(t) = t + \sum_i v_i \tanh(w_i t + b_i), \quad v_i, w_i > 0.$$
-
-    Positive weights and ordered ends come from a softplus, so the schedule increases for every value of its
-    parameters; the linear term (as in the network of Kingma et al., 2021) keeps the rate away from zero where all
-    the tanh units are saturated. The network starts close to the linear schedule.
-
-    A gradient reaches the schedule through the weight of the loss too, as in the paper. The bound on the log
-    likelihood (the paper's weighting) is what makes that gradient meaningful: under another weighting a
-    learned schedule may drift to where denoising is easy, so freeze it there (`trainable=False`).
-    """
-
-    log_snr_0: Scalar
-    raw_span: Scalar
-    raw_in: Float[Array, " width"]
-    bias: Float[Array, " width"]
-    raw_out: Float[Array, " width"]
-    trainable: bool = eqx.field(static=True)
-
-    def __init__(
-        self,
-        log_snr_0: float = -7.0,
-        log_snr_1: float = 7.0,
-        *,
-        width: int = 64,
-        trainable: bool = True,
-        key: Key,
-    ):
-        r"""**Arguments:**
-
-        - `log_snr_0`, `log_snr_1`: initial log-SNR at both ends, in nats.
-        - `width`: number of hidden units.
-        - `trainable`: whether the optimiser learns the schedule.
-        - `key`: initialises the hidden units.
-
-        **Raises:** `ValueError` unless the ends are finite and ordered and `width` is positive.
-        """
-        _check_ends(log_snr_0, log_snr_1)
-        if width < 1:
-            raise ValueError(f"The width of a learned schedule must be at least 1; got {width}.")
-        span = max(log_snr_1 - log_snr_0 - _MIN_SPAN, 1e-6)
-        self.log_snr_0 = jnp.asarray(log_snr_0, dtype=jnp.float32)
-        self.raw_span = jnp.asarray(span + math.log(-math.expm1(-span)), dtype=jnp.float32)
-        slope_key, centre_key = jr.split(key)
-        slope = jr.uniform(slope_key, (width,), jnp.float32, 1.0, 8.0)
-        self.raw_in = slope + jnp.log(-jnp.expm1(-slope))
-        self.bias = -slope * jr.uniform(centre_key, (width,), jnp.float32)
-        self.raw_out = jnp.full((width,), math.log(math.expm1(0.1 / width)), dtype=jnp.float32)
-        self.trainable = trainable
-
-    def _network(self, t: Scalar) -> Scalar:
-        units = jnp.tanh(jnn.softplus(self.raw_in) * t + self.bias)
-        return t + jnp.sum(jnn.softplus(self.raw_out) * units)
-
-    def log_snr(self, t: Scalar) -> Scalar:
-        """See [`noprop_ode.AbstractNoiseSchedule.log_snr`][]."""
-        start = self._network(jnp.zeros_like(t))
-        end = self._network(jnp.ones_like(t))
-        # A span of exactly zero (softplus underflow) would stop the schedule: the floor keeps it increasing.
-        span = _MIN_SPAN + jnn.softplus(self.raw_span)
-        return self.log_snr_0 + span * (self._network(t) - start) / (end - start)

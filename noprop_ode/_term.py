@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import jax.random as jr
 import lineax as lx
 
-from ._model import AbstractGaussianModel, AbstractModel
+from ._gaussian_model import AbstractGaussianModel
+from ._model import AbstractModel
 from ._schedule import AbstractNoiseSchedule
 from ._types import Features, Key, Latent, Scalar
 

@@ -1,0 +1,59 @@
+import abc
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+
+from ._gaussian import marginal_sample
+from ._gaussian_model import AbstractGaussianModel
+from ._model import AbstractSampler
+from ._types import Image, Key, Latent
+
+
+class AbstractEndState(eqx.Module):
+    """Which states $z_1$ the readout of DT and CT is trained on."""
+
+    @abc.abstractmethod
+    def __call__(self, model: AbstractGaussianModel, x: Image, u: Latent, *, key: Key) -> Latent:
+        """One end state of an example.
+
+        **Arguments:**
+
+        - `model`: the model.
+        - `x`: the image.
+        - `u`: the embedding of its label, shape `[dim]`.
+        - `key`: randomness.
+
+        **Returns:** the state, shape `[dim]`.
+        """
+
+
+class MarginalEndState(AbstractEndState):
+    r"""A draw from the marginal, $z_1 \sim q(z_1 | y)$: the paper's loss, which never runs the dynamics."""
+
+    def __call__(self, model: AbstractGaussianModel, x: Image, u: Latent, *, key: Key) -> Latent:
+        """See [`noprop_ode.AbstractEndState.__call__`][]."""
+        return marginal_sample(u, jnp.ones((), jnp.float32), model.schedule, key=key)
+
+
+class SampledEndState(AbstractEndState):
+    """Where the sampler arrives from noise, as at inference: the readout then learns the mistakes of the dynamics too.
+
+    The label does not enter the state, and no gradient passes through the sampler; a step costs
+    a second encoding of the image and the steps of the sampler.
+
+    **Arguments:**
+
+    - `sampler`: carries noise to the end state; few steps are advisable.
+    """
+
+    sampler: AbstractSampler
+
+    def __call__(self, model: AbstractGaussianModel, x: Image, u: Latent, *, key: Key) -> Latent:
+        """See [`noprop_ode.AbstractEndState.__call__`][]."""
+        start_key, path_key = jr.split(key)
+        # Before the solve: a derivative of the trajectory is then not even traced.
+        fixed = jax.tree.map(lambda a: jax.lax.stop_gradient(a) if eqx.is_inexact_array(a) else a, model)
+        z0 = jr.normal(start_key, u.shape, jnp.float32)
+        return jax.lax.stop_gradient(self.sampler.sample(fixed, z0, fixed.field.encode(x), key=path_key).z)

@@ -1,0 +1,112 @@
+import abc
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ._model import AbstractModel, AbstractSampler, Sample
+from ._types import Features, Key, Latent
+
+
+class AbstractSolverSampler(AbstractSampler):
+    """A sampler that is one Diffrax solve; `steps` is its number of equal steps, `None` for adaptive ones."""
+
+    steps: eqx.AbstractVar[int | None]
+
+    @abc.abstractmethod
+    def solve(
+        self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, last_step: bool = True, **how: Any
+    ) -> diffrax.Solution:
+        """Runs the solver.
+
+        **Arguments:** as for [`noprop_ode.AbstractSampler.sample`][], and `saveat` and `event` of
+        `diffrax.diffeqsolve`.
+
+        **Returns:** the solution.
+        """
+
+    @property
+    @abc.abstractmethod
+    def step_evaluations(self) -> tuple[float, float]:
+        """Evaluations of the vector field in each step, and once for all."""
+
+    def sample(
+        self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, last_step: bool = True
+    ) -> Sample:
+        """See [`noprop_ode.AbstractSampler.sample`][]."""
+        self.check(model)
+        if self.steps == 1 and not last_step:
+            zero = jnp.zeros((), jnp.float32)
+            return Sample(zero, z0, zero, diffrax.RESULTS.successful)
+        return as_sample(self.solve(model, z0, features, key=key, last_step=last_step), *self.step_evaluations)
+
+    def trajectory(
+        self, model: AbstractModel, z0: Latent, features: Features, ts: Float[Array, " times"], *, key: Key
+    ) -> Float[Array, "times dim"]:
+        """See [`noprop_ode.AbstractSampler.trajectory`][]."""
+        solution = self.solve(model, z0, features, key=key, saveat=diffrax.SaveAt(ts=ts))
+        assert solution.ys is not None
+        return solution.result.error_if(solution.ys, ~diffrax.is_okay(solution.result))
+
+    def full_evaluations(self, *, last_step: bool = True) -> float:
+        """See [`noprop_ode.AbstractSampler.full_evaluations`][]."""
+        if self.steps is None:
+            return float("nan")
+        per_step, once = self.step_evaluations
+        taken = self.steps if last_step else self.steps - 1
+        return per_step * taken + once * (taken > 0)
+
+    @abc.abstractmethod
+    def check(self, model: AbstractModel) -> None:
+        """Refuses a model whose dynamics this sampler cannot follow.
+
+        **Raises:** `TypeError`.
+        """
+
+
+def solve_in_equal_steps(
+    terms: Any,
+    solver: diffrax.AbstractSolver,
+    z0: Latent,
+    features: Features,
+    steps: int,
+    last_step: bool,
+    **how: Any,
+) -> diffrax.Solution:
+    """A solve in equal steps, with or without the last of them."""
+    taken = steps if last_step else steps - 1
+    return diffrax.diffeqsolve(
+        terms,
+        solver,
+        t0=0.0,
+        t1=taken / steps,
+        dt0=1 / steps,
+        y0=z0,
+        args=features,
+        max_steps=taken,
+        throw=False,
+        **how,
+    )
+
+
+def as_sample(solution: diffrax.Solution, per_step: float, once: float) -> Sample:
+    """Where a solution that saved its end alone arrived."""
+    assert solution.ys is not None and solution.ts is not None
+    steps = jnp.asarray(solution.stats["num_steps"], jnp.float32)
+    t = jnp.asarray(solution.ts[0], jnp.float32)
+    return Sample(t, solution.ys[0], per_step * steps + once, solution.result)
+
+
+def evaluations_of(solver: diffrax.AbstractSolver) -> tuple[float, float]:
+    """Evaluations of the vector field in each step, and once for all, from the tableau of the solver."""
+    if isinstance(solver, diffrax.Euler):
+        return 1, 0
+    if isinstance(solver, diffrax.AbstractERK) and isinstance(solver.tableau, diffrax.ButcherTableau):
+        stages = solver.tableau.b_sol.size
+        # First same as last: each step begins with the evaluation that ended the step before.
+        return (stages - 1, 1) if solver.tableau.fsal else (stages, 0)
+    if isinstance(solver, diffrax.AbstractSRK):
+        return solver.tableau.b_sol.size, 0
+    return float("nan"), 0  # implicit solvers iterate: not known in advance
