@@ -10,16 +10,10 @@ Measured with the defaults below in 48 s of wall time for the whole process, com
     paper: 1000 Euler steps from one draw, readout      0.9833  0.9916  1000
 """
 
-from noprop_ode.experiment import Config, main
+from pathlib import Path
 
+from noprop_ode.experiment import main
 
-CONFIG = Config(
-    data="digits",
-    epochs=16,
-    dropout=0.0,
-    time_power=3.0,
-    protocols=("noise ddim-10", "noise heun-20", "noise tsit5", "paper"),
-)
 
 if __name__ == "__main__":
-    main(CONFIG)
+    main(Path(__file__).parent / "configs", "digits_ct")

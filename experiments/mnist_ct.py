@@ -12,10 +12,10 @@ accuracy (NLL in nats):
     paper: 1000 Euler steps from one draw, readout      0.9923  (5.05)   1000
 """
 
-from noprop_ode.experiment import Config, main
+from pathlib import Path
 
+from noprop_ode.experiment import main
 
-CONFIG = Config(data="mnist", epochs=3, dropout=0.0, time_power=3.0)
 
 if __name__ == "__main__":
-    main(CONFIG)
+    main(Path(__file__).parent / "configs", "mnist_ct")

@@ -120,7 +120,7 @@ class Ancestral(AbstractSolverSampler):
     **Raises:** `ValueError` for fewer than one step, or a churn out of range.
     """
 
-    steps: int
+    steps: int  # pyright: ignore[reportIncompatibleVariableOverride]
     churn: float = 1.0
 
     def __check_init__(self):
@@ -160,7 +160,7 @@ class SDE(AbstractSolverSampler):
     solvers such as `diffrax.ShARK()` work beside the Euler-Maruyama method, `diffrax.Euler()`.
     """
 
-    steps: int
+    steps: int  # pyright: ignore[reportIncompatibleVariableOverride]
     solver: diffrax.AbstractSolver
 
     def __init__(self, steps: int, solver: diffrax.AbstractSolver | None = None):

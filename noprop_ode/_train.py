@@ -1,3 +1,4 @@
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -6,12 +7,12 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import optax
-from jaxtyping import Array, Bool, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from ._check import check_images, check_labels
 from ._model import AbstractModel
 from ._trainable import trainable_mask
-from ._types import Images, Key, Labels, Scalar
+from ._types import Images, Key, Labels
 
 
 class TrainState(eqx.Module):
@@ -76,14 +77,14 @@ class TrainState(eqx.Module):
 
 class Metrics(eqx.Module):
     """What one step measured: its number `step`, the `loss` and its terms, and the `gradient_norm`. Scalars on the
-    device, so that reading them is the caller's choice."""
+    device, so that reading them is the caller's choice; of several steps in one call, shape `[steps]`."""
 
-    step: Int[Array, ""]
-    loss: Scalar
-    denoising: Scalar
-    readout: Scalar
-    prior: Scalar
-    gradient_norm: Scalar
+    step: Int[Array, "*steps"]
+    loss: Float[Array, "*steps"]
+    denoising: Float[Array, "*steps"]
+    readout: Float[Array, "*steps"]
+    prior: Float[Array, "*steps"]
+    gradient_norm: Float[Array, "*steps"]
 
 
 class NonFiniteLossError(RuntimeError):
@@ -91,7 +92,7 @@ class NonFiniteLossError(RuntimeError):
     last good weights."""
 
     def __init__(self, step: int, metrics: Metrics, state: TrainState):
-        terms = ", ".join(f"{name}={float(getattr(metrics, name)):g}" for name in _TERMS)
+        terms = ", ".join(f"{name}={jnp.ravel(getattr(metrics, name))[-1]:g}" for name in _TERMS)
         super().__init__(
             f"The loss or its gradient stopped being finite at step {step} ({terms}). The weights before that step "
             "are kept in `.state`. A lower learning rate, gradient clipping, or a weighting with a smaller range "
@@ -160,8 +161,20 @@ def _jitted_step(data: tuple[Array, Array], state: TrainState) -> tuple[TrainSta
     return train_step(state, *data)
 
 
+@eqx.filter_jit(donate="all-except-first")
+def _jitted_steps(data: tuple[Array, Array], state: TrainState) -> tuple[TrainState, Metrics]:
+    arrays, static = eqx.partition(state, eqx.is_array)
+
+    def step(arrays: PyTree[Any], batch: tuple[Array, Array]) -> tuple[PyTree[Any], Metrics]:
+        state, metrics = train_step(eqx.combine(arrays, static), *batch)
+        return eqx.filter(state, eqx.is_array), metrics
+
+    arrays, metrics = jax.lax.scan(step, arrays, data)
+    return eqx.combine(arrays, static), metrics
+
+
 def train(
-    state: TrainState, batches: Iterable[tuple[Any, Any]], *, check_every: int = 1
+    state: TrainState, batches: Iterable[tuple[Any, Any]], *, check_every: int = 1, steps_per_call: int = 1
 ) -> Iterator[tuple[TrainState, Metrics]]:
     """Trains on each batch in turn; logging, evaluation and saving stay with the caller.
 
@@ -182,27 +195,45 @@ def train(
     - `check_every`: look at the health of training after every so many steps (and after the last). Looking waits for
         the device. A bad step changes no weights in any case, nor does any step after it; above 1, the metrics of
         the error are those of the last batch looked at.
+    - `steps_per_call`: take so many steps in one call on the device, which saves the launch of each on GPU and TPU. The
+        metrics are then those of all of them, shape `[steps]`; batches left over at the end go one by one, and
+        `check_every` counts calls.
 
     **Yields:** the state after each step, with what the step measured.
 
     **Raises:** `ValueError` or `TypeError` for images or labels that are none, and
     [`noprop_ode.NonFiniteLossError`][], with the last good state, when the loss or its gradient is not finite.
     """
-    if check_every < 1:
-        raise ValueError(f"check_every must be at least 1; got {check_every}.")
+    if check_every < 1 or steps_per_call < 1:
+        raise ValueError(f"check_every and steps_per_call must be at least 1; got {check_every} and {steps_per_call}.")
     # A moving average may start as the very same buffers as the model; donation needs them apart.
     state = jax.tree.map(lambda a: jnp.array(a, copy=True) if eqx.is_array(a) else a, state)
     num_classes = state.model.embedding.num_classes
     metrics = None
-    for count, (xs, ys) in enumerate(batches, start=1):
-        check_images(xs)
-        check_labels(ys, num_classes, len(xs))
-        state, metrics = _jitted_step((jnp.asarray(xs), jnp.asarray(ys)), state)
+    for count, group in enumerate(_grouped(batches, steps_per_call), start=1):
+        for xs, ys in group:
+            check_images(xs)
+            check_labels(ys, num_classes, len(xs))
+        if len(group) == 1:
+            xs, ys = group[0]
+            state, metrics = _jitted_step((jnp.asarray(xs), jnp.asarray(ys)), state)
+        else:
+            xs, ys = (jnp.stack([jnp.asarray(a) for a in arrays]) for arrays in zip(*group))
+            state, metrics = _jitted_steps((xs, ys), state)
         if count % check_every == 0:
             _raise_if_ill(state, metrics)
         yield state, metrics
     if metrics is not None:
         _raise_if_ill(state, metrics)
+
+
+def _grouped(batches: Iterable[tuple[Any, Any]], size: int) -> Iterator[list[tuple[Any, Any]]]:
+    iterator = iter(batches)
+    while group := list(itertools.islice(iterator, size)):
+        if len(group) == size:
+            yield group
+        else:
+            yield from ([batch] for batch in group)
 
 
 def _raise_if_ill(state: TrainState, metrics: Metrics) -> None:

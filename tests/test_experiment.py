@@ -1,37 +1,54 @@
 """The harness: a run from its settings to its folder, and back from the folder to the same figures."""
 
-import dataclasses
+import errno
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import ClassVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
 import pytest
+from PIL import Image
 
 import noprop_ode as no
 from noprop_ode import data
 from noprop_ode.experiment import (
     CheckpointError,
     Config,
-    build_model,
+    ConfigError,
+    Interrupted,
+    RunError,
+    _loop as loop,
+    _run as run_module,
+    classify_files,
+    confusion_matrix,
     evaluation_key,
-    load_arrays,
+    export_model,
+    format_predictions,
+    load_config,
     load_model,
+    plot_runs,
     protocols,
     read_header,
+    read_records,
     run,
-    save_arrays,
 )
-from noprop_ode.experiment._build import DataSpec
 
 
 ROOT = Path(__file__).parents[1]
-SMALL = Config(data="digits", field="mlp", epochs=2, evaluation_steps=5, protocols=("paper",), time_power=3.0)
+SMALL = Config.from_plain(
+    {
+        "data": {"name": "digits", "validation": 0.1},
+        "model": {"field": {"type": "mlp", "width": 32}, "times": "power"},
+        "training": {"epochs": 3},
+        "prediction": {"paper_steps": 5, "protocols": ["paper"]},
+    }
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -40,172 +57,341 @@ def _standard_promotion():
         yield
 
 
+@pytest.fixture(autouse=True)
+def _without_plots(monkeypatch, request):
+    if "plots" not in request.keywords and "finished" not in request.fixturenames:
+        monkeypatch.setattr(run_module, "draw_plots", lambda *args: None)
+
+
+def into(folder: Path, config: Config = SMALL, **sections) -> Config:
+    sections["output"] = {"dir": str(folder), **sections.get("output", {})}
+    return config.replace(**sections)
+
+
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, request):
-    folder = tmp_path_factory.mktemp("run")
-    return folder, run(dataclasses.replace(SMALL, out=folder))
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "a"
+    return folder, run(into(folder))
+
+
+def weights(folder: Path) -> list[np.ndarray]:
+    return [np.asarray(a) for a in jax.tree.leaves(eqx.filter(load_model(folder)[0], eqx.is_array))]
+
+
+def metrics(folder: Path) -> list[dict]:
+    return read_records(folder / "metrics.jsonl")
+
+
+def assert_same_run(a: Path, b: Path) -> None:
+    for x, y in zip(weights(a), weights(b), strict=True):
+        np.testing.assert_array_equal(x, y)
+    assert metrics(a) == metrics(b)
+    results = [json.loads((folder / "summary.json").read_text())["samplers"] for folder in (a, b)]
+    for name in results[0]:
+        assert results[0][name]["nll"] == results[1][name]["nll"]
 
 
 def test_run_writes_everything_it_promises(finished):
     folder, summary = finished
     written = json.loads((folder / "summary.json").read_text())
     assert written == json.loads(json.dumps(summary))
-    for name in ("test_accuracy", "test_nll", "epochs", "wall_seconds", "train_images_per_second", "samplers"):
+    for name in ("test_accuracy", "test_nll", "wall_seconds", "train_images_per_second", "samplers", "best_epoch"):
         assert name in written
-    assert written["config"] == dataclasses.replace(SMALL, out=folder).to_json()
+    assert load_config(folder / "config.yaml") == into(folder)
     assert {"python", "jax", "equinox", "diffrax"} <= written["versions"].keys()
-    assert all({"accuracy", "nfe"} <= row.keys() for row in written["samplers"].values())
     assert written["samplers"]["paper"]["nfe"] == 5
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    steps = [line["step"] for line in lines if line["kind"] == "train"]
-    assert steps == list(range(1, len(steps) + 1))
-    assert sum(line["kind"] == "validation" for line in lines) == SMALL.epochs
-    for plot in ("learning_curve.png", "probabilities.png"):
+    steps = [r["step"] for r in metrics(folder) if r["kind"] == "train"]
+    assert steps == list(range(1, 31)) and written["steps"] == 30
+    assert [r["epoch"] for r in metrics(folder) if r["kind"] == "validation"] == [1, 2, 3]
+    for plot in ("learning_curve.png", "probabilities.png", "confusion.png"):
         assert (folder / plot).read_bytes().startswith(b"\x89PNG")
-
-
-def test_run_learns(finished):
-    _, summary = finished
-    assert summary["test_accuracy"] > 0.5
+    names = sorted(p.name for p in (folder / "checkpoints").iterdir())
+    assert names == ["best.noprop", "step-00000020.noprop", "step-00000030.noprop"]
 
 
 def test_saved_model_evaluates_to_the_last_digit(finished):
     folder, summary = finished
     model, config, spec = load_model(folder)
-    test = data.load("digits", validation=config.validation, seed=config.seed).test
+    test = data.load("digits", validation=config.data.validation, seed=config.training.seed).test
     assert spec.class_names == test.class_names
-    for name in ("default", "paper"):
-        found = no.evaluate(
-            model, test.images, test.labels, key=evaluation_key(config), **protocols(config.evaluation_steps)[name]
-        )
+    for name, how in protocols(config).items():
+        found = no.evaluate(model, test.images, test.labels, key=evaluation_key(config), **how)
         assert found.accuracy == summary["samplers"][name]["accuracy"]
         assert found.nll == summary["samplers"][name]["nll"]
+    assert read_header(folder / "checkpoints" / "best.noprop")["epoch"] == summary["best_epoch"]
+    assert isinstance(load_model(folder, best=True)[0], no.NoPropCT)
 
 
-def test_finished_run_is_not_overwritten(finished):
-    folder, _ = finished
-    with pytest.raises(FileExistsError, match="already holds a finished run"):
-        run(dataclasses.replace(SMALL, out=folder))
+def test_the_same_seed_is_the_same_run_and_another_is_not(finished, tmp_path):
+    run(into(tmp_path / "again"))
+    assert_same_run(finished[0], tmp_path / "again")
+    run(into(tmp_path / "other", training={"seed": 1}))
+    assert metrics(finished[0]) != metrics(tmp_path / "other")
 
 
-def test_diverging_run_saves_the_last_good_weights(tmp_path):
+def stop_at(monkeypatch, step: int, number: int = signal.SIGTERM) -> None:
+    """Sends this process a signal once a step is recorded."""
+    record = loop.Trainer._record
+
+    def and_signal(self, metrics, epoch):
+        steps = record(self, metrics, epoch)
+        if self.progress.step == step:
+            os.kill(os.getpid(), number)
+        return steps
+
+    monkeypatch.setattr(loop.Trainer, "_record", and_signal)
+
+
+RECIPES = {
+    "plain": {},
+    "everything": {
+        "data": {"augmentation": {"type": "crop-flip", "padding": 1}},
+        "model": {"schedule": {"type": "learned"}, "embedding": {"type": "learned", "dim": 4}},
+        "training": {"average_decay": 0.9, "patience": 2},
+        "optimiser": {"clip": 1.0, "shared_learning_rate": 1e-4},
+    },
+    "blocks": {"model": {"variant": {"type": "dt", "num_blocks": 2}, "plan": {"type": "sampled-block"}}},
+    "several steps": {"training": {"steps_per_call": 4}},
+}
+
+
+@pytest.mark.parametrize("recipe", ["plain", *(pytest.param(r, marks=pytest.mark.slow) for r in list(RECIPES)[1:])])
+def test_a_run_that_is_stopped_and_resumed_is_the_run_that_was_not(recipe, tmp_path, monkeypatch):
+    config = into(tmp_path / "whole", **RECIPES[recipe])
+    run(config)
+    stopped = into(tmp_path / "stopped", config)
+    for step in (8, 20) if recipe == "several steps" else (7, 20, 26):  # 20 is the end of an epoch, before validation
+        with monkeypatch.context() as patch:
+            stop_at(patch, step)
+            with pytest.raises(Interrupted) as found:
+                run(stopped, resume=(tmp_path / "stopped") if (tmp_path / "stopped").exists() else None)
+        assert found.value.exit_code == 128 + signal.SIGTERM
+        assert not (tmp_path / "stopped" / "summary.json").exists()
+    run(stopped, resume=tmp_path / "stopped")
+    assert_same_run(tmp_path / "whole", tmp_path / "stopped")
+
+
+def test_a_damaged_checkpoint_is_passed_over(finished, tmp_path, monkeypatch, capsys):
+    config = into(tmp_path, output={"keep": 3, "checkpoint_seconds": 0})
+    with monkeypatch.context() as patch:
+        stop_at(patch, 13)
+        with pytest.raises(Interrupted):
+            run(config)
+    newest, older, *_ = sorted((tmp_path / "checkpoints").glob("step-*"), reverse=True)
+    newest.write_bytes(newest.read_bytes()[:-1])
+    content = bytearray(older.read_bytes())
+    content[len(content) // 2] ^= 1
+    older.write_bytes(content)
+    run(config, resume=tmp_path)
+    assert capsys.readouterr().err.count("checksum does not match") == 2
+    assert metrics(tmp_path) == metrics(finished[0])
+
+
+def test_nothing_good_to_resume_from_is_said(tmp_path, monkeypatch):
+    config = into(tmp_path)
+    with monkeypatch.context() as patch:
+        stop_at(patch, 3)
+        with pytest.raises(Interrupted):
+            run(config)
+    for path in (tmp_path / "checkpoints").iterdir():
+        path.write_bytes(b"nothing")
+    with pytest.raises(RunError, match=r"No checkpoint in .* can be used"):
+        run(config, resume=tmp_path)
+
+
+def test_folders_that_cannot_be_used(finished, tmp_path, monkeypatch):
+    with pytest.raises(RunError, match="already holds a finished run"):
+        run(into(finished[0]))
+    with pytest.raises(RunError, match="is finished"):
+        run(into(finished[0]), resume=finished[0])
+    with pytest.raises(RunError, match="no run to resume"):
+        run(SMALL, resume=tmp_path / "none")
+    with monkeypatch.context() as patch:
+        stop_at(patch, 1)
+        with pytest.raises(Interrupted):
+            run(into(tmp_path / "begun"))
+    with pytest.raises(RunError, match="--resume"):
+        run(into(tmp_path / "begun"))
+    held = run_module.RunFolder(tmp_path / "held")
+    with pytest.raises(RunError, match="Another run is writing"):
+        run(into(tmp_path / "held"))
+    held.close()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="Cannot write"):
+        run(into(tmp_path / "file"))
+
+
+def test_a_full_disk_loses_nothing(finished, tmp_path, monkeypatch):
+    config = into(tmp_path, output={"checkpoint_seconds": 0})
+    fsync, calls = os.fsync, []
+
+    def full(descriptor):
+        calls.append(descriptor)
+        if len(calls) > 20:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(RunError, match="No space left on device"):
+            run(config)
+    assert not list(tmp_path.rglob(".*"))  # no half-written file stays
+    run(config, resume=tmp_path)
+    assert_same_run(finished[0], tmp_path)
+
+
+def test_a_diverging_run_stops_with_its_last_good_weights(tmp_path):
+    config = into(tmp_path, optimiser={"learning_rate": 1e30})
     with pytest.raises(no.NonFiniteLossError, match="step"):
-        run(dataclasses.replace(SMALL, out=tmp_path, learning_rate=1e30))
-    model, _, _ = load_model(tmp_path)
-    assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(model) if isinstance(leaf, jax.Array))
+        run(config)
     assert not (tmp_path / "summary.json").exists()
+    newest = max((tmp_path / "checkpoints").glob("step-*"))
+    assert read_header(newest)["progress"]["step"] >= 1
 
 
-@pytest.mark.parametrize("values", [{"epochs": 0}, {"batch_size": 0}, {"validation": 1.5}])
-def test_bad_settings(values):
-    with pytest.raises(ValueError, match="got"):
-        Config(**values)
-
-
-def test_config_round_trips_and_refuses_unknown_names():
-    config = Config(data="mnist", data_dir=Path("somewhere"), epochs=7)
-    assert Config.from_json(json.loads(json.dumps(config.to_json()))) == config
-    with pytest.raises(ValueError, match="epocs"):
-        Config.from_json({"epocs": 3})
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"schedule": s, "objective": o, "weighting": w}
-        for s, o, w in [
-            ("cosine", "squared-error", "elbo"),
-            ("linear", "squared-error", "min-snr"),
-            ("sigmoid", "cross-entropy", "sigmoid"),
-            ("learned", "squared-error", "elbo"),
-        ]
-    ],
-    ids=lambda v: "-".join(v.values()),
-)
-def test_every_choice_builds_and_has_a_finite_loss(values):
-    spec = DataSpec((8, 8, 1), tuple("0123456789"), 0.3, 0.4)
-    model = build_model(dataclasses.replace(SMALL, field="conv", **values), spec, key=jr.key(0))
-    terms = model.batch_loss(jnp.zeros((4, 8, 8, 1), jnp.uint8), jnp.arange(4), key=jr.key(1))
-    assert bool(jnp.isfinite(terms.total))
-
-
-class TestCheckpoint:
-    TREE: ClassVar = {"a": jnp.arange(6, dtype=jnp.float32).reshape(2, 3), "b": [jnp.ones(4, jnp.bfloat16), "text"]}
-
-    def test_round_trip(self, tmp_path):
-        path = tmp_path / "folder" / "x.noprop"
-        save_arrays(path, self.TREE, {"note": 1})
-        assert read_header(path) == {"note": 1}
-        like = jax.tree.map(lambda v: jnp.zeros_like(v) if isinstance(v, jax.Array) else v, self.TREE)
-        found = load_arrays(path, like)
-        assert found["b"][1] == "text"
-        for new, old in zip((found["a"], found["b"][0]), (self.TREE["a"], self.TREE["b"][0])):
-            assert new.dtype == old.dtype
-            np.testing.assert_array_equal(np.asarray(new), np.asarray(old))
-        assert [p.name for p in path.parent.iterdir()] == ["x.noprop"]
-
-    @pytest.mark.parametrize(
-        ("other", "message"),
-        [
-            ({"a": jnp.zeros((3, 2)), "b": [jnp.ones(4, jnp.bfloat16)]}, "expects"),
-            ({"a": jnp.zeros((2, 3)), "b": [jnp.ones(4, jnp.float32)]}, "expects"),
-            ({"a": jnp.zeros((2, 3))}, "lacks"),
-            ({**TREE, "c": jnp.zeros(1)}, "lacks"),
-        ],
+def test_a_diverging_run_goes_back_and_slows_down(tmp_path):
+    config = into(
+        tmp_path,
+        optimiser={"learning_rate": 3e20, "schedule": {"type": "constant"}, "method": {"type": "sgd"}},
+        training={"rollbacks": 90},
     )
-    def test_a_model_that_does_not_fit_is_refused(self, tmp_path, other, message):
-        save_arrays(tmp_path / "x", self.TREE, {})
-        with pytest.raises(CheckpointError, match=message):
-            load_arrays(tmp_path / "x", other)
-
-    def test_damage_anywhere_in_the_arrays_is_refused(self, tmp_path):
-        path = tmp_path / "x"
-        save_arrays(path, self.TREE, {})
-        whole = path.read_bytes()
-        start = whole.index(np.asarray(self.TREE["a"]).tobytes())
-        for position in (start, start + 11, start + 23):
-            path.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :])
-            with pytest.raises(CheckpointError, match="damaged"):
-                load_arrays(path, self.TREE)
-
-    @pytest.mark.parametrize("content", [b"", b"not a zip file", None])
-    def test_foreign_and_truncated_files_are_refused(self, tmp_path, content):
-        path = tmp_path / "x"
-        save_arrays(path, self.TREE, {})
-        path.write_bytes(path.read_bytes()[:200] if content is None else content)
-        with pytest.raises(CheckpointError, match="not a saved model"):
-            read_header(path)
-
-    def test_missing(self, tmp_path):
-        with pytest.raises(FileNotFoundError, match="No saved model"):
-            read_header(tmp_path / "none")
+    run(config)
+    found = [r for r in metrics(tmp_path) if r["kind"] == "rollback"]
+    assert found and found[-1]["rollbacks"] == len(found)
+    assert all(np.isfinite(w).all() for w in weights(tmp_path))
 
 
-def _script(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
-    script = [sys.executable, str(ROOT / "experiments" / arguments[0]), *arguments[1:]]
-    return subprocess.run(script, capture_output=True, text=True, cwd=cwd, timeout=300)
+def test_early_stopping_takes_the_best(tmp_path):
+    config = into(tmp_path, training={"epochs": 30, "patience": 1}, optimiser={"learning_rate": 1e-12})
+    summary = run(config)
+    assert summary["steps"] == 20 and summary["best_epoch"] == 1
+    best = jax.tree.leaves(eqx.filter(load_model(tmp_path, best=True)[0], eqx.is_array))
+    for a, b in zip(weights(tmp_path), best):
+        np.testing.assert_array_equal(a, b)
 
 
-def test_script_ends_with_its_accuracy_and_can_be_evaluated_again(tmp_path):
-    flags = ["--field", "mlp", "--epochs", "1", "--evaluation-steps", "5", "--protocols", "paper", "--seed", "3"]
-    done = _script("digits_ct.py", *flags, cwd=tmp_path)
+def test_tensorboard_gets_the_same_numbers(tmp_path):
+    pytest.importorskip("tensorboardX")
+    run(into(tmp_path, training={"epochs": 1}, output={"tensorboard": True}))
+    assert any((tmp_path / "tensorboard").iterdir())
+
+
+def test_missing_extras_are_named(tmp_path, monkeypatch):
+    for name, extra in (("tensorboard", "tensorboardX"), ("wandb", "wandb")):
+        monkeypatch.setitem(sys.modules, extra, None)
+        with pytest.raises(ConfigError, match=rf'needs {extra}: pip install "noprop_ode\[{name}\]"'):
+            run(into(tmp_path / name, output={name: True}))
+
+
+class TestAfterTraining:
+    def test_image_files(self, finished, tmp_path):
+        model, config, spec = load_model(finished[0])
+        test = data.load("digits").test
+        for i in range(3):
+            Image.fromarray(test.images[i].squeeze()).save(tmp_path / f"{i}.png")
+        Image.fromarray(np.repeat(test.images[0], 3, axis=2)).resize((40, 30)).save(tmp_path / "big.jpg")
+        found = classify_files(model, config, spec, [tmp_path], top=2)
+        assert [Path(f.file).name for f in found] == ["0.png", "1.png", "2.png", "big.jpg"]
+        expected = np.exp(no.predict_log_proba(model, test.images[:3], key=evaluation_key(config)))
+        for f, p in zip(found, expected):
+            assert f.classes[0] == spec.class_names[p.argmax()] and f.probabilities[0] == pytest.approx(p.max())
+        assert json.loads(format_predictions(found, "json"))[0]["classes"].keys() == set(found[0].classes)
+        assert format_predictions(found, "csv").count("\n") == 8
+        assert "%" in format_predictions(found, "table")
+        (tmp_path / "bad.png").write_bytes(b"no image")
+        for paths, message in (
+            ([tmp_path / "bad.png"], "not an image"),
+            ([tmp_path / "none.png"], "no file"),
+            ([finished[0] / "checkpoints"], "no PNG or JPEG"),
+        ):
+            with pytest.raises(RunError, match=message):
+                classify_files(model, config, spec, paths)
+
+    def test_an_exported_model_needs_jax_alone(self, finished, tmp_path):
+        _, difference = export_model(finished[0], tmp_path, platforms=["cpu"])
+        assert difference < 1e-5
+        images = data.load("digits").test.images[:5]
+        np.save(tmp_path / "images.npy", images)
+        code = (
+            "import sys\n"
+            "class Block:\n"
+            "    def find_spec(self, name, *rest):\n"
+            "        assert not name.startswith(('noprop_ode', 'equinox', 'diffrax')), name\n"
+            "sys.meta_path.insert(0, Block())\n"
+            "import jax.export, numpy as np\n"
+            "f = jax.export.deserialize(bytearray(open('model.jax_export', 'rb').read())).call\n"
+            "np.save('found.npy', f(np.load('images.npy')))\n"
+        )
+        subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=300)
+        model, config, _ = load_model(finished[0])
+        live = no.predict_log_proba(model, images, key=evaluation_key(config))
+        np.testing.assert_allclose(np.load(tmp_path / "found.npy"), live, atol=1e-4)
+
+    @pytest.mark.plots
+    def test_plots_of_a_run(self, finished, tmp_path):
+        kinds = ("learning", "schedule", "trajectories", "prototypes", "confusion")
+        paths = list(plot_runs([finished[0]], tmp_path, kinds=kinds, indices=[0, 5], suffix="svg"))
+        assert [p.name for p in paths] == ["learning_curve.svg", "schedule.svg", "probabilities.svg", "confusion.svg"]
+        assert all(b"<svg" in p.read_bytes() for p in paths)
+        with pytest.raises(RunError, match="no test image 5000"):
+            list(plot_runs([finished[0]], tmp_path, kinds=("trajectories",), indices=[5000]))
+        with pytest.raises(RunError, match="no metrics"):
+            list(plot_runs([tmp_path], tmp_path, kinds=("learning",), indices=[]))
+
+    def test_the_confusion_matrix_counts(self):
+        matrix = confusion_matrix(np.array([0, 1, 1, 2]), np.array([0, 1, 2, 2]), 3)
+        assert matrix.tolist() == [[1, 0, 0], [0, 1, 0], [0, 1, 1]]
+
+    def test_a_damaged_model_is_refused(self, finished, tmp_path):
+        content = (finished[0] / "model.noprop").read_bytes()
+        (tmp_path / "model.noprop").write_bytes(content[:-3])
+        with pytest.raises(CheckpointError, match="damaged"):
+            load_model(tmp_path)
+
+
+def script(*arguments: str, cwd: Path, **how) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(ROOT / "experiments" / arguments[0]), *arguments[1:]]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300, **how)
+
+
+def test_scripts_from_training_to_plots(tmp_path):
+    flags = "--field mlp --model.field.width 16 --epochs 1 --paper_steps 5 --protocols paper --seed 3".split()
+    done = script("digits_ct.py", *flags, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     last = done.stdout.strip().splitlines()[-1]
     assert last.startswith("test_accuracy=0.")
-    again = _script("evaluate.py", "runs/digits-ct-seed3-00", cwd=tmp_path)
+    folder = "runs/digits-ct-seed3-00"
+    again = script("evaluate.py", folder, cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert again.stdout.strip().splitlines()[-1] == last
+    own = script("evaluate.py", folder, *"--sampler ddim --steps 2 --start noise --json".split(), cwd=tmp_path)
+    assert json.loads(own.stdout)["protocols"]["default"]["nfe"] == 2
+    wrong = script("evaluate.py", folder, *"--sampler dim".split(), cwd=tmp_path)
+    assert wrong.returncode == 2 and "'ddim'" in wrong.stderr and "Traceback" not in wrong.stderr
 
 
-def test_script_with_missing_data_names_the_ways_out(tmp_path):
-    done = _script("mnist_ct.py", "--data-dir", str(tmp_path), cwd=tmp_path)
+def test_a_script_with_missing_data_names_the_ways_out(tmp_path):
+    done = script("mnist_ct.py", "--data.dir", str(tmp_path), cwd=tmp_path)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
-    for way in ("prepare", "--data-dir", "digits"):
+    for way in ("prepare", "digits"):
         assert way in done.stderr
 
 
-def test_an_unknown_protocol_is_refused_before_anything_is_trained(tmp_path):
-    with pytest.raises(ValueError, match=r"\['papre'\].*'paper'"):
-        run(dataclasses.replace(SMALL, out=tmp_path / "new", protocols=("papre",)))
+def test_a_misspelt_protocol_is_refused_before_anything_is_trained(tmp_path):
+    with pytest.raises(ConfigError, match=r"'papre' is no protocol of ct. Did you mean 'paper'"):
+        run(into(tmp_path / "new", prediction={"protocols": ["papre"]}))
     assert not (tmp_path / "new").exists()
+
+
+def test_augmented_low_precision_and_prototypes_train(tmp_path):
+    summary = run(
+        into(
+            tmp_path,
+            data={"augmentation": {"type": "crop-flip", "padding": 1, "flip": False}},
+            model={"precision": "bfloat16", "embedding": {"type": "prototype"}},
+            training={"epochs": 1},
+        )
+    )
+    model, _, _ = load_model(tmp_path)
+    assert 0 <= summary["test_accuracy"] <= 1 and float(jnp.abs(model.embedding.matrix).max()) > 0.5

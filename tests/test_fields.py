@@ -123,3 +123,21 @@ def test_times_apart_have_features_apart():
 def test_bad_parameters_are_refused(key, how, message):
     with pytest.raises(ValueError, match=message):
         no.nn.ConvEncoder(**({"image_shape": SHAPE} | how), key=key)
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_low_precision_is_close_and_stays_inside(name):
+    field = FIELDS[name](jr.key(0))
+    low = no.nn.LowPrecision(field)
+    assert all(a.dtype == jnp.bfloat16 for a in jax.tree.leaves(low.encode(X)))
+    full, rounded = (f(scalar(0.3), z(), f.encode(X)) for f in (field, low))
+    assert rounded.dtype == jnp.float32
+    np.testing.assert_allclose(rounded, full, atol=0.05 * float(jnp.abs(full).max()))
+    assert not np.array_equal(rounded, full)
+    gradient = eqx.filter_grad(lambda f: jnp.sum(f(scalar(0.3), z(), f.encode(X)) ** 2))(low)
+    assert all(a.dtype == jnp.float32 for a in jax.tree.leaves(gradient))
+
+
+def test_low_precision_needs_a_floating_point_type():
+    with pytest.raises(TypeError, match="floating-point"):
+        no.nn.LowPrecision(FIELDS["mlp"](jr.key(0)), dtype=jnp.int8)

@@ -172,3 +172,28 @@ def test_training_resumes_where_it_stopped():
 
 def test_no_batches_are_no_steps():
     assert list(no.train(create(), [])) == []
+
+
+def test_several_steps_in_one_call_are_the_same_steps(key):
+    many = [blobs(12, seed=s) for s in range(7)]
+    ends = []
+    for steps_per_call in (1, 3):
+        state = no.TrainState.create(mlp_model(), optax.sgd(0.1), key=key)
+        losses = []
+        for state, metrics in no.train(state, many, steps_per_call=steps_per_call):
+            losses.extend(np.atleast_1d(metrics.loss).tolist())
+        assert len(losses) == int(state.step) == 7
+        ends.append((losses, jax.tree.leaves(eqx.filter(state.model, eqx.is_array))))
+    np.testing.assert_allclose(ends[0][0], ends[1][0], rtol=1e-5)
+    for a, b in zip(ends[0][1], ends[1][1]):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_a_bad_step_within_a_call_is_found(key):
+    xs, ys = blobs(12)
+    state = no.TrainState.create(mlp_model(), optax.sgd(0.1), key=key)
+    with pytest.raises(no.NonFiniteLossError) as found:
+        for state, _ in no.train(state, [(xs, ys), (xs * np.nan, ys), (xs, ys)], steps_per_call=3):
+            pass
+    assert found.value.step == 2
+    assert all(np.isfinite(a).all() for a in jax.tree.leaves(eqx.filter(found.value.state.model, eqx.is_inexact_array)))

@@ -4,7 +4,8 @@ from jaxtyping import install_import_hook as _install_import_hook
 
 
 with _install_import_hook("noprop_ode.experiment", "noprop_ode._typecheck.typecheck"):
-    from ._build import DataSpec as DataSpec, build_model as build_model, build_optimiser as build_optimiser
+    from . import _components as _components  # registers what is built in
+    from ._build import build_model as build_model, build_optimiser as build_optimiser
     from ._checkpoint import (
         CheckpointError as CheckpointError,
         load_arrays as load_arrays,
@@ -12,16 +13,36 @@ with _install_import_hook("noprop_ode.experiment", "noprop_ode._typecheck.typech
         save_arrays as save_arrays,
     )
     from ._config import Config as Config
-    from ._main import main as main
+    from ._context import Context as Context, DataSpec as DataSpec
+    from ._errors import ConfigError as ConfigError, RunError as RunError
+    from ._evaluate import evaluate_protocols as evaluate_protocols, print_table as print_table
+    from ._export import export_model as export_model
+    from ._files import (
+        FilePrediction as FilePrediction,
+        classify_files as classify_files,
+        format_predictions as format_predictions,
+    )
+    from ._interrupt import Interrupted as Interrupted
+    from ._log import read_records as read_records
+    from ._main import config_names as config_names, find_config as find_config, guarded as guarded, main as main
+    from ._overrides import override as override, parse_overrides as parse_overrides
+    from ._plot_runs import plot_runs as plot_runs
     from ._plots import (
-        plot_learning_curve as plot_learning_curve,
-        plot_probabilities as plot_probabilities,
-        trajectory_probabilities as trajectory_probabilities,
+        confusion_matrix as confusion_matrix,
+        plot_confusion as plot_confusion,
+        plot_cost as plot_cost,
+        plot_learning_curves as plot_learning_curves,
+        plot_prototypes as plot_prototypes,
+        plot_schedule as plot_schedule,
+        plot_trajectories as plot_trajectories,
     )
     from ._protocols import protocols as protocols
+    from ._registry import register as register
     from ._run import (
-        evaluate_protocols as evaluate_protocols,
         evaluation_key as evaluation_key,
+        load_data as load_data,
         load_model as load_model,
+        load_run_config as load_run_config,
         run as run,
     )
+    from ._yaml import dump_yaml as dump_yaml, load_config as load_config

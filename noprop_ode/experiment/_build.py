@@ -1,55 +1,18 @@
-"""From settings to objects: the only place where a string chooses a class."""
-
-from dataclasses import dataclass
-from typing import Any
+"""From settings to objects."""
 
 import jax.random as jr
 import optax
 
-from .. import (
-    AbstractNoiseSchedule,
-    AbstractObjective,
-    AbstractVectorField,
-    CosineSchedule,
-    CrossEntropy,
-    ELBOWeighting,
-    LearnedSchedule,
-    LinearSchedule,
-    MinSNRWeighting,
-    NoPropCT,
-    OneHot,
-    PowerTimes,
-    SigmoidSchedule,
-    SigmoidWeighting,
-    SquaredError,
-    UniformWeighting,
-    nn,
-)
+from .. import AbstractModel, Prediction, blockwise, partitioned
+from .._decoder import DenoiserDecoder, PosteriorDecoder, ReadoutDecoder
 from .._types import Key
+from ..data import Dataset
 from ._config import Config
+from ._context import Context, DataSpec
+from ._errors import ConfigError
 
 
-@dataclass(frozen=True)
-class DataSpec:
-    """What a model must know of its data: shape, classes and pixel statistics."""
-
-    image_shape: tuple[int, int, int]
-    class_names: tuple[str, ...]
-    mean: float
-    std: float
-
-    @staticmethod
-    def from_json(values: dict[str, Any]) -> "DataSpec":
-        """From plain values, as `dataclasses.asdict` gives them."""
-        return DataSpec(
-            image_shape=tuple(values["image_shape"]),
-            class_names=tuple(values["class_names"]),
-            mean=values["mean"],
-            std=values["std"],
-        )
-
-
-def build_model(config: Config, spec: DataSpec, *, key: Key) -> NoPropCT:
+def build_model(config: Config, spec: DataSpec, *, key: Key, train: Dataset | None = None) -> AbstractModel:
     """The untrained model of an experiment.
 
     **Arguments:**
@@ -57,65 +20,70 @@ def build_model(config: Config, spec: DataSpec, *, key: Key) -> NoPropCT:
     - `config`: the settings.
     - `spec`: shape, classes and pixel statistics of the data.
     - `key`: initialises the weights.
+    - `train`: the training set, which some embeddings are made from; not needed for shapes alone.
 
     **Returns:** the model.
+
+    **Raises:** `ConfigError` for settings that do not go together.
     """
-    field_key, schedule_key, model_key = jr.split(key, 3)
-    return NoPropCT(
-        _build_field(config, spec, field_key),
-        schedule=_build_schedule(config, schedule_key),
-        embedding=OneHot(len(spec.class_names)),
-        objective=_build_objective(config),
-        times=PowerTimes(config.time_power),
-        eta=config.eta,
-        key=model_key,
-    )
+    context = Context(config.model, spec, root=key, key=jr.fold_in(key, 0), train=train)
+    try:
+        return config.model.variant.build("variant", context)
+    except ConfigError:
+        raise
+    except (ValueError, TypeError) as error:
+        # Constructors say what is wrong with their arguments; the reader of a configuration must know it is there.
+        raise ConfigError(f"model: {error}") from error
 
 
-def _build_field(config: Config, spec: DataSpec, key: Key) -> AbstractVectorField:
-    classes = len(spec.class_names)
-    match config.field:
-        case "conv":
-            return nn.ConvField(
-                spec.image_shape, classes, classes, dropout=config.dropout, mean=spec.mean, std=spec.std, key=key
-            )
-        case "mlp":
-            return nn.MLPField(spec.image_shape, classes, classes, key=key)
-
-
-def _build_schedule(config: Config, key: Key) -> AbstractNoiseSchedule:
-    ends = (-config.log_snr, config.log_snr)
-    match config.schedule:
-        case "cosine":
-            return CosineSchedule(*ends)
-        case "linear":
-            return LinearSchedule(*ends)
-        case "sigmoid":
-            return SigmoidSchedule(6.0, *ends)
-        case "learned":
-            return LearnedSchedule(*ends, key=key)
-
-
-def _build_objective(config: Config) -> AbstractObjective:
-    weighting = {
-        "uniform": UniformWeighting,
-        "elbo": ELBOWeighting,
-        "min-snr": MinSNRWeighting,
-        "sigmoid": SigmoidWeighting,
-    }[config.weighting]()
-    return {"cross-entropy": CrossEntropy, "squared-error": SquaredError}[config.objective](weighting)
-
-
-def build_optimiser(config: Config, num_steps: int) -> optax.GradientTransformation:
-    """AdamW with linear warm-up and cosine decay.
+def build_optimiser(config: Config, num_steps: int, *, rate_scale: float = 1.0) -> optax.GradientTransformation:
+    """The optimiser of an experiment.
 
     **Arguments:**
 
     - `config`: the settings.
     - `num_steps`: steps of the whole run.
+    - `rate_scale`: multiplies the learning rate, below 1 after a rollback.
 
     **Returns:** the transformation.
+
+    **Raises:** `ConfigError` for settings that do not go together.
     """
-    warmup = max(1, num_steps // 20)
-    rate = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, warmup, max(num_steps, warmup + 1))
-    return optax.adamw(rate, weight_decay=config.weight_decay)
+    section = config.optimiser
+
+    def method(peak: float) -> optax.GradientTransformation:
+        rate = section.schedule.build("learning_rate", rate_scale * peak, num_steps)
+        inner = section.method.build("optimiser", rate)
+        return inner if section.clip is None else optax.chain(optax.clip_by_global_norm(section.clip), inner)
+
+    try:
+        field = method(section.learning_rate)
+        rest = None if section.shared_learning_rate is None else method(section.shared_learning_rate)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"optimiser: {error}") from error
+    if config.model.variant.type == "dt":
+        return blockwise(field, rest)
+    return field if rest is None else partitioned(field, rest)
+
+
+def build_prediction(config: Config, model: AbstractModel) -> Prediction:
+    """How an experiment predicts: the model's own way, with what the settings change of it.
+
+    **Arguments:** the settings and the model. **Returns:** start, sampler and decoder.
+    """
+    section, own = config.prediction, model.default_prediction
+    decoders = {
+        "denoiser": DenoiserDecoder(),
+        "readout": ReadoutDecoder(),
+        "posterior": PosteriorDecoder(),
+        "default": own.decoder,
+    }
+    try:
+        sampler = section.sampler.build("sampler")
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"prediction.sampler: {error}") from error
+    return Prediction(
+        own.start if section.start == "default" else section.start,
+        own.sampler if sampler is None else sampler,
+        decoders[section.decoder],
+    )

@@ -23,4 +23,5 @@ from ._layers import (
     time_embedding as time_embedding,
 )
 from ._mlp import MLPField as MLPField
+from ._precision import LowPrecision as LowPrecision
 from ._resnet import ResNet as ResNet

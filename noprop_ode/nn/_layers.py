@@ -28,7 +28,7 @@ class Linear(eqx.Module):
 
     def __call__(self, x: Float[Array, " in_size"]) -> Float[Array, " out_size"]:
         """**Arguments:** `x`, shape `[in_size]`. **Returns:** shape `[out_size]`."""
-        return self.weight @ x + self.bias
+        return self.weight @ x.astype(self.weight.dtype) + self.bias
 
 
 class Conv(eqx.Module):
@@ -59,7 +59,7 @@ class Conv(eqx.Module):
     ) -> Float[Array, "new_height new_width out_channels"]:
         """**Arguments:** `x`, shape `[height, width, in_channels]`. **Returns:** height and width divided by the
         stride, rounded up, and `out_channels`."""
-        return convolve(x, self.weight, self.stride) + self.bias[None, None]
+        return convolve(x.astype(self.weight.dtype), self.weight, self.stride) + self.bias[None, None]
 
 
 class LayerNorm(eqx.Module):
@@ -75,8 +75,10 @@ class LayerNorm(eqx.Module):
 
     def __call__(self, x: Float[Array, " size"]) -> Float[Array, " size"]:
         """**Arguments:** `x`, shape `[size]`. **Returns:** the same shape."""
-        centred = x - jnp.mean(x)
-        return centred * jax.lax.rsqrt(jnp.mean(centred**2) + 1e-5) * self.scale + self.offset
+        wide = x.astype(jnp.float32)  # moments in full precision, whatever that of the network
+        centred = wide - jnp.mean(wide)
+        normal = centred * jax.lax.rsqrt(jnp.mean(centred**2) + 1e-5)
+        return normal.astype(x.dtype) * self.scale + self.offset
 
 
 class GroupNorm(eqx.Module):
@@ -99,12 +101,11 @@ class GroupNorm(eqx.Module):
     def __call__(self, x: Float[Array, "height width channels"]) -> Float[Array, "height width channels"]:
         """**Arguments:** `x`, shape `[height, width, channels]`. **Returns:** the same shape."""
         height, width, channels = x.shape
-        grouped = x.reshape(height, width, self.groups, channels // self.groups)
+        grouped = x.astype(jnp.float32).reshape(height, width, self.groups, channels // self.groups)
         centred = grouped - jnp.mean(grouped, axis=(0, 1, 3), keepdims=True)
         variance = jnp.mean(centred**2, axis=(0, 1, 3), keepdims=True)
-        return (centred * jax.lax.rsqrt(variance + 1e-5)).reshape(x.shape) * self.scale[None, None] + self.offset[
-            None, None
-        ]
+        normal = (centred * jax.lax.rsqrt(variance + 1e-5)).reshape(x.shape).astype(x.dtype)
+        return normal * self.scale[None, None] + self.offset[None, None]
 
 
 def max_pool(x: Float[Array, "height width channels"]) -> Float[Array, "half_height half_width channels"]:

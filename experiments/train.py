@@ -1,0 +1,15 @@
+"""Trains a classifier by the name of a configuration.
+
+python experiments/train.py --list-configs
+python experiments/train.py cifar10_ct --epochs 10
+python experiments/train.py --config mine.yaml --print-config
+python experiments/train.py --resume runs/cifar10-ct-seed0-00
+"""
+
+from pathlib import Path
+
+from noprop_ode.experiment import main
+
+
+if __name__ == "__main__":
+    main(Path(__file__).parent / "configs")

@@ -1,0 +1,51 @@
+import math
+import time
+from typing import Any
+
+from .. import AbstractModel, data, evaluate
+from .._types import Key
+
+
+def evaluate_protocols(
+    model: AbstractModel, test: data.Dataset, *, key: Key, how: dict[str, dict[str, Any]]
+) -> dict[str, dict[str, float | None]]:
+    """Evaluates a model in several ways.
+
+    **Arguments:**
+
+    - `model`: the model.
+    - `test`: images and labels.
+    - `key`: randomness of draws and samplers.
+    - `how`: named arguments of [`noprop_ode.evaluate`][], as [`noprop_ode.experiment.protocols`][] gives them.
+
+    **Returns:** accuracy, nll, calibration_error, nfe (evaluations of the vector field an image), saved
+    (evaluations saved by an early exit) and seconds, by name.
+    """
+    results = {}
+    for name, arguments in how.items():
+        start = time.perf_counter()
+        found = evaluate(model, test.images, test.labels, key=key, **arguments)
+        results[name] = {
+            "accuracy": found.accuracy,
+            "nll": found.nll,
+            "calibration_error": found.calibration_error,
+            "nfe": _known(found.num_evaluations),
+            "saved": _known(found.num_saved),
+            "seconds": round(time.perf_counter() - start, 3),
+        }
+    return results
+
+
+def print_table(results: dict[str, dict[str, float | None]]) -> None:
+    """Prints what `evaluate_protocols` found."""
+    print(f"{'protocol':20s} {'accuracy':>8s} {'nll':>8s} {'ece':>6s} {'nfe':>7s} {'seconds':>8s}")
+    for name, row in results.items():
+        nfe = "" if row["nfe"] is None else f"{row['nfe']:.1f}"
+        print(
+            f"{name:20s} {row['accuracy']:8.4f} {row['nll']:8.4f} {row['calibration_error']:6.4f} {nfe:>7s} "
+            f"{row['seconds']:8.2f}"
+        )
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value

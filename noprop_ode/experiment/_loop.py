@@ -1,0 +1,245 @@
+import dataclasses
+import itertools
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.random as jr
+import numpy as np
+from tqdm import tqdm
+
+from .. import AbstractModel, Metrics, NonFiniteLossError, TrainState, data, evaluate, train
+from .._types import Key
+from ._build import build_optimiser, build_prediction
+from ._checkpoint import load_arrays, read_header, save_arrays
+from ._config import Config
+from ._interrupt import Interrupted, SignalGuard
+from ._store import CheckpointStore
+
+
+_ROLLBACK = "epoch.noprop"
+
+
+@dataclass
+class Progress:
+    """What training knows of itself besides the weights; saved with every checkpoint."""
+
+    step: int = 0
+    validated_epochs: int = 0
+    best_accuracy: float = -1.0
+    best_epoch: int = 0
+    stale: int = 0  # validations since the best
+    rollbacks: int = 0
+    seconds: float = 0.0  # spent in steps, compilation apart
+    timed_steps: int = 0
+
+    @property
+    def rate_scale(self) -> float:
+        """What multiplies the learning rate: a half for every rollback."""
+        return 0.5**self.rollbacks
+
+
+class Trainer:
+    """The training of one run: steps, validation, checkpoints, and going back after a loss that is not finite.
+
+    Everything that follows from a checkpoint is a function of it, of the settings and of the data: a run that is
+    stopped and resumed arrives at the same weights, to the last bit.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        model: AbstractModel,
+        splits: data.Splits,
+        *,
+        key: Key,
+        store: CheckpointStore,
+        log: Callable[[str, dict[str, Any]], None],
+        metadata: dict[str, Any],
+    ):
+        """**Arguments:**
+
+        - `config`: the settings.
+        - `model`: the untrained model.
+        - `splits`: the data, with a validation part.
+        - `key`: randomness of training and validation.
+        - `store`: where checkpoints go.
+        - `log`: takes the kind of a record and its values.
+        - `metadata`: plain values for the header of every checkpoint.
+        """
+        assert splits.validation is not None
+        self.config, self.train_set, self.validation = config, splits.train, splits.validation
+        self.store, self.log, self.metadata = store, log, metadata
+        self.steps_per_epoch = len(splits.train) // config.training.batch_size
+        self.num_steps = config.training.epochs * self.steps_per_epoch
+        self.train_key, self.augment_key, self.validation_key = jr.split(key, 3)
+        on_cpu = jax.default_backend() == "cpu"
+        self.steps_per_call = config.training.steps_per_call or (1 if on_cpu else 16)
+        self.augment = config.data.augmentation.build("augmentation")
+        self.prediction = build_prediction(config, model)
+        self.progress = Progress()
+        self.state = self._new_state(model)
+        self._saved_at = time.monotonic()
+
+    def _new_state(self, model: AbstractModel) -> TrainState:
+        optimiser = build_optimiser(self.config, self.num_steps, rate_scale=self.progress.rate_scale)
+        decay = self.config.training.average_decay
+        return TrainState.create(model, optimiser, key=self.train_key, average_decay=decay)
+
+    def resume(self) -> bool:
+        """Goes on from the newest good checkpoint.
+
+        **Returns:** whether there was one.
+
+        **Raises:** `RunError` if there are checkpoints and none can be used.
+        """
+        found = self.store.load_newest(self.state)
+        if found is None:
+            return False
+        state, metadata = found
+        self.progress = Progress(**metadata["progress"])
+        self.state = self._with_rate(state)
+        return True
+
+    def _with_rate(self, state: TrainState) -> TrainState:
+        optimiser = build_optimiser(self.config, self.num_steps, rate_scale=self.progress.rate_scale)
+        return dataclasses.replace(state, optimiser=optimiser)
+
+    def run(self) -> AbstractModel:
+        """Trains to the end.
+
+        **Returns:** the model to evaluate.
+
+        **Raises:** `Interrupted` after a signal, [`noprop_ode.NonFiniteLossError`][] when rollbacks are used up; the
+        last good state is then a checkpoint.
+        """
+        bar = tqdm(total=self.num_steps, initial=self.progress.step, unit="step", disable=None, file=sys.stderr)
+        if self.progress.step == 0:
+            self._save_for_rollback()
+        with SignalGuard() as guard, bar:
+            while True:
+                epochs, offset = divmod(self.progress.step, self.steps_per_epoch)
+                if offset == 0 and epochs > self.progress.validated_epochs:
+                    self._finish_epoch(epochs, bar)
+                if self._done:
+                    return self.state.evaluation_model
+                try:
+                    self._train_epoch(epochs, offset, guard, bar)
+                except NonFiniteLossError as error:
+                    self._roll_back(error, bar)
+
+    @property
+    def _done(self) -> bool:
+        patience = self.config.training.patience
+        tired = patience is not None and self.progress.stale >= patience
+        return tired or self.progress.step >= self.num_steps
+
+    def _train_epoch(self, epoch: int, offset: int, guard: SignalGuard, bar: Any) -> None:
+        clock = time.perf_counter()
+        warm = False
+        for self.state, metrics in train(self.state, self._batches(epoch, offset), steps_per_call=self.steps_per_call):
+            steps = self._record(metrics, epoch)
+            now = time.perf_counter()
+            if warm:  # the first call of a process includes compilation
+                self.progress.seconds += now - clock
+                self.progress.timed_steps += steps
+            clock, warm = now, True
+            bar.update(steps)
+            if self.progress.timed_steps:
+                loss = np.ravel(metrics.loss)[-1]
+                bar.set_postfix_str(f"loss {loss:.4f}, {self.images_per_second:.0f} images/s", refresh=False)
+            if guard.received is not None:
+                self.save()
+                raise Interrupted(guard.received)
+            if time.monotonic() - self._saved_at > self.config.output.checkpoint_seconds:
+                self.save()
+
+    def _batches(self, epoch: int, offset: int) -> Iterator[tuple[Any, Any]]:
+        training = self.config.training
+        found = data.batches(self.train_set, training.batch_size, seed=training.seed, epoch=epoch)
+        for i, (xs, ys) in itertools.islice(enumerate(found), offset, None):
+            if self.augment is not None:
+                step = epoch * self.steps_per_epoch + i
+                xs = self.augment(jax.numpy.asarray(xs), jr.fold_in(self.augment_key, step))
+            yield xs, ys
+
+    def _record(self, metrics: Metrics, epoch: int) -> int:
+        values = {f.name: np.ravel(getattr(metrics, f.name)).tolist() for f in dataclasses.fields(metrics)}
+        for row in zip(*values.values()):
+            self.log("train", {**dict(zip(values, row)), "epoch": epoch})
+        self.progress.step = values["step"][-1]
+        return len(values["step"])
+
+    def _finish_epoch(self, epochs: int, bar: Any) -> None:
+        training, progress = self.config.training, self.progress
+        progress.validated_epochs = epochs
+        if epochs % training.validate_every == 0 or epochs == training.epochs:
+            start, sampler, decoder = self.prediction
+            found = evaluate(
+                self.state.evaluation_model,
+                self.validation.images,
+                self.validation.labels,
+                key=self.validation_key,
+                start=start,
+                sampler=sampler,
+                decoder=decoder,
+                draws=self.config.prediction.draws,
+            )
+            self.log(
+                "validation", {"step": progress.step, "epoch": epochs, "accuracy": found.accuracy, "nll": found.nll}
+            )
+            bar.write(f"epoch {epochs}: validation accuracy {found.accuracy:.4f}, nll {found.nll:.4f}")
+            better = found.accuracy > progress.best_accuracy
+            progress.stale = 0 if better else progress.stale + 1
+            if better:
+                progress.best_accuracy, progress.best_epoch = found.accuracy, epochs
+                save_arrays(
+                    self.store.folder / "best.noprop",
+                    self.state.evaluation_model,
+                    {**self.metadata, "epoch": epochs, "validation_accuracy": found.accuracy},
+                )
+        self._save_for_rollback()
+        self.save()
+
+    def _save_for_rollback(self) -> None:
+        if self.config.training.rollbacks > 0:
+            progress = dataclasses.asdict(self.progress)
+            save_arrays(self.store.folder / _ROLLBACK, self.state, {**self.metadata, "progress": progress})
+
+    def save(self) -> None:
+        """Writes a checkpoint.
+
+        **Raises:** `RunError` if that fails.
+        """
+        progress = dataclasses.asdict(self.progress)
+        self.store.save(self.progress.step, self.state, {**self.metadata, "progress": progress})
+        self._saved_at = time.monotonic()
+
+    def _roll_back(self, error: NonFiniteLossError, bar: Any) -> None:
+        allowed, used = self.config.training.rollbacks, self.progress.rollbacks
+        good = dataclasses.replace(error.state, healthy=jax.numpy.ones_like(error.state.healthy))
+        if used >= allowed:
+            self.state, self.progress.step = good, int(good.step)
+            self.save()
+            raise error
+        # To the start of the epoch, not to the newest checkpoint: when that was written depends on the clock.
+        path = self.store.folder / _ROLLBACK
+        state, before = load_arrays(path, self.state), Progress(**read_header(path)["progress"])
+        self.progress = dataclasses.replace(before, rollbacks=used + 1)
+        self.state = self._with_rate(state)
+        self.log("rollback", {"step": self.progress.step, "failed_step": error.step, "rollbacks": used + 1})
+        bar.write(
+            f"the loss was not finite at step {error.step}; back to step {self.progress.step} at "
+            f"{self.progress.rate_scale:g} of the learning rate"
+        )
+        bar.n = self.progress.step
+
+    @property
+    def images_per_second(self) -> float | None:
+        """Images trained on a second, without compilation and evaluation; `None` before it is known."""
+        if self.progress.timed_steps == 0:
+            return None
+        return self.progress.timed_steps * self.config.training.batch_size / max(self.progress.seconds, 1e-9)
