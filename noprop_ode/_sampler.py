@@ -178,7 +178,7 @@ class SDE(AbstractSolverSampler):
                 f"{name_of(solver)} does not solve SDEs. Use diffrax.Euler(), diffrax.ShARK() or diffrax.SRA1(), or "
                 "noprop_ode.ODE with this solver."
             )
-        self.steps = steps
+        self.steps = steps  # pyright: ignore[reportIncompatibleVariableOverride]
         self.solver = solver
 
     @property

@@ -95,7 +95,11 @@ def test_an_sde_needs_a_solver_for_sdes():
         no.SDE(10, diffrax.Tsit5())
 
 
-EMBEDDINGS = {"one-hot": lambda: no.OneHot(3), "learned": lambda: no.LearnedEmbedding(3, 4, key=jr.key(0))}
+EMBEDDINGS = {
+    "one-hot": lambda: no.OneHot(3),
+    "learned": lambda: no.LearnedEmbedding(3, 4, key=jr.key(0)),
+    "prototype": lambda: no.PrototypeEmbedding(jr.uniform(jr.key(0), (3, 2, 2, 1), jnp.float32)),
+}
 READOUTS = {
     "linear": lambda dim: no.LinearReadout(dim, 3, key=jr.key(0)),
     "posterior": lambda dim: no.PosteriorReadout(dim, 3, key=jr.key(0)),
@@ -112,20 +116,23 @@ SAMPLERS = {
     "ancestral": no.Ancestral(2),
     "ddim": no.Ancestral(2, churn=0.0),
     "sde": no.SDE(2),
+    "early": no.EarlyExit(no.ODE(diffrax.Heun(), steps=2), confidence=0.5),
+    "early ancestral": no.EarlyExit(no.Ancestral(2), confidence=0.5),
 }
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("embedding", ["one-hot", pytest.param("learned", marks=pytest.mark.slow)])
-def test_every_combination_works_or_says_why_not(variant, embedding, key):
+@pytest.mark.parametrize("embedding", ["one-hot", *(pytest.param(e, marks=pytest.mark.slow) for e in EMBEDDINGS)])
+def test_every_combination_works_or_says_why_not(variant, embedding, key, request):
     x, y = jnp.ones((2, 2, 1), jnp.float32), jnp.asarray(1)
+    every = request.node.get_closest_marker("slow") is not None
     for readout in READOUTS:
         e = EMBEDDINGS[embedding]()
         model = VARIANTS[variant](e, READOUTS[readout](e.dim))
         grads = eqx.filter_grad(lambda m: m.loss(x, y, key=key).total)(model)
         assert all(bool(jnp.isfinite(g).all()) for g in jax.tree.leaves(grads) if eqx.is_array(g))
-        for name, sampler in SAMPLERS.items() if readout == "linear" else [("euler", SAMPLERS["euler"])]:
-            if variant == "fm" and name in ("ancestral", "ddim", "sde"):
+        for name, sampler in SAMPLERS.items() if every or readout == "linear" else [("euler", SAMPLERS["euler"])]:
+            if variant == "fm" and name in ("ancestral", "ddim", "sde", "early ancestral"):
                 with pytest.raises(TypeError, match="Gaussian path"):
                     model(x, key=key, sampler=sampler)
             else:

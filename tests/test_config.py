@@ -1,6 +1,7 @@
 """Configurations: what they say is what is built, and what they must not say is refused with its path."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -99,7 +100,7 @@ def test_every_configuration_takes_a_step(name):
         "--field mlp --model.schedule learned --objective squared-error --weighting min-snr",
         "--field mlp --model.schedule sigmoid --weighting sigmoid --end_state sampled --end_state.steps 2",
         "--field mlp --model.schedule linear-grid --num_blocks 10 --weighting elbo --method lamb",
-        "--field mlp --model.schedule cosine-grid --num_blocks 10 --method sgd --optimiser.schedule constant --warmup 0.1",
+        "--model.schedule cosine-grid --num_blocks 10 --field mlp --method sgd --optimiser.schedule constant",
         "--variant fm --field mlp --embedding learned --sigma 0.1 --method adam --l2 1e-3",
         "--variant adjoint --variant.steps 2 --variant.adjoint backsolve --field mlp",
     ],
@@ -257,33 +258,14 @@ def test_any_arguments_are_understood_or_refused(arguments):
 
 
 class TestRegister:
-    CODE = """
-import equinox as eqx
-import jax
-import jax.numpy as jnp
-import noprop_ode as no
-from noprop_ode.experiment import register
-
-class Tiny(no.AbstractVectorField):
-    linear: no.nn.Linear
-    gain: float = eqx.field(static=True)
-    def encode(self, x, *, key=None):
-        return jnp.asarray(x).reshape(-1).astype(jnp.float32) / 255
-    def __call__(self, t, z, features):
-        return self.gain * self.linear(jnp.concatenate([features, z]))
-
-@register("field", "tiny-test")
-def tiny(context, *, gain: float = 1.0):
-    size = 64 + context.label_dim
-    return Tiny(no.nn.Linear(size, context.num_classes, key=context.key), gain)
-"""
-
-    def test_a_component_of_the_users_own(self, tmp_path):
-        (tmp_path / "mine.py").write_text(self.CODE)
-        (tmp_path / "mine.yaml").write_text("imports: [mine.py]\nmodel: {field: {type: tiny-test, gain: 2}}\n")
+    def test_the_example_of_the_documentation(self, tmp_path):
+        page = (CONFIGS.parents[1] / "docs" / "experiments.md").read_text()
+        for name in ("tiny.py", "mine.yaml"):
+            (block,) = (b for b in re.findall(r"```(?:python|yaml)\n(.*?)```", page, re.DOTALL) if f"# {name}" in b)
+            (tmp_path / name).write_text(block)
         config = load_config(tmp_path / "mine.yaml")
         model = build_model(config, SPEC, key=jr.key(0))
-        assert model.field.gain == 2.0
+        assert model.field.gain == 0.5
         assert bool(jnp.isfinite(model.loss(np.zeros((8, 8, 1), np.uint8), 1, key=jr.key(1)).total))
         assert Path(config.imports[0]).is_absolute()
         assert override(read_yaml(tmp_path / "mine.yaml"), [("gain", 3)]).model.field.settings["gain"] == 3.0

@@ -11,8 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-PACKAGES = ("noprop_ode", "noprop_ode.nn", "noprop_ode.data")
-PAGES = [page for page in (DOCS / "index.md", DOCS / "getting-started.md", ROOT / "README.md") if page.exists()]
+PACKAGES = ("noprop_ode", "noprop_ode.nn", "noprop_ode.data", "noprop_ode.experiment")
+PAGES = [DOCS / "index.md", DOCS / "getting-started.md", DOCS / "experiments.md", ROOT / "README.md"]
 
 
 def exported(source: str) -> set[str]:

@@ -134,6 +134,10 @@ class Still(no.AbstractModel):
     embedding: no.AbstractLabelEmbedding
     readout: no.AbstractReadout
 
+    @property
+    def default_prediction(self):
+        return no.Prediction("mean", no.ODE(diffrax.Euler(), steps=1), no.DenoiserDecoder())
+
     def loss(self, x, y, *, key):
         raise NotImplementedError
 
@@ -180,7 +184,7 @@ def test_a_bad_decay_of_the_average(decay):
 
 def test_a_bad_interval_of_checks():
     state = no.TrainState.create(mlp_model(), adam(), key=KEY)
-    with pytest.raises(ValueError, match="check_every must be at least 1; got 0"):
+    with pytest.raises(ValueError, match=r"check_every and steps_per_call must be at least 1; got 0"):
         list(no.train(state, [], check_every=0))
 
 

@@ -20,7 +20,7 @@ class LowPrecision(AbstractVectorField):
     field: AbstractVectorField
     dtype: Any = eqx.field(static=True)
 
-    def __init__(self, field: AbstractVectorField, *, dtype: Any = jnp.bfloat16):
+    def __init__(self, field: AbstractVectorField, *, dtype: Any = "bfloat16"):
         """**Arguments:**
 
         - `field`: the network, with float32 weights.
@@ -28,10 +28,10 @@ class LowPrecision(AbstractVectorField):
 
         **Raises:** `TypeError` for another type.
         """
-        if not jnp.issubdtype(dtype, jnp.floating):
-            raise TypeError(f"A network computes in a floating-point type; got {dtype}.")
-        self.field = field
         self.dtype = jnp.dtype(dtype)
+        if not jnp.issubdtype(self.dtype, jnp.floating):
+            raise TypeError(f"A network computes in a floating-point type; got {self.dtype}.")
+        self.field = field
 
     def _rounded(self) -> AbstractVectorField:
         return jax.tree.map(lambda a: a.astype(self.dtype) if eqx.is_inexact_array(a) else a, self.field)
