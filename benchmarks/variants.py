@@ -2,11 +2,11 @@
 
     python benchmarks/variants.py run --data mnist --out benchmarks/results/mnist.jsonl
     python benchmarks/variants.py run --data mnist --rows dt/one-hot ct/dim-20 --out ...
-    python benchmarks/variants.py table benchmarks/results/mnist.jsonl
+    python benchmarks/variants.py page
 
-Each row is a process of its own, so that its peak memory is its own; it adds one line to the results file, and `table`
-prints what the file holds as Markdown. The settings were fixed beforehand: nothing is chosen by these figures, so all
-training images are trained on, and the test set is used once a row.
+Each row is a process of its own, so that its peak memory is its own; it adds one line to the results file, and
+`page` writes the tables of docs/results.md from the files that it names. The settings were fixed beforehand: nothing is
+chosen by these figures, so all training images are trained on, and the test set is used once a row.
 
 The networks are the paper's, without dropout. DT and CT minimise the cross-entropy of the denoiser (CT at times U^3)
 beside the readout and prior terms, FM the paper's loss. Adam with decoupled decay 1e-3, learning rate 1e-3 after a
@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -35,6 +36,7 @@ import noprop_ode as no
 from noprop_ode.data import Dataset, batches, load
 
 
+ROOT = Path(__file__).parents[1]
 EMBEDDINGS = ("one-hot", "dim-20", "prototype")
 ROWS = (*(f"{v}/{e}" for v in ("ct", "fm", "dt") for e in EMBEDDINGS), "adjoint/one-hot", "backprop/one-hot")
 BLOCKS = 10
@@ -170,6 +172,15 @@ def table(path: Path) -> str:
     return "\n".join(lines)
 
 
+def page(text: str) -> str:
+    """A page with its tables made anew, each between a comment that names a results file and `<!-- end -->`."""
+
+    def replace(match: re.Match[str]) -> str:
+        return f"<!-- {match[1]} -->\n{table(ROOT / match[1])}\n<!-- end -->"
+
+    return re.sub(r"<!-- (benchmarks/\S+\.jsonl) -->\n.*?<!-- end -->", replace, text, flags=re.DOTALL)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -184,10 +195,11 @@ def main() -> None:
     runs.add_argument("--seed", type=int, default=0)
     runs.add_argument("--out", type=Path, required=True, help="results file, one JSON object a line")
     runs.add_argument("--here", action="store_true", help="in this process")
-    commands.add_parser("table", help="print a results file").add_argument("file", type=Path)
+    commands.add_parser("page", help="make the tables of docs/results.md anew")
     args = parser.parse_args()
-    if args.command == "table":
-        print(table(args.file))
+    if args.command == "page":
+        results = ROOT / "docs" / "results.md"
+        results.write_text(page(results.read_text(encoding="utf-8")), encoding="utf-8")
         return
     for row in args.rows:
         if not args.here:

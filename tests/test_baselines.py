@@ -131,7 +131,9 @@ def test_every_combination_works_or_says_why_not(variant, embedding, key, reques
         model = VARIANTS[variant](e, READOUTS[readout](e.dim))
         grads = eqx.filter_grad(lambda m: m.loss(x, y, key=key).total)(model)
         assert all(bool(jnp.isfinite(g).all()) for g in jax.tree.leaves(grads) if eqx.is_array(g))
-        for name, sampler in SAMPLERS.items() if every or readout == "linear" else [("euler", SAMPLERS["euler"])]:
+        few = {"linear": [n for n in SAMPLERS if "early" not in n]}.get(readout, ["euler"])
+        for name in SAMPLERS if every else few:
+            sampler = SAMPLERS[name]
             if variant == "fm" and name in ("ancestral", "ddim", "sde", "early ancestral"):
                 with pytest.raises(TypeError, match="Gaussian path"):
                     model(x, key=key, sampler=sampler)

@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import equinox as eqx
@@ -27,6 +25,7 @@ from noprop_ode.experiment import (
     dump_yaml,
     find_config,
     load_config,
+    main,
     override,
     parse_overrides,
     protocols,
@@ -283,16 +282,32 @@ class TestRegister:
             register("field", "bad")(bad)
 
 
-def _train(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
-    script = [sys.executable, str(CONFIGS.parent / "train.py"), *arguments]
-    return subprocess.run(script, capture_output=True, text=True, cwd=cwd, timeout=300)
+def test_the_command_line_lists_prints_and_round_trips(tmp_path, capsys):
+    def call(*arguments: str) -> str:
+        main(CONFIGS, arguments=arguments)
+        return capsys.readouterr().out
 
-
-def test_the_command_line_lists_prints_and_round_trips(tmp_path):
-    listed = _train("--list-configs", cwd=tmp_path).stdout.splitlines()
+    listed = call("--list-configs").splitlines()
     assert len(listed) == len(config_names(CONFIGS)) and all(len(line.split(maxsplit=1)) == 2 for line in listed)
-    printed = _train("digits_dt", "--epochs", "7", "--print-config", cwd=tmp_path).stdout
+    assert "resnet" in call("--list-components")
+    printed = call("digits_dt", "--epochs", "7", "--print-config")
     (tmp_path / "mine.yaml").write_text(printed)
-    assert _train("--config", "mine.yaml", "--print-config", cwd=tmp_path).stdout == printed
-    wrong = _train("digts_ct", cwd=tmp_path)
-    assert wrong.returncode == 2 and wrong.stderr.count("\n") == 1 and "'digits_ct'" in wrong.stderr
+    assert call("--config", str(tmp_path / "mine.yaml"), "--print-config") == printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["digts_ct"], "'digits_ct'"),
+        ([], "Give the name of a configuration"),
+        (["digits_ct", "--config", "x.yaml"], "not both"),
+        (["--config", "none.yaml"], "cannot be read"),
+        (["--resume", "none"], "holds no run"),
+        (["--resume", "none", "--epochs", "3"], "takes no others"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_and_exit_code_2(arguments, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(CONFIGS, arguments=arguments)
+    err = capsys.readouterr().err
+    assert stop.value.code == 2 and message in err and err.count("\n") == 1

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+import optax
 import pytest
 from helpers import adam, blobs, mlp_model
 
@@ -186,14 +187,13 @@ def test_several_steps_in_one_call_are_the_same_steps(key):
         ends.append((losses, jax.tree.leaves(eqx.filter(state.model, eqx.is_array))))
     np.testing.assert_allclose(ends[0][0], ends[1][0], rtol=1e-5)
     for a, b in zip(ends[0][1], ends[1][1]):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(a, b, atol=1e-4)  # fused differently
 
 
 def test_a_bad_step_within_a_call_is_found(key):
-    xs, ys = blobs(12)
-    state = no.TrainState.create(mlp_model(), optax.sgd(0.1), key=key)
+    state = no.TrainState.create(mlp_model(), optax.sgd(1e30), key=key)
     with pytest.raises(no.NonFiniteLossError) as found:
-        for state, _ in no.train(state, [(xs, ys), (xs * np.nan, ys), (xs, ys)], steps_per_call=3):
+        for state, _ in no.train(state, [blobs(12)] * 3, steps_per_call=3):
             pass
     assert found.value.step == 2
     assert all(np.isfinite(a).all() for a in jax.tree.leaves(eqx.filter(found.value.state.model, eqx.is_inexact_array)))

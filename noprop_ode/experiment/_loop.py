@@ -149,8 +149,12 @@ class Trainer:
             clock, warm = now, True
             bar.update(steps)
             if self.progress.timed_steps:
-                loss = np.ravel(metrics.loss)[-1]
-                bar.set_postfix_str(f"loss {loss:.4f}, {self.images_per_second:.0f} images/s", refresh=False)
+                loss, *terms = (
+                    float(np.ravel(value)[-1])
+                    for value in (metrics.loss, metrics.denoising, metrics.readout, metrics.prior)
+                )
+                parts = " + ".join(f"{term:.4f}" for term in terms)
+                bar.set_postfix_str(f"loss {loss:.4f} = {parts}, {self.images_per_second:.0f} images/s", refresh=False)
             if guard.received is not None:
                 self.save()
                 raise Interrupted(guard.received)

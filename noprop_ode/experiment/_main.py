@@ -50,8 +50,11 @@ def guarded(command: Callable[[], Any]) -> None:
         print(f"error: {error} They are the newest checkpoint of the run.", file=sys.stderr)
         sys.exit(1)
     except Interrupted as stop:
-        print(f"{stop}: saved; go on with --resume", file=sys.stderr)
+        print(f"stopped by {stop}", file=sys.stderr)
         sys.exit(stop.exit_code)
+    except KeyboardInterrupt:  # outside of training, where there is nothing to save
+        print("stopped by SIGINT", file=sys.stderr)
+        sys.exit(130)
     except BrokenPipeError:
         sys.exit(1)
 

@@ -17,6 +17,7 @@ from ._context import DataSpec
 from ._errors import RunError
 from ._evaluate import evaluate_protocols, print_table
 from ._folder import RunFolder
+from ._interrupt import Interrupted
 from ._log import JsonLines, TensorBoard, WeightsAndBiases, device, read_records, versions
 from ._loop import Trainer
 from ._plots import plot_confusion, plot_learning_curves, plot_trajectories
@@ -61,6 +62,7 @@ def run(config: Config, *, resume: Path | None = None) -> dict[str, Any]:
     folder = _open_folder(config, resume)
     try:
         if resume is None or not folder.holds_a_run:
+            folder.write_json("environment.json", {"device": device(), "versions": versions()})
             folder.write_text("config.yaml", dump_yaml(config))
         assert splits.validation is not None
         print(
@@ -92,6 +94,9 @@ def run(config: Config, *, resume: Path | None = None) -> dict[str, Any]:
         }
         draw_plots(folder.path, model, splits.test, config)
         folder.write_json("summary.json", summary)
+    except Interrupted:
+        print(f"saved; go on with --resume {folder.path}", file=sys.stderr)
+        raise
     finally:
         folder.close()
     print(f"written to {folder.path}")
