@@ -15,6 +15,7 @@ import numpy as np
 from noprop_ode import predict
 from noprop_ode.experiment import (
     ConfigError,
+    build_prediction,
     confusion_matrix,
     evaluate_protocols,
     evaluation_key,
@@ -45,7 +46,7 @@ def main() -> None:
 
 
 def evaluate(args: argparse.Namespace) -> None:
-    model, config, _ = load_model(args.run, best=args.best)
+    model, config, spec = load_model(args.run, best=args.best)
     changes = own_prediction(args)
     if changes:
         config = config.replace(prediction={**changes, "protocols": args.protocol or []})
@@ -53,7 +54,7 @@ def evaluate(args: argparse.Namespace) -> None:
         config = config.replace(prediction={"protocols": args.protocol})
     if args.data_dir:
         config = config.replace(data={"dir": str(args.data_dir)})
-    how = protocols(config)
+    how = protocols(config, build_prediction(config, model, spec))
     test, key = load_data(config).test, evaluation_key(config)
     results: dict[str, Any] = evaluate_protocols(model, test, key=key, how=how)
     matrix = None

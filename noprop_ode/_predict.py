@@ -110,6 +110,14 @@ def complete(
     )
 
 
+def check_draws(how: Prediction, draws: int) -> None:
+    """Refuses draws that would all be the same."""
+    if how.start == "mean" and draws > 1 and not how.sampler.stochastic:
+        raise ValueError(
+            f"From the mean, {draws} draws of a deterministic sampler are all the same; use draws=1, or start='noise'."
+        )
+
+
 def predict_with_evaluations(
     model: AbstractModel,
     xs: Any,
@@ -122,16 +130,13 @@ def predict_with_evaluations(
     batch_size: int,
 ) -> tuple[Float[Array, "n classes"], Float[Array, " n"]]:
     """As `predict_log_proba`, with the number of evaluations of the vector field spent on each image, `[n]`."""
-    start, sampler, decoder = complete(model, start, sampler, decoder)
+    how = complete(model, start, sampler, decoder)
     check_images(xs)
     if draws < 1 or batch_size < 1:
         raise ValueError(f"draws and batch_size must be at least 1; got draws={draws}, batch_size={batch_size}.")
-    if start == "mean" and draws > 1 and not sampler.stochastic:
-        raise ValueError(
-            f"From the mean, {draws} draws of a deterministic sampler are all the same; use draws=1, or start='noise'."
-        )
-    run = functools.partial(_predict_batch, sampler=sampler, start=start, draws=draws, decoder=decoder)
-    log_ps, evaluations = zip(*_in_batches(run, model, xs, key, batch_size, name=_sampler_name(sampler)))
+    check_draws(how, draws)
+    run = functools.partial(_predict_batch, draws=draws, **how._asdict())
+    log_ps, evaluations = zip(*_in_batches(run, model, xs, key, batch_size, name=_sampler_name(how.sampler)))
     return jnp.concatenate(log_ps), jnp.concatenate(evaluations)
 
 

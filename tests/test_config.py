@@ -28,7 +28,6 @@ from noprop_ode.experiment import (
     main,
     override,
     parse_overrides,
-    protocols,
     register,
 )
 from noprop_ode.experiment._yaml import parse_yaml, read_yaml
@@ -65,7 +64,6 @@ def test_every_configuration_loads_and_prints(name, tmp_path):
     (tmp_path / "again.yaml").write_text(dump_yaml(config))
     assert load_config(tmp_path / "again.yaml") == config
     assert Config.from_plain(json.loads(json.dumps(config.to_plain()))) == config
-    assert "default" in protocols(config)
 
 
 def small(name: str) -> Config:
@@ -195,8 +193,6 @@ def test_settings_that_do_not_go_together_are_refused():
     ):
         with pytest.raises(ConfigError, match=message):
             build_model(parse(flags), SPEC, key=jr.key(0))
-    with pytest.raises(ConfigError, match="'noise ddim-10' is no protocol of fm"):
-        protocols(parse("--variant fm").replace(prediction={"protocols": ["noise ddim-10"]}))
 
 
 VALUES = st.recursive(
@@ -293,13 +289,24 @@ def test_the_command_line_lists_prints_and_round_trips(tmp_path, capsys):
     printed = call("digits_dt", "--epochs", "7", "--print-config")
     (tmp_path / "mine.yaml").write_text(printed)
     assert call("--config", str(tmp_path / "mine.yaml"), "--print-config") == printed
+    changed = call("--config", str(tmp_path / "mine.yaml"), "--output.dir", "12345", "--print-config")
+    assert yaml.safe_load(changed)["output"]["dir"] == "12345"
+    (tmp_path / "extra.py").write_text(
+        "from noprop_ode.experiment import register\n"
+        "@register('times', 'extra-times')\ndef extra(context, *, level: float = 0.5):\n    return None\n"
+    )
+    own = yaml.safe_load(
+        call("digits_ct", "--imports", str(tmp_path / "extra.py"), "--times", "extra-times", "--print-config")
+    )
+    assert own["model"]["times"] == {"type": "extra-times", "level": 0.5}
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["digts_ct"], "'digits_ct'"),
-        ([], "Give the name of a configuration"),
+        (["--epochs", "3", "digits_ct"], "name of a configuration first"),
+        ([], "Give the name of a configuration first"),
         (["digits_ct", "--config", "x.yaml"], "not both"),
         (["--config", "none.yaml"], "cannot be read"),
         (["--resume", "none"], "holds no run"),

@@ -27,6 +27,7 @@ from noprop_ode.experiment import (
     RunError,
     _loop as loop,
     _run as run_module,
+    build_prediction,
     classify_files,
     confusion_matrix,
     evaluation_key,
@@ -117,7 +118,7 @@ def test_saved_model_evaluates_to_the_last_digit(finished):
     model, config, spec = load_model(folder)
     test = data.load("digits", validation=config.data.validation, seed=config.training.seed).test
     assert spec.class_names == test.class_names
-    for name, how in protocols(config).items():
+    for name, how in protocols(config, build_prediction(config, model, spec)).items():
         found = no.evaluate(model, test.images, test.labels, key=evaluation_key(config), **how)
         assert found.accuracy == summary["samplers"][name]["accuracy"]
         assert found.nll == summary["samplers"][name]["nll"]
@@ -265,6 +266,7 @@ def test_a_diverging_run_goes_back_and_slows_down(tmp_path, monkeypatch):
     run(config)
     found = [r for r in metrics(tmp_path) if r["kind"] == "rollback"]
     assert found and found[-1]["rollbacks"] == len(found) <= 3
+    assert not [p for p in tmp_path.rglob("step-*") if read_header(p)["progress"]["rollbacks"] == 0]
     assert all(r["step"] == 0 and r["failed_step"] > 0 for r in found)
     assert all(np.isfinite(w).all() for w in weights(tmp_path))
 
@@ -464,6 +466,23 @@ def plain(rate, *, times: float = 1.0):
     )
     summary = run(into(tmp_path / "run", load_config(tmp_path / "mine.yaml")))
     assert summary["steps"] < 10 and summary["samplers"]["default"]["nfe"] == 6
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"training": {"batch_size": 10**6}}, "training.batch_size: expected at most 1294"),
+        ({"prediction": {"draws": 8}}, "prediction: From the mean, 8 draws"),
+        ({"prediction": {"sampler": {"type": "ode", "steps": 0}}}, "prediction: steps must be a positive integer"),
+        ({"model": {"variant": "fm"}, "prediction": {"sampler": "ddim"}}, "prediction: Ancestral follows the Gaussian"),
+        ({"model": {"variant": "fm"}, "prediction": {"decoder": "posterior"}}, "prediction: With sigma=0"),
+        ({"data": {"augmentation": {"type": "crop-flip", "padding": -1}}}, "augmentation.padding"),
+    ],
+)
+def test_settings_that_do_not_suit_are_refused_before_anything_is_written(sections, message, tmp_path):
+    with pytest.raises(ConfigError, match=message):
+        run(into(tmp_path / "new", **sections))
+    assert not (tmp_path / "new").exists()
 
 
 def test_augmented_low_precision_and_prototypes_train(tmp_path):

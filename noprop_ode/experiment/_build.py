@@ -1,10 +1,21 @@
 """From settings to objects."""
 
+import equinox as eqx
+import jax.numpy as jnp
 import jax.random as jr
 import optax
 
-from .. import AbstractModel, Prediction, blockwise, partitioned
-from .._decoder import DenoiserDecoder, PosteriorDecoder, ReadoutDecoder
+from .. import (
+    AbstractModel,
+    DenoiserDecoder,
+    PosteriorDecoder,
+    Prediction,
+    ReadoutDecoder,
+    blockwise,
+    partitioned,
+    predict_one,
+)
+from .._predict import check_draws, complete
 from .._types import Key
 from ..data import Dataset
 from ._config import Config
@@ -66,24 +77,30 @@ def build_optimiser(config: Config, num_steps: int, *, rate_scale: float = 1.0) 
     return field if rest is None else partitioned(field, rest)
 
 
-def build_prediction(config: Config, model: AbstractModel) -> Prediction:
+def build_prediction(config: Config, model: AbstractModel, spec: DataSpec) -> Prediction:
     """How an experiment predicts: the model's own way, with what the settings change of it.
 
-    **Arguments:** the settings and the model. **Returns:** start, sampler and decoder.
+    **Arguments:** the settings, the model and the description of the data.
+
+    **Returns:** start, sampler and decoder.
+
+    **Raises:** `ConfigError` for settings that do not suit the model.
     """
-    section, own = config.prediction, model.default_prediction
+    section = config.prediction
     decoders = {
         "denoiser": DenoiserDecoder(),
         "readout": ReadoutDecoder(),
         "posterior": PosteriorDecoder(),
-        "default": own.decoder,
+        "default": None,
     }
     try:
         sampler = section.sampler.build("sampler")
+        start = None if section.start == "default" else section.start
+        found = complete(model, start, sampler, decoders[section.decoder])
+        check_draws(found, section.draws)
+        # Traced, not run: a sampler or a decoder that does not suit the model says so here, not after an epoch.
+        image = jnp.zeros(spec.image_shape, jnp.uint8)
+        eqx.filter_eval_shape(predict_one, model, image, key=jr.key(0), draws=section.draws, **found._asdict())
     except (ValueError, TypeError) as error:
-        raise ConfigError(f"prediction.sampler: {error}") from error
-    return Prediction(
-        own.start if section.start == "default" else section.start,
-        own.sampler if sampler is None else sampler,
-        decoders[section.decoder],
-    )
+        raise ConfigError(f"prediction: {error}") from error
+    return found

@@ -36,7 +36,7 @@ def export_model(
     [`noprop_ode.experiment.load_model`][] for a run that cannot be read.
     """
     model, config, spec = load_model(run, best=best)
-    start, sampler, decoder = build_prediction(config, model)
+    start, sampler, decoder = build_prediction(config, model, spec)
     draws, key = config.prediction.draws, evaluation_key(config)
 
     def predict(images: jax.Array) -> jax.Array:

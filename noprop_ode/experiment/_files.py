@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .. import AbstractModel, predict_log_proba
 from ._build import build_prediction
@@ -44,7 +44,7 @@ def classify_files(
         raise RunError(f"Expected at least one class to show; got top={top}.")
     files = [file for path in paths for file in _expand(path)]
     images = np.stack([_read(file, spec.image_shape) for file in files])
-    start, sampler, decoder = build_prediction(config, model)
+    start, sampler, decoder = build_prediction(config, model, spec)
     how: dict[str, Any] = {"start": start, "sampler": sampler, "decoder": decoder, "draws": config.prediction.draws}
     ps = np.exp(np.asarray(predict_log_proba(model, images, key=evaluation_key(config), **how)))
     found = []
@@ -95,9 +95,10 @@ def _read(path: Path, shape: tuple[int, int, int]) -> UInt8[np.ndarray, "h w c"]
     height, width, channels = shape
     try:
         with Image.open(path) as image:
-            converted = image.convert("L" if channels == 1 else "RGB")
+            # Cameras store how they were held beside the pixels.
+            converted = ImageOps.exif_transpose(image).convert("L" if channels == 1 else "RGB")
             if converted.size != (width, height):
                 converted = converted.resize((width, height), Image.Resampling.BILINEAR)
             return np.asarray(converted, np.uint8).reshape(shape)
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise RunError(f"{path} is not an image that can be read: {error}") from error

@@ -1,4 +1,5 @@
 import fcntl
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,22 @@ class RunFolder:
     @staticmethod
     def new(stem: str) -> "RunFolder":
         """A folder of its own below runs/, numbered."""
-        number = 0
-        while (path := Path("runs") / f"{stem}-{number:02d}").exists():
-            number += 1
-        return RunFolder(path)
+        for number in itertools.count():
+            path = Path("runs") / f"{stem}-{number:02d}"
+            try:
+                path.mkdir(parents=True)
+                return RunFolder(path)
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise RunError(f"Cannot make the output folder {path}: {error.strerror}.") from error
+        raise AssertionError("unreachable")
+
+    def remove_leftovers(self) -> None:
+        """Removes half-written files of a run that was killed; the lock says that nobody is writing them now."""
+        for pattern in (".*", "checkpoints/.*"):
+            for path in self.path.glob(pattern):
+                path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Gives the folder free."""

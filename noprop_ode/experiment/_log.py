@@ -15,16 +15,16 @@ from ._errors import ConfigError, RunError
 class JsonLines:
     """Records in a file, one JSON object a line."""
 
-    def __init__(self, path: Path, *, after_step: int | None = None):
+    def __init__(self, path: Path, *, keep: int = 0):
         """**Arguments:**
 
-        - `path`: the file; begun anew, unless
-        - `after_step`: go on after this step: later records, which are about to be made again, are dropped.
+        - `path`: the file.
+        - `keep`: how many of its records to keep; later ones are about to be made again.
 
         **Raises:** `RunError` if the file cannot be written.
         """
         self.path = path
-        kept = [] if after_step is None else [r for r in read_records(path) if r.get("step", 0) <= after_step]
+        kept = read_records(path)[:keep] if keep else []
         text = "".join(json.dumps(r) + "\n" for r in kept)
         write_atomically(path, lambda file: file.write(text.encode()))
         self._file = open(path, "a", encoding="utf-8")

@@ -11,9 +11,9 @@ import jax.random as jr
 import numpy as np
 from tqdm import tqdm
 
-from .. import AbstractModel, Metrics, NonFiniteLossError, TrainState, data, evaluate, train
+from .. import AbstractModel, Metrics, NonFiniteLossError, Prediction, TrainState, data, evaluate, train
 from .._types import Key
-from ._build import build_optimiser, build_prediction
+from ._build import build_optimiser
 from ._checkpoint import load_arrays, read_header, save_arrays
 from ._config import Config
 from ._interrupt import Interrupted, SignalGuard
@@ -33,6 +33,7 @@ class Progress:
     best_epoch: int = 0
     stale: int = 0  # validations since the best
     rollbacks: int = 0
+    records: int = 0  # lines of metrics written
     seconds: float = 0.0  # spent in steps, compilation apart
     timed_steps: int = 0
 
@@ -54,6 +55,7 @@ class Trainer:
         config: Config,
         model: AbstractModel,
         splits: data.Splits,
+        prediction: Prediction,
         *,
         key: Key,
         store: CheckpointStore,
@@ -65,6 +67,7 @@ class Trainer:
         - `config`: the settings.
         - `model`: the untrained model.
         - `splits`: the data, with a validation part.
+        - `prediction`: how to predict for validation.
         - `key`: randomness of training and validation.
         - `store`: where checkpoints go.
         - `log`: takes the kind of a record and its values.
@@ -72,14 +75,14 @@ class Trainer:
         """
         assert splits.validation is not None
         self.config, self.train_set, self.validation = config, splits.train, splits.validation
-        self.store, self.log, self.metadata = store, log, metadata
+        self.store, self._write, self.metadata = store, log, metadata
         self.steps_per_epoch = len(splits.train) // config.training.batch_size
         self.num_steps = config.training.epochs * self.steps_per_epoch
         self.train_key, self.augment_key, self.validation_key = jr.split(key, 3)
         on_cpu = jax.default_backend() == "cpu"
         self.steps_per_call = config.training.steps_per_call or (1 if on_cpu else 16)
         self.augment = config.data.augmentation.build("augmentation")
-        self.prediction = build_prediction(config, model)
+        self.prediction = prediction
         self.progress = Progress()
         self.state = self._new_state(model)
         self._saved_at = time.monotonic()
@@ -117,15 +120,17 @@ class Trainer:
         last good state is then a checkpoint.
         """
         bar = tqdm(total=self.num_steps, initial=self.progress.step, unit="step", disable=None, file=sys.stderr)
-        if self.progress.step == 0:
-            self._save_for_rollback()
         with SignalGuard() as guard, bar:
             while True:
                 epochs, offset = divmod(self.progress.step, self.steps_per_epoch)
                 if offset == 0 and epochs > self.progress.validated_epochs:
                     self._finish_epoch(epochs, bar)
+                    if guard.received is not None:
+                        raise Interrupted(guard.received)
                 if self._done:
                     return self.state.evaluation_model
+                if offset == 0:
+                    self._save_for_rollback()
                 try:
                     self._train_epoch(epochs, offset, guard, bar)
                 except NonFiniteLossError as error:
@@ -205,13 +210,17 @@ class Trainer:
                     self.state.evaluation_model,
                     {**self.metadata, "epoch": epochs, "validation_accuracy": found.accuracy},
                 )
-        self._save_for_rollback()
         self.save()
 
     def _save_for_rollback(self) -> None:
         if self.config.training.rollbacks > 0:
             progress = dataclasses.asdict(self.progress)
             save_arrays(self.store.folder / _ROLLBACK, self.state, {**self.metadata, "progress": progress})
+
+    def log(self, kind: str, values: dict[str, Any]) -> None:
+        """Writes a record, and counts it: what follows a checkpoint is written again after resuming from it."""
+        self._write(kind, values)
+        self.progress.records += 1
 
     def save(self) -> None:
         """Writes a checkpoint.
@@ -227,12 +236,13 @@ class Trainer:
         good = dataclasses.replace(error.state, healthy=jax.numpy.ones_like(error.state.healthy))
         if used >= allowed:
             self.state, self.progress.step = good, int(good.step)
+            self.store.discard_after(self.progress.step - 1)
             self.save()
             raise error
         # To the start of the epoch, not to the newest checkpoint: when that was written depends on the clock.
         path = self.store.folder / _ROLLBACK
         state, before = load_arrays(path, self.state), Progress(**read_header(path)["progress"])
-        self.progress = dataclasses.replace(before, rollbacks=used + 1)
+        self.progress = dataclasses.replace(before, rollbacks=used + 1, records=self.progress.records)
         self.state = self._with_rate(state)
         self.log("rollback", {"step": self.progress.step, "failed_step": error.step, "rollbacks": used + 1})
         bar.write(
@@ -240,6 +250,9 @@ class Trainer:
             f"{self.progress.rate_scale:g} of the learning rate"
         )
         bar.n = self.progress.step
+        # Checkpoints of steps that are now to come would be taken for newer ones.
+        self.store.discard_after(self.progress.step - 1)
+        self.save()
 
     @property
     def images_per_second(self) -> float | None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import NonFiniteLossError, data
+from .. import NonFiniteLossError, SolverError, data
 from ._checkpoint import CheckpointError
 from ._config import Config
 from ._errors import ConfigError, RunError, did_you_mean
@@ -12,7 +12,7 @@ from ._interrupt import Interrupted
 from ._overrides import override, parse_overrides
 from ._registry import KINDS, names_of
 from ._run import load_run_config, run
-from ._yaml import dump_yaml, import_components, read_yaml
+from ._yaml import absolute, dump_yaml, import_components, read_yaml
 
 
 _EPILOG = """
@@ -43,7 +43,7 @@ def guarded(command: Callable[[], Any]) -> None:
     """Runs a command, and turns what can go wrong for a user into one line and an exit code."""
     try:
         command()
-    except (ConfigError, RunError, CheckpointError, FileNotFoundError, data.DatasetError) as error:
+    except (ConfigError, RunError, CheckpointError, SolverError, FileNotFoundError, data.DatasetError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except NonFiniteLossError as error:
@@ -57,44 +57,58 @@ def guarded(command: Callable[[], Any]) -> None:
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(1)
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 def _main(configs: Path, name: str | None, arguments: Sequence[str]) -> None:
+    usage = None if name else "%(prog)s [NAME | --config FILE] [--SETTING VALUE ...]"
     parser = argparse.ArgumentParser(
-        description="Train a classifier.", epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+        usage=usage,
+        allow_abbrev=False,
+        description="Train a classifier; NAME is a configuration that --list-configs shows.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     if name is None:
-        parser.add_argument("name", nargs="?", help="a configuration by name; --list-configs shows them")
         parser.add_argument("--config", type=Path, metavar="FILE", help="a configuration file of your own")
         parser.add_argument("--list-configs", action="store_true", help="list the configurations, and exit")
     parser.add_argument("--print-config", action="store_true", help="print all settings as YAML, and exit")
     parser.add_argument("--list-components", action="store_true", help="list what settings can name, and exit")
     parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with the run in this folder")
-    known, rest = parser.parse_known_args(arguments)
+    # The name comes first: further on it could not be told from the value of a setting.
+    positional = [arguments[0]] if name is None and arguments and not arguments[0].startswith("-") else []
+    known, rest = parser.parse_known_args(arguments[len(positional) :])
+    chosen = name or (positional[0] if positional else None)
     if name is None and known.list_configs:
         return _list_configs(configs)
     if known.list_components:
         return _list_components()
     if known.resume is not None:
-        if rest or (name is None and (known.name or known.config)):
+        if rest or positional or getattr(known, "config", None):
             raise ConfigError("--resume goes on with the settings of the run, and takes no others.")
         run(load_run_config(known.resume), resume=known.resume)
         return
-    config = _config(configs, known, name, rest)
+    config = _config(configs, chosen, getattr(known, "config", None), rest)
     if known.print_config:
         print(dump_yaml(config), end="")
         return
     run(config)
 
 
-def _config(configs: Path, known: argparse.Namespace, name: str | None, rest: Sequence[str]) -> Config:
-    name = known.name if name is None else name
-    file = getattr(known, "config", None)
+def _config(configs: Path, name: str | None, file: Path | None, rest: Sequence[str]) -> Config:
     if (name is None) == (file is None):
-        raise ConfigError("Give the name of a configuration, such as digits_ct, or --config FILE; not both.")
+        raise ConfigError(
+            "Give the name of a configuration first, such as digits_ct --epochs 3, or --config FILE; not both."
+        )
     path = find_config(configs, name) if file is None else file  # pyright: ignore[reportArgumentType]
     values = read_yaml(path)
     pairs = parse_overrides(rest)
+    for setting, text in pairs:
+        if setting == "imports":  # before the names that they register are looked up
+            values["imports"] = [absolute(part) for part in text.split(",")]
+    pairs = [pair for pair in pairs if pair[0] != "imports"]
     import_components(values.get("imports") or ())
     default_name = path.stem if file is not None else name
     return override({"name": default_name, **values}, pairs)

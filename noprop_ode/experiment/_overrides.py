@@ -10,12 +10,12 @@ from ._errors import ConfigError, did_you_mean
 from ._schema import Choice
 
 
-def parse_overrides(arguments: Sequence[str]) -> list[tuple[str, Any]]:
+def parse_overrides(arguments: Sequence[str]) -> list[tuple[str, str]]:
     """Flags and their values.
 
     **Arguments:** `arguments`, such as `["--epochs", "5", "--model.field=mlp"]`.
 
-    **Returns:** pairs of a path, or the end of one, and a plain value.
+    **Returns:** pairs of a path, or the end of one, and the text of the value.
 
     **Raises:** `ConfigError` for anything else.
     """
@@ -30,11 +30,16 @@ def parse_overrides(arguments: Sequence[str]) -> list[tuple[str, Any]]:
                 text = rest.pop(0)
             else:
                 text = "true"  # --output.tensorboard
-        pairs.append((name.replace("-", "_"), _value(text)))
+        pairs.append((name.replace("-", "_"), text))
     return pairs
 
 
-def _value(text: str) -> Any:
+_TEXT = ("name", "description", "data.name", "data.dir", "output.dir")  # never numbers, even if they look like it
+
+
+def _value(text: Any) -> Any:
+    if not isinstance(text, str):
+        return text
     if text.lower() == "none":
         return None
     try:
@@ -54,7 +59,7 @@ def override(values: dict[str, Any], pairs: Sequence[tuple[str, Any]]) -> Config
     **Arguments:**
 
     - `values`: nested plain values, as a configuration file has them.
-    - `pairs`: from `parse_overrides`.
+    - `pairs`: from `parse_overrides`; values that are not text are taken as they are.
 
     **Returns:** the settings.
 
@@ -68,6 +73,7 @@ def override(values: dict[str, Any], pairs: Sequence[tuple[str, Any]]) -> Config
         if component is None:
             late.append((name, value))
             continue
+        value = _value(value)
         *parents, last = component.split(".")
         _descend(plain, parents)[last] = value if isinstance(value, dict) else {"type": value}
     config = Config.from_plain(plain)
@@ -80,6 +86,10 @@ def override(values: dict[str, Any], pairs: Sequence[tuple[str, Any]]) -> Config
             raise ConfigError(f"--{name}: unknown setting. {hint if len(hint) < 300 else ''}".strip())
         *parents, last = path.split(".")
         node = _descend(plain, parents)
+        if path not in _TEXT and not isinstance(node[last], str):
+            value = _value(value)
+        elif value == "none":
+            value = None
         node[last] = [value] if _wants_list(path) and isinstance(value, str) else value
     return Config.from_plain(plain)
 

@@ -23,6 +23,7 @@ from .. import (
 )
 from ..data import crop_and_flip
 from ._context import Context
+from ._errors import ConfigError
 from ._registry import register
 
 
@@ -123,6 +124,8 @@ def _none():
 
 @register("augmentation", "crop-flip")
 def _crop_flip(*, padding: int = 4, flip: bool = True):
+    if padding < 0:
+        raise ConfigError(f"data.augmentation.padding is a number of pixels, at least 0; got {padding}.")
     return lambda xs, key: crop_and_flip(xs, key=key, padding=padding, flip=flip)
 
 

@@ -45,7 +45,8 @@ def plot_runs(
     **Raises:** `RunError` for a folder without a run, or an image that does not exist.
     """
     if "learning" in kinds:
-        records = {run.name: read_records(run / "metrics.jsonl") for run in runs}
+        alike = len({run.name for run in runs}) < len(runs)
+        records = {str(run) if alike else run.name: read_records(run / "metrics.jsonl") for run in runs}
         if missing := [name for name, found in records.items() if not found]:
             raise RunError(f"There are no metrics of a run in {missing[0]}.")
         path = out / f"learning_curve.{suffix}"

@@ -4,17 +4,18 @@ from typing import Any
 
 import diffrax
 
-from .. import ODE, Ancestral, DenoiserDecoder, ReadoutDecoder
+from .. import ODE, Ancestral, DenoiserDecoder, Prediction, ReadoutDecoder
 from ._config import Config
 from ._errors import ConfigError, did_you_mean
 
 
-def protocols(config: Config) -> dict[str, dict[str, Any]]:
+def protocols(config: Config, prediction: Prediction) -> dict[str, dict[str, Any]]:
     """Named arguments of [`noprop_ode.evaluate`][]: start, sampler, draws and decoder.
 
     **Arguments:**
 
     - `config`: the settings; `prediction.protocols` chooses among those that suit the variant.
+    - `prediction`: the default one, from [`noprop_ode.experiment.build_prediction`][].
 
     **Returns:** a dictionary by name; `"default"` is what the settings say, which is the model's own way if they
     say nothing, and `"paper"` is the paper's: one draw of noise, many Euler steps (CT and FM) or the T ancestral
@@ -22,7 +23,7 @@ def protocols(config: Config) -> dict[str, dict[str, Any]]:
 
     **Raises:** `ConfigError` for a name that is none of them.
     """
-    known = {"default": _default(config), **_others(config)}
+    known = {"default": {**prediction._asdict(), "draws": config.prediction.draws}, **_others(config)}
     names = config.prediction.protocols
     if names is None:
         return known
@@ -33,17 +34,6 @@ def protocols(config: Config) -> dict[str, dict[str, Any]]:
                 f"{did_you_mean(name, known)}"
             )
     return {name: how for name, how in known.items() if name == "default" or name in names}
-
-
-def _default(config: Config) -> dict[str, Any]:
-    section = config.prediction
-    decoders = {"denoiser": DenoiserDecoder(), "readout": ReadoutDecoder()}
-    return {
-        "start": None if section.start == "default" else section.start,
-        "sampler": section.sampler.build("sampler"),
-        "decoder": decoders.get(section.decoder),
-        "draws": section.draws,
-    }
 
 
 def _others(config: Config) -> dict[str, dict[str, Any]]:

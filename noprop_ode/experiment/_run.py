@@ -8,13 +8,13 @@ import equinox as eqx
 import jax.random as jr
 import numpy as np
 
-from .. import AbstractModel, data
+from .. import AbstractModel, Prediction, data
 from .._types import Key
 from ._build import build_model, build_optimiser, build_prediction
 from ._checkpoint import load_arrays, read_header, save_arrays
 from ._config import Config
 from ._context import DataSpec
-from ._errors import RunError
+from ._errors import ConfigError, RunError
 from ._evaluate import evaluate_protocols, print_table
 from ._folder import RunFolder
 from ._interrupt import Interrupted
@@ -22,7 +22,7 @@ from ._log import JsonLines, TensorBoard, WeightsAndBiases, device, read_records
 from ._loop import Trainer
 from ._plots import plot_confusion, plot_learning_curves, plot_trajectories
 from ._protocols import protocols
-from ._registry import names_of
+from ._registry import builder_of, names_of
 from ._store import CheckpointStore
 from ._yaml import dump_yaml, import_components, load_config
 
@@ -50,17 +50,25 @@ def run(config: Config, *, resume: Path | None = None) -> dict[str, Any]:
     """
     started = time.perf_counter()
     import_components(config.imports)
-    protocols(config)  # a misspelt name must not cost a training run
     splits = load_data(config)
+    if len(splits.train) < config.training.batch_size:
+        raise ConfigError(
+            f"training.batch_size: expected at most {len(splits.train)}, the number of training images; got "
+            f"{config.training.batch_size}."
+        )
     spec = describe(splits.train)
     model_key, train_key, test_key, _ = _keys(config)
     # Compiled as one program: seconds faster than dozens of small ones for the initial weights.
     model = eqx.filter_jit(lambda key: build_model(config, spec, key=key, train=splits.train))(model_key)
+    # What is wrong with the settings must show before anything is trained.
     build_optimiser(config, 1)
-    build_prediction(config, model)
+    config.data.augmentation.build("augmentation")
+    prediction = build_prediction(config, model, spec)
+    how = protocols(config, prediction)
 
     folder = _open_folder(config, resume)
     try:
+        folder.remove_leftovers()
         if resume is None or not folder.holds_a_run:
             folder.write_json("environment.json", {"device": device(), "versions": versions()})
             folder.write_text("config.yaml", dump_yaml(config))
@@ -70,10 +78,10 @@ def run(config: Config, *, resume: Path | None = None) -> dict[str, Any]:
             f"{len(splits.test)} test images; writing to {folder.path}"
         )
         metadata = {"config": config.to_plain(), "data": dataclasses.asdict(spec)}
-        model, trainer = _train(config, model, splits, train_key, folder, metadata, resume is not None)
+        model, trainer = _train(config, model, splits, prediction, train_key, folder, metadata, resume is not None)
         save_arrays(folder / MODEL_FILE, model, metadata)
 
-        results = evaluate_protocols(model, splits.test, key=test_key, how=protocols(config))
+        results = evaluate_protocols(model, splits.test, key=test_key, how=how)
         print_table(results)
         headline = results["default"]
         speed = trainer.images_per_second
@@ -108,6 +116,7 @@ def _train(
     config: Config,
     model: AbstractModel,
     splits: data.Splits,
+    prediction: Prediction,
     key: Key,
     folder: RunFolder,
     metadata: dict[str, Any],
@@ -120,11 +129,10 @@ def _train(
         for sink in sinks:
             sink.write(kind, values)
 
-    trainer = Trainer(config, model, splits, key=key, store=store, log=log, metadata=metadata)
+    trainer = Trainer(config, model, splits, prediction, key=key, store=store, log=log, metadata=metadata)
     if resume and trainer.resume():
         print(f"going on from step {trainer.progress.step} of {trainer.num_steps}")
-    step = trainer.progress.step
-    sinks.append(JsonLines(folder / "metrics.jsonl", after_step=step if resume else None))
+    sinks.append(JsonLines(folder / "metrics.jsonl", keep=trainer.progress.records))
     try:
         if config.output.tensorboard:
             sinks.append(TensorBoard(folder.path))
@@ -169,9 +177,12 @@ def load_data(config: Config) -> data.Splits:
     """
     section, seed = config.data, config.training.seed
     if section.name in names_of("data"):
-        from ._registry import builder_of
-
-        return builder_of("data", section.name)(section.dir, section.validation, seed)
+        if section.image_size is not None:
+            raise ConfigError(f"data.image_size: the loader {section.name!r} has its own; leave it out.")
+        splits = builder_of("data", section.name)(section.dir, section.validation, seed)
+        if splits.validation is None:
+            raise ConfigError(f"data.name: the loader {section.name!r} gave no validation part, which runs choose by.")
+        return splits
     return data.load(
         section.name,
         data_dir=section.dir,

@@ -33,6 +33,12 @@ class CheckpointStore:
             old.unlink(missing_ok=True)
         return path
 
+    def discard_after(self, step: int) -> None:
+        """Removes the checkpoints of later steps."""
+        for path in self.paths():
+            if int(path.stem.removeprefix("step-")) > step:
+                path.unlink(missing_ok=True)
+
     def paths(self) -> list[Path]:
         """The checkpoints, newest first."""
         try:

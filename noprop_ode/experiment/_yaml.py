@@ -66,12 +66,13 @@ def read_yaml(path: Path) -> dict[Any, Any]:
         raise ConfigError(f"The configuration {path} cannot be read: {error}.") from error
     values = parse_yaml(text, str(path))
     if isinstance(values.get("imports"), list):
-        values["imports"] = [_beside(path, name) for name in values["imports"]]
+        values["imports"] = [absolute(name, path.parent) for name in values["imports"]]
     return values
 
 
-def _beside(path: Path, name: Any) -> Any:
-    return str((path.parent / name).resolve()) if isinstance(name, str) and name.endswith(".py") else name
+def absolute(name: Any, folder: Path = Path()) -> Any:
+    """An import that is a file as an absolute path, so that a run finds it again from elsewhere."""
+    return str((folder / name).resolve()) if isinstance(name, str) and name.endswith(".py") else name
 
 
 def load_config(path: Path) -> Config:
