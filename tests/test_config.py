@@ -74,8 +74,13 @@ def small(name: str) -> Config:
     return config.replace(model={"variant": variant, "field": {"type": "mlp", "width": 8}})
 
 
-# Data sets differ in their data alone: one of each variant, and of the paper's.
-@pytest.mark.parametrize("name", [n for n in config_names(CONFIGS) if "mnist" in n and "fashion" not in n])
+# The others differ in their data alone.
+FAST = ("mnist_ct", "mnist_dt", "mnist_fm")
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in FAST else pytest.param(n, marks=pytest.mark.slow) for n in config_names(CONFIGS)]
+)
 def test_every_configuration_takes_a_step(name):
     config = small(name)
     model = build_model(config, SPEC, key=jr.key(0))

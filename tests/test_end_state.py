@@ -12,7 +12,7 @@ from helpers import adam, blobs, mlp_model, one_hot_image, perfect_model
 import noprop_ode as no
 
 
-@pytest.mark.parametrize("variant", ["ct", "dt"])
+@pytest.mark.parametrize("variant", ["ct", pytest.param("dt", marks=pytest.mark.slow)])
 def test_a_readout_trained_on_samples_sees_no_label(variant, key):
     """The state of the readout depends on the image alone, and its gradient stays in the readout."""
     end_state = no.SampledEndState(no.Ancestral(2, churn=0.0))
