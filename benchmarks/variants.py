@@ -34,6 +34,7 @@ import optax
 
 import noprop_ode as no
 from noprop_ode.data import Dataset, batches, load
+from noprop_ode.experiment import keep_freed_memory
 
 
 ROOT = Path(__file__).parents[1]
@@ -95,7 +96,7 @@ def protocols(variant: str, embedding: str, steps: int) -> dict[str, dict[str, A
             return {"paper": {"start": "noise", "sampler": no.ODE(diffrax.Heun(), steps=20), "decoder": readout}}
         case _:
             return {"paper": {"start": "noise", "sampler": no.ODE(diffrax.Euler(), steps=BLOCKS), "decoder": readout}}
-    draws = 16 if several.steps * 16 <= 160 else 4
+    draws = 4 if (variant, embedding) == ("dt", "prototype") else 16  # ten convolutions of the state a draw
     return {
         "paper": {"start": "noise", "sampler": paper, "decoder": readout},
         "draws": {"start": "noise", "sampler": several, "decoder": denoiser, "draws": draws},
@@ -147,7 +148,7 @@ def run_row(row: str, name: str, epochs: int, seed: int, batch_size: int, steps:
         "embedding_norms": [round(float(n), 3) for n in (norms.min(), norms.max())],
         "test": found,
         "device": jax.devices()[0].device_kind,
-        "cores": os.cpu_count(),
+        "cores": len(os.sched_getaffinity(0)),
         "jax": jax.__version__,
         "python": platform.python_version(),
     }
@@ -201,6 +202,7 @@ def main() -> None:
         results = ROOT / "docs" / "results.md"
         results.write_text(page(results.read_text(encoding="utf-8")), encoding="utf-8")
         return
+    keep_freed_memory()
     for row in args.rows:
         if not args.here:
             others = [

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import NonFiniteLossError, SolverError, data
+from ._allocator import keep_freed_memory
 from ._checkpoint import CheckpointError
 from ._config import Config
 from ._errors import ConfigError, RunError, did_you_mean
@@ -41,6 +42,7 @@ def main(configs: Path, name: str | None = None, arguments: Sequence[str] | None
 
 def guarded(command: Callable[[], Any]) -> None:
     """Runs a command, and turns what can go wrong for a user into one line and an exit code."""
+    keep_freed_memory()
     try:
         command()
     except (ConfigError, RunError, CheckpointError, SolverError, FileNotFoundError, data.DatasetError) as error:
