@@ -93,6 +93,7 @@ def main() -> None:
     print("|---" * (len(args.blocks) + 1) + "|")
     by_blocks = {
         "NoProp-DT, a block a step": lambda n: no.NoPropDT(blocks(n), embedding=labels, plan=no.SampledBlock()),
+        "NoProp-DT, blocks in turn": lambda n: no.NoPropDT(blocks(n), embedding=labels, plan=no.BlocksInTurn()),
         "NoProp-DT, all blocks": lambda n: no.NoPropDT(blocks(n), embedding=labels),
         "back-propagation": lambda n: no.Backprop(blocks(n), embedding=labels, key=jr.key(1)),
     }

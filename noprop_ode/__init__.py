@@ -16,6 +16,7 @@ with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
         AbstractBlockPlan as AbstractBlockPlan,
         AllBlocks as AllBlocks,
         Blocks as Blocks,
+        BlocksInTurn as BlocksInTurn,
         OnlyBlock as OnlyBlock,
         SampledBlock as SampledBlock,
     )

@@ -102,13 +102,30 @@ class AbstractBlockPlan(eqx.Module):
 
 
 class AllBlocks(AbstractBlockPlan):
-    """All blocks on the same batch: each has its own noise, and their gradients are independent."""
+    """All blocks on the same batch: each has its own noise, and their gradients are independent.
+
+    The blocks are unrolled, which is fastest; XLA may keep what each computes until all are through, as
+    back-propagation has to. [`noprop_ode.BlocksInTurn`][] needs the memory of one block.
+    """
 
     def average(
         self, loss: Callable[[int | Int[Array, ""]], Float[Array, ""]], num_blocks: int, *, key: Key
     ) -> Float[Array, ""]:
         """See [`noprop_ode.AbstractBlockPlan.average`][]."""
         return jnp.mean(jnp.stack([loss(k) for k in range(num_blocks)]))
+
+
+class BlocksInTurn(AbstractBlockPlan):
+    """All blocks on the same batch like [`noprop_ode.AllBlocks`][], one after another: the memory and the compilation
+    of one block, however many there are. A block is evaluated a second time for its gradient.
+    """
+
+    def average(
+        self, loss: Callable[[int | Int[Array, ""]], Float[Array, ""]], num_blocks: int, *, key: Key
+    ) -> Float[Array, ""]:
+        """See [`noprop_ode.AbstractBlockPlan.average`][]."""
+        # Without the checkpoint the loop would keep the intermediate results of every block for its backward pass.
+        return jnp.mean(jax.lax.map(jax.checkpoint(loss), jnp.arange(num_blocks)))
 
 
 class SampledBlock(AbstractBlockPlan):

@@ -101,6 +101,32 @@ def test_plans_agree_on_average(key):
     np.testing.assert_allclose(np.mean(single), all_blocks, rtol=1e-5)
 
 
+def loss_gradient(model, xs, ys, key):
+    return eqx.filter_grad(lambda m: m.batch_loss(xs, ys, key=key).total)(model)
+
+
+def test_blocks_in_turn_have_the_gradients_of_all_blocks(key):
+    xs, ys = blobs(6)
+    together, in_turn = (
+        eqx.filter_jit(loss_gradient)(dt_model(no.LearnedEmbedding(3, 5, key=jr.key(9)), plan=plan), xs, ys, key)
+        for plan in (no.AllBlocks(), no.BlocksInTurn())
+    )
+    for expected, found in zip(arrays(together), arrays(in_turn), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def temporary_bytes(plan, num_blocks):
+    blocks = no.Blocks(lambda key: no.nn.MLPField((2, 2, 1), 3, 3, width=32, key=key), num_blocks, key=jr.key(0))
+    model = no.NoPropDT(blocks, embedding=no.OneHot(3), plan=plan)
+    lowered = eqx.filter_jit(loss_gradient).lower(model, *blobs(2000), jr.key(0))
+    return lowered.compile().compiled.memory_analysis().temp_size_in_bytes
+
+
+def test_the_memory_of_blocks_in_turn_is_that_of_one():
+    assert temporary_bytes(no.BlocksInTurn(), 6) < 1.1 * temporary_bytes(no.BlocksInTurn(), 2)
+    assert temporary_bytes(no.BlocksInTurn(), 6) < temporary_bytes(no.AllBlocks(), 6)
+
+
 OPTIMISERS = {
     "adamw": lambda: adam(weight_decay=0.1),
     "clip": lambda: optax.chain(optax.clip_by_global_norm(1e-3), optax.sgd(0.1)),

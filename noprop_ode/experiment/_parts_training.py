@@ -10,6 +10,7 @@ from .. import (
     SDE,
     AllBlocks,
     Ancestral,
+    BlocksInTurn,
     CrossEntropy,
     EarlyExit,
     ELBOWeighting,
@@ -77,6 +78,11 @@ def _power_times(context: Context, *, power: float = 3.0):
 @register("plan", "all-blocks")
 def _all_blocks(context: Context):
     return AllBlocks()
+
+
+@register("plan", "blocks-in-turn")
+def _blocks_in_turn(context: Context):
+    return BlocksInTurn()
 
 
 @register("plan", "sampled-block")
