@@ -9,11 +9,12 @@ Each row is a process of its own, so that its peak memory is its own; it adds on
 chosen by these figures, so all training images are trained on, and the test set is used once a row.
 
 The networks are the paper's, without dropout. DT and CT minimise the cross-entropy of the denoiser (CT at times U^3)
-beside the readout and prior terms, FM the paper's loss. Adam with decoupled decay 1e-3, learning rate 1e-3 after a
-warm-up, then a cosine; for each block on its own in DT.
+beside the readout and prior terms, FM the paper's loss at times U^p. Adam with decoupled decay 1e-3; the learning rate
+warms up, then follows a cosine; for each block on its own in DT.
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import platform
@@ -43,7 +44,9 @@ ROWS = (*(f"{v}/{e}" for v in ("ct", "fm", "dt") for e in EMBEDDINGS), "adjoint/
 BLOCKS = 10
 
 
-def build(variant: str, embedding: str, train_set: Dataset, key: jax.Array) -> no.AbstractModel:
+def build(
+    variant: str, embedding: str, train_set: Dataset, key: jax.Array, times_power: float = 1.0
+) -> no.AbstractModel:
     """The untrained model of a row."""
     shape, classes = train_set.image_shape, train_set.num_classes
     pixels = train_set.images[::20].astype(np.float32) / 255  # every 20th image: plenty for a mean and a deviation
@@ -70,7 +73,7 @@ def build(variant: str, embedding: str, train_set: Dataset, key: jax.Array) -> n
                 field(field_key), embedding=labels, objective=no.CrossEntropy(), times=no.PowerTimes(3.0)
             )
         case "fm":
-            return no.NoPropFM(field(field_key), embedding=labels)
+            return no.NoPropFM(field(field_key), embedding=labels, times=no.PowerTimes(times_power))
         case "dt":
             blocks = no.Blocks(block, BLOCKS, key=field_key)
             return no.NoPropDT(blocks, embedding=labels, objective=no.CrossEntropy(), eta=1.0)
@@ -104,15 +107,27 @@ def protocols(variant: str, embedding: str, steps: int) -> dict[str, dict[str, A
     }
 
 
-def run_row(row: str, name: str, epochs: int, seed: int, batch_size: int, steps: int) -> dict[str, Any]:
+def run_row(
+    row: str,
+    name: str,
+    *,
+    epochs: int,
+    images: int | None,
+    seed: int,
+    batch_size: int,
+    learning_rate: float,
+    times_power: float,
+    steps: int,
+) -> dict[str, Any]:
     """Trains and evaluates one row; returns what was measured."""
     variant, embedding = row.split("/")
     splits = load(name, validation=0.0, seed=seed)
     train_set, test = splits.train, splits.test
+    train_set = dataclasses.replace(train_set, images=train_set.images[:images], labels=train_set.labels[:images])
     model_key, train_key, test_key = jr.split(jr.key(seed), 3)
-    model = build(variant, embedding, train_set, model_key)
+    model = build(variant, embedding, train_set, model_key, times_power)
     total = epochs * (len(train_set) // batch_size)
-    rate = optax.warmup_cosine_decay_schedule(0.0, 1e-3, max(1, total // 20), total)
+    rate = optax.warmup_cosine_decay_schedule(0.0, learning_rate, max(1, total // 20), total)
     optimiser = optax.adamw(rate, weight_decay=1e-3)
     if variant == "dt":
         optimiser = no.blockwise(optimiser)
@@ -139,8 +154,11 @@ def run_row(row: str, name: str, epochs: int, seed: int, batch_size: int, steps:
         "row": row,
         "data": name,
         "epochs": epochs,
+        "images": len(train_set),
         "seed": seed,
         "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        **({"times_power": times_power} if variant == "fm" else {}),
         "train_seconds": round(wall, 1),
         "train_cpu_seconds": round(cpu, 1),
         "peak_memory_gib": round(peak, 2),
@@ -157,9 +175,9 @@ def run_row(row: str, name: str, epochs: int, seed: int, batch_size: int, steps:
 def table(path: Path) -> str:
     """The results file as a Markdown table."""
     lines = [
-        "| row | epochs | paper's protocol | average of draws | one step from the mean | training, s (CPU s) "
-        "| peak memory, GiB |",
-        "|---|---|---|---|---|---|---|",
+        "| row | epochs of images | learning rate | paper's protocol | average of draws | one step from the mean "
+        "| training, s (CPU s) | peak memory, GiB |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for record in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
         cells = []
@@ -167,9 +185,12 @@ def table(path: Path) -> str:
             found = record["test"].get(protocol)
             cells.append("" if found is None else f"{found['accuracy']:.4f} ({found['nll']:.3f}; {found['nfe']:.0f})")
         cost = f"{record['train_seconds']:.0f} ({record['train_cpu_seconds']:.0f})"
-        lines.append(
-            f"| {record['row']} | {record['epochs']} | {' | '.join(cells)} | {cost} | {record['peak_memory_gib']:.2f} |"
-        )
+        epochs = f"{record['epochs']} of {record['images']:,}"
+        memory = f"{record['peak_memory_gib']:.2f}"
+        row = record["row"]
+        if (power := record.get("times_power", 1.0)) != 1.0:
+            row += f", times U^{power:g}"
+        lines.append(f"| {row} | {epochs} | {record['learning_rate']:g} | {' | '.join(cells)} | {cost} | {memory} |")
     return "\n".join(lines)
 
 
@@ -190,7 +211,10 @@ def main() -> None:
     runs.add_argument("--rows", nargs="+", choices=ROWS, default=ROWS, metavar="VARIANT/EMBEDDING")
     runs.add_argument("--epochs", type=int, default=2, help="of CT, FM and the adjoint")
     runs.add_argument("--block-epochs", type=int, default=1, help="of DT and back-propagation: each trains all blocks")
+    runs.add_argument("--images", type=int, help="train on that many images, the first ones; all by default")
     runs.add_argument("--batch-size", type=int, default=128)
+    runs.add_argument("--learning-rate", type=float, default=1e-3)
+    runs.add_argument("--times-power", type=float, default=1.0, help="FM trains at times U^p; uniform by default")
     runs.add_argument("--steps", type=int, default=1000, help="Euler steps of the paper's protocol")
     runs.add_argument("--prototype-steps", type=int, default=20, help="the same where convolutions are in the solver")
     runs.add_argument("--seed", type=int, default=0)
@@ -206,14 +230,25 @@ def main() -> None:
     for row in args.rows:
         if not args.here:
             others = [
-                f"--{n.replace('_', '-')}={getattr(args, n)}"
-                for n in ("data", "epochs", "block_epochs", "batch_size", "steps", "prototype_steps", "seed", "out")
+                f"--{name.replace('_', '-')}={value}"
+                for name, value in vars(args).items()
+                if name not in ("command", "rows", "here") and value is not None
             ]
             subprocess.run([sys.executable, __file__, "run", "--here", "--rows", row, *others], check=True)
             continue
         epochs = args.block_epochs if row.split("/")[0] in ("dt", "backprop") else args.epochs
         steps = args.prototype_steps if row.endswith("prototype") else args.steps
-        record = run_row(row, args.data, epochs, args.seed, args.batch_size, steps)
+        record = run_row(
+            row,
+            args.data,
+            epochs=epochs,
+            images=args.images,
+            seed=args.seed,
+            batch_size=args.batch_size,
+            learning_rate=args.learning_rate,
+            times_power=args.times_power,
+            steps=steps,
+        )
         args.out.parent.mkdir(parents=True, exist_ok=True)
         with open(args.out, "a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
