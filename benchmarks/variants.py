@@ -175,17 +175,16 @@ def run_row(
 def table(path: Path) -> str:
     """The results file as a Markdown table."""
     lines = [
-        "| row | epochs of images | learning rate | paper's protocol | average of draws | one step from the mean "
-        "| training, s (CPU s) | peak memory, GiB |",
+        "| row | images | rate | paper's protocol | average of draws | one step from the mean | seconds (CPU) | GiB |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for record in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
         cells = []
         for protocol in ("paper", "draws", "mean"):
             found = record["test"].get(protocol)
-            cells.append("" if found is None else f"{found['accuracy']:.4f} ({found['nll']:.3f}; {found['nfe']:.0f})")
+            cells.append("" if found is None else f"{found['accuracy']:.4f} ({found['nll']:.3g})")
         cost = f"{record['train_seconds']:.0f} ({record['train_cpu_seconds']:.0f})"
-        epochs = f"{record['epochs']} of {record['images']:,}"
+        epochs = f"{record['epochs']} x {record['images']:,}"
         memory = f"{record['peak_memory_gib']:.2f}"
         row = record["row"]
         if (power := record.get("times_power", 1.0)) != 1.0:

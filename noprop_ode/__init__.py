@@ -95,6 +95,7 @@ with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
         AncestralTerm as AncestralTerm,
         ancestral_coefficients as ancestral_coefficients,
     )
+    from ._times import AbstractTimes as AbstractTimes, PowerTimes as PowerTimes, UniformTimes as UniformTimes
     from ._train import (
         Metrics as Metrics,
         NonFiniteLossError as NonFiniteLossError,
@@ -107,15 +108,12 @@ with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
     from ._vector_field import AbstractVectorField as AbstractVectorField
     from ._weighting import (
         AbstractObjective as AbstractObjective,
-        AbstractTimes as AbstractTimes,
         AbstractWeighting as AbstractWeighting,
         CrossEntropy as CrossEntropy,
         ELBOWeighting as ELBOWeighting,
         MinSNRWeighting as MinSNRWeighting,
-        PowerTimes as PowerTimes,
         SigmoidWeighting as SigmoidWeighting,
         SquaredError as SquaredError,
-        UniformTimes as UniformTimes,
         UniformWeighting as UniformWeighting,
     )
 

@@ -7,13 +7,14 @@ from ._embedding import AbstractLabelEmbedding
 from ._end_state import AbstractEndState, MarginalEndState
 from ._gaussian import kl_to_standard_normal, marginal_sample
 from ._gaussian_model import AbstractGaussianModel
-from ._model import LossTerms, Prediction, timed_batch_loss
+from ._model import LossTerms, Prediction
 from ._readout import AbstractReadout, marginal_readout
 from ._sampler import Ancestral
 from ._schedule import AbstractNoiseSchedule, CosineSchedule
+from ._times import AbstractTimes, UniformTimes, timed_batch_loss
 from ._types import Image, Images, Key, Label, Labels, Scalar
 from ._vector_field import AbstractVectorField
-from ._weighting import AbstractObjective, AbstractTimes, SquaredError, UniformTimes
+from ._weighting import AbstractObjective, SquaredError
 
 
 class NoPropCT(AbstractGaussianModel):

@@ -7,8 +7,8 @@ from ._dt import NoPropDT
 from ._gaussian import kl_to_standard_normal, marginal_sample
 from ._gaussian_model import AbstractGaussianModel
 from ._model import LossTerms
+from ._times import UniformTimes
 from ._types import Image, Key, Label, Scalar
-from ._weighting import UniformTimes
 
 
 def elbo(model: AbstractGaussianModel, x: Image, y: Label, *, key: Key, num_times: int = 128) -> LossTerms:

@@ -6,13 +6,13 @@ import jax.random as jr
 
 from ._decoder import DenoiserDecoder
 from ._embedding import AbstractLabelEmbedding
-from ._model import AbstractModel, LossTerms, Prediction, timed_batch_loss
+from ._model import AbstractModel, LossTerms, Prediction
 from ._readout import AbstractReadout, NearestEmbedding
 from ._sampler import ODE
+from ._times import AbstractTimes, UniformTimes, timed_batch_loss
 from ._trainable import trainable_mask
 from ._types import Features, Image, Images, Key, Label, Labels, Latent, LogProbs, Scalar
 from ._vector_field import AbstractVectorField
-from ._weighting import AbstractTimes, UniformTimes
 
 
 class NoPropFM(AbstractModel):

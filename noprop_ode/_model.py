@@ -1,10 +1,8 @@
 import abc
-from collections.abc import Callable
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import diffrax
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float
@@ -13,7 +11,6 @@ from ._embedding import AbstractLabelEmbedding
 from ._readout import AbstractReadout
 from ._types import Features, Image, Images, Key, Label, Labels, Latent, LogProbs, Scalar
 from ._vector_field import AbstractVectorField
-from ._weighting import AbstractTimes
 
 
 Start = Literal["noise", "mean"]
@@ -235,26 +232,6 @@ class Prediction(NamedTuple):
     start: Start
     sampler: AbstractSampler
     decoder: AbstractDecoder
-
-
-def timed_batch_loss(
-    loss: Callable[..., LossTerms], times: AbstractTimes, xs: Images, ys: Labels, *, key: Key
-) -> LossTerms:
-    """Averages the loss of one example over a batch whose times are stratified.
-
-    **Arguments:**
-
-    - `loss`: a function `(x, y, *, key, t)` of one example.
-    - `times`: the distribution of training times.
-    - `xs`, `ys`, `key`: as for `AbstractModel.batch_loss`.
-
-    **Returns:** the mean of each term.
-    """
-    times_key, loss_key = jr.split(key)
-    ts = times.stratified(len(xs), key=times_key)
-    keys = jr.split(loss_key, len(xs))
-    terms = jax.vmap(lambda x, y, key, t: loss(x, y, key=key, t=t))(jnp.asarray(xs), jnp.asarray(ys), keys, ts)
-    return jax.tree.map(jnp.mean, terms)
 
 
 def name_of(module: Any) -> str:
