@@ -5,8 +5,10 @@
     python benchmarks/variants.py page
 
 Each row is a process of its own, so that its peak memory is its own; it adds one line to the results file, and
-`page` writes the tables of docs/results.md from the files that it names. The settings were fixed beforehand: nothing is
-chosen by these figures, so all training images are trained on, and the test set is used once a row.
+`page` writes the tables of docs/results.md from the files that it names. Nothing is chosen by these figures, so all
+training images are trained on, and the test set is used once a row.
+
+`--validation 0.1` leaves the test set alone, to choose settings by.
 
 The networks are the paper's, without dropout. DT and CT minimise the cross-entropy of the denoiser (CT at times U^3)
 beside the readout and prior terms, FM the paper's loss at times U^p. Adam with decoupled decay 1e-3; the learning rate
@@ -118,11 +120,12 @@ def run_row(
     learning_rate: float,
     times_power: float,
     steps: int,
+    validation: float,
 ) -> dict[str, Any]:
     """Trains and evaluates one row; returns what was measured."""
     variant, embedding = row.split("/")
-    splits = load(name, validation=0.0, seed=seed)
-    train_set, test = splits.train, splits.test
+    splits = load(name, validation=validation, seed=seed)
+    train_set, held_out = splits.train, splits.validation if validation else splits.test
     train_set = dataclasses.replace(train_set, images=train_set.images[:images], labels=train_set.labels[:images])
     model_key, train_key, test_key = jr.split(jr.key(seed), 3)
     model = build(variant, embedding, train_set, model_key, times_power)
@@ -146,7 +149,7 @@ def run_row(
 
     found = {}
     for protocol, how in protocols(variant, embedding, steps).items():
-        result = no.evaluate(state.model, test.images, test.labels, key=test_key, **how)
+        result = no.evaluate(state.model, held_out.images, held_out.labels, key=test_key, **how)
         found[protocol] = {"accuracy": result.accuracy, "nll": result.nll, "nfe": result.num_evaluations}
         print(row, protocol, found[protocol], file=sys.stderr, flush=True)
     norms = jax.device_get(state.model.embedding.squared_norms()) ** 0.5
@@ -164,7 +167,7 @@ def run_row(
         "peak_memory_gib": round(peak, 2),
         "parameters": sum(a.size for a in jax.tree.leaves(eqx.filter(model, no.trainable_mask(model)))),
         "embedding_norms": [round(float(n), 3) for n in (norms.min(), norms.max())],
-        "test": found,
+        "validation" if validation else "test": found,
         "device": jax.devices()[0].device_kind,
         "cores": len(os.sched_getaffinity(0)),
         "jax": jax.__version__,
@@ -217,6 +220,9 @@ def main() -> None:
     runs.add_argument("--steps", type=int, default=1000, help="Euler steps of the paper's protocol")
     runs.add_argument("--prototype-steps", type=int, default=20, help="the same where convolutions are in the solver")
     runs.add_argument("--seed", type=int, default=0)
+    runs.add_argument(
+        "--validation", type=float, default=0.0, help="to choose settings: hold out this share, and evaluate that"
+    )
     runs.add_argument("--out", type=Path, required=True, help="results file, one JSON object a line")
     runs.add_argument("--here", action="store_true", help="in this process")
     commands.add_parser("page", help="make the tables of docs/results.md anew")
@@ -247,6 +253,7 @@ def main() -> None:
             learning_rate=args.learning_rate,
             times_power=args.times_power,
             steps=steps,
+            validation=args.validation,
         )
         args.out.parent.mkdir(parents=True, exist_ok=True)
         with open(args.out, "a", encoding="utf-8") as file:
