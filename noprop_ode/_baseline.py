@@ -111,7 +111,7 @@ class AdjointODE(AbstractModel):
     ):
         """**Arguments:**
 
-        - `field`: the network; its softmax weights the embeddings, and the state moves towards that point.
+        - `field`: the network; its raw logits weight the embeddings, and that is the velocity.
         - `embedding`: label embeddings.
         - `readout`: from the last state to classes; a linear one by default.
         - `sampler`: the solver of training, whose `adjoint` says how to differentiate it; 20 Heun steps with
@@ -130,12 +130,16 @@ class AdjointODE(AbstractModel):
         return Prediction("noise", self.sampler, ReadoutDecoder())
 
     def velocity(self, t: Scalar, z: Latent, features: Features) -> Latent:
-        r"""$\hat u(z, x, t) - z$; see [`noprop_ode.AbstractModel.velocity`][]."""
-        return self.embedding.mix(jnn.softmax(self.field(t, z, features))) - z
+        r"""The output of the network; see [`noprop_ode.AbstractModel.velocity`][].
+
+        Not $\hat u - z$ with $\hat u$ in the simplex of the embeddings: in one unit of time that leaves $e^{-1}$ of the
+        noise against at most $1 - e^{-1}$ of an embedding, with which no network can tell ten classes apart.
+        """
+        return self.embedding.mix(self.field(t, z, features))
 
     def log_posterior(self, t: Scalar, z: Latent, features: Features) -> LogProbs:
-        """See [`noprop_ode.AbstractModel.log_posterior`][]."""
-        return jnn.log_softmax(self.field(t, z, features))
+        """See [`noprop_ode.AbstractModel.log_posterior`][]: the readout of the end of the line through the state."""
+        return self.readout(z + (1 - t) * self.velocity(t, z, features), self.embedding)
 
     def end_log_posterior(self, z: Latent) -> LogProbs:
         """A network trained end to end has no known marginal; see [`noprop_ode.AbstractModel.end_log_posterior`][].
