@@ -5,8 +5,8 @@
     python benchmarks/variants.py page
 
 Each row is a process of its own, so that its peak memory is its own; it adds one line to the results file, and
-`page` writes the tables of docs/results.md from the files that it names. Nothing is chosen by these figures, so all
-training images are trained on, and the test set is used once a row.
+`page` writes the tables of docs/results.md from the files that it names. All training
+images are trained on, and the test set is used once a row.
 
 `--validation 0.1` leaves the test set alone, to choose settings by.
 
