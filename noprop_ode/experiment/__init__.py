@@ -19,6 +19,7 @@ with _install_import_hook("noprop_ode.experiment", "noprop_ode._typecheck.typech
     )
     from ._config import Config as Config
     from ._context import Context as Context, DataSpec as DataSpec
+    from ._data import load_data as load_data
     from ._errors import ConfigError as ConfigError, RunError as RunError
     from ._evaluate import evaluate_protocols as evaluate_protocols, print_table as print_table
     from ._export import export_model as export_model
@@ -43,11 +44,6 @@ with _install_import_hook("noprop_ode.experiment", "noprop_ode._typecheck.typech
     )
     from ._protocols import protocols as protocols
     from ._registry import register as register
-    from ._run import (
-        evaluation_key as evaluation_key,
-        load_data as load_data,
-        load_model as load_model,
-        load_run_config as load_run_config,
-        run as run,
-    )
+    from ._run import evaluation_key as evaluation_key, run as run
+    from ._saved import load_model as load_model, load_run_config as load_run_config
     from ._yaml import dump_yaml as dump_yaml, load_config as load_config

@@ -10,8 +10,10 @@ import numpy as np
 from .. import predict_log_proba, predict_one
 from ._build import build_prediction
 from ._checkpoint import write_atomically
+from ._data import load_data
 from ._errors import RunError
-from ._run import evaluation_key, load_data, load_model
+from ._run import evaluation_key
+from ._saved import load_model
 
 
 def export_model(

@@ -3,7 +3,6 @@ import itertools
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -17,30 +16,11 @@ from ._build import build_optimiser
 from ._checkpoint import load_arrays, read_header, save_arrays
 from ._config import Config
 from ._interrupt import Interrupted, SignalGuard
+from ._progress import Progress
 from ._store import CheckpointStore
 
 
 _ROLLBACK = "epoch.noprop"
-
-
-@dataclass
-class Progress:
-    """What training knows of itself besides the weights; saved with every checkpoint."""
-
-    step: int = 0
-    validated_epochs: int = 0
-    best_accuracy: float = -1.0
-    best_epoch: int = 0
-    stale: int = 0  # validations since the best
-    rollbacks: int = 0
-    records: int = 0  # lines of metrics written
-    seconds: float = 0.0  # spent in steps, compilation apart
-    timed_steps: int = 0
-
-    @property
-    def rate_scale(self) -> float:
-        """What multiplies the learning rate: a half for every rollback."""
-        return 0.5**self.rollbacks
 
 
 class Trainer:

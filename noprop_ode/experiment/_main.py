@@ -12,7 +12,8 @@ from ._errors import ConfigError, RunError, did_you_mean
 from ._interrupt import Interrupted
 from ._overrides import override, parse_overrides
 from ._registry import KINDS, names_of
-from ._run import load_run_config, run
+from ._run import run
+from ._saved import load_run_config
 from ._yaml import absolute, dump_yaml, import_components, read_yaml
 
 

@@ -6,6 +6,7 @@ import diffrax
 import numpy as np
 
 from .. import ODE, AbstractGaussianModel, Ancestral, NoPropFM, PrototypeEmbedding, ReadoutDecoder
+from ._data import load_data
 from ._errors import RunError
 from ._log import read_records
 from ._plots import (
@@ -16,7 +17,8 @@ from ._plots import (
     plot_schedule,
     plot_trajectories,
 )
-from ._run import evaluation_key, load_data, load_model
+from ._run import evaluation_key
+from ._saved import load_model
 
 
 def plot_runs(

@@ -6,14 +6,13 @@ from typing import Any
 
 import equinox as eqx
 import jax.random as jr
-import numpy as np
 
 from .. import AbstractModel, Prediction, data
 from .._types import Key
 from ._build import build_model, build_optimiser, build_prediction
-from ._checkpoint import load_arrays, read_header, save_arrays
+from ._checkpoint import load_arrays, save_arrays
 from ._config import Config
-from ._context import DataSpec
+from ._data import describe, load_data
 from ._errors import ConfigError, RunError
 from ._evaluate import evaluate_protocols, print_table
 from ._folder import RunFolder
@@ -22,12 +21,9 @@ from ._log import JsonLines, TensorBoard, WeightsAndBiases, device, read_records
 from ._loop import Trainer
 from ._plots import plot_confusion, plot_learning_curves, plot_trajectories
 from ._protocols import protocols
-from ._registry import builder_of, names_of
+from ._saved import MODEL_FILE
 from ._store import CheckpointStore
-from ._yaml import dump_yaml, import_components, load_config
-
-
-MODEL_FILE = "model.noprop"
+from ._yaml import dump_yaml, import_components
 
 
 def run(config: Config, *, resume: Path | None = None) -> dict[str, Any]:
@@ -168,68 +164,6 @@ def _open_folder(config: Config, resume: Path | None) -> RunFolder:
             f"{config.output.dir} already holds {finished}; choose another output.dir, move it away{way_on}."
         )
     return folder
-
-
-def load_data(config: Config) -> data.Splits:
-    """The data of an experiment: by a registered loader of this name, or from TFDS.
-
-    **Raises:** `noprop_ode.data.DatasetError`.
-    """
-    section, seed = config.data, config.training.seed
-    if section.name in names_of("data"):
-        if section.image_size is not None:
-            raise ConfigError(f"data.image_size: the loader {section.name!r} has its own; leave it out.")
-        splits = builder_of("data", section.name)(section.dir, section.validation, seed)
-        if splits.validation is None:
-            raise ConfigError(f"data.name: the loader {section.name!r} gave no validation part, which runs choose by.")
-        return splits
-    return data.load(
-        section.name,
-        data_dir=section.dir,
-        image_size=section.image_size,
-        validation=section.validation,
-        seed=seed,
-    )
-
-
-def describe(train_set: data.Dataset) -> DataSpec:
-    """What a model must know of its data; pixel statistics of the training part alone."""
-    # Exact and fast by a histogram: float64 sums over the 256 values of a byte.
-    counts = np.bincount(train_set.images.reshape(-1), minlength=256) / train_set.images.size
-    values = np.arange(256) / 255
-    mean = float(counts @ values)
-    std = float(np.sqrt(counts @ (values - mean) ** 2))
-    return DataSpec(train_set.image_shape, train_set.class_names, mean, std or 1.0)
-
-
-def load_model(folder: Path, *, best: bool = False) -> tuple[AbstractModel, Config, DataSpec]:
-    """A model from the folder of a run.
-
-    **Arguments:**
-
-    - `folder`: the output folder.
-    - `best`: the one with the best validation accuracy, instead of the one that was evaluated.
-
-    **Returns:** the model, the settings of the run, and the description of its data.
-
-    **Raises:** `FileNotFoundError`, or [`noprop_ode.experiment.CheckpointError`][] if the file is damaged.
-    """
-    path = folder / "checkpoints" / "best.noprop" if best else folder / MODEL_FILE
-    metadata = read_header(path)
-    import_components(tuple(metadata["config"].get("imports", ())))
-    config, spec = Config.from_plain(metadata["config"]), DataSpec.from_plain(metadata["data"])
-    skeleton = eqx.filter_eval_shape(lambda key: build_model(config, spec, key=key), jr.key(0))
-    return load_arrays(path, skeleton), config, spec
-
-
-def load_run_config(folder: Path) -> Config:
-    """The settings of a run, finished or not.
-
-    **Raises:** `RunError` if there is no run.
-    """
-    if not (folder / "config.yaml").exists():
-        raise RunError(f"{folder} holds no run: it has no config.yaml.")
-    return load_config(folder / "config.yaml")
 
 
 def _keys(config: Config) -> tuple[Key, Key, Key, Key]:
