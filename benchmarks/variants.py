@@ -47,7 +47,7 @@ BLOCKS = 10
 
 
 def build(
-    variant: str, embedding: str, train_set: Dataset, key: jax.Array, times_power: float = 1.0
+    variant: str, embedding: str, train_set: Dataset, key: jax.Array, times_power: float = 1.0, states: int = 1
 ) -> no.AbstractModel:
     """The untrained model of a row."""
     shape, classes = train_set.image_shape, train_set.num_classes
@@ -72,10 +72,16 @@ def build(
     match variant:
         case "ct":
             return no.NoPropCT(
-                field(field_key), embedding=labels, objective=no.CrossEntropy(), times=no.PowerTimes(3.0)
+                field(field_key),
+                embedding=labels,
+                objective=no.CrossEntropy(),
+                times=no.PowerTimes(3.0),
+                states_per_image=states,
             )
         case "fm":
-            return no.NoPropFM(field(field_key), embedding=labels, times=no.PowerTimes(times_power))
+            return no.NoPropFM(
+                field(field_key), embedding=labels, times=no.PowerTimes(times_power), states_per_image=states
+            )
         case "dt":
             blocks = no.Blocks(block, BLOCKS, key=field_key)
             return no.NoPropDT(blocks, embedding=labels, objective=no.CrossEntropy(), eta=1.0)
@@ -119,6 +125,7 @@ def run_row(
     batch_size: int,
     learning_rate: float,
     times_power: float,
+    states: int,
     steps: int,
     validation: float,
 ) -> dict[str, Any]:
@@ -128,7 +135,7 @@ def run_row(
     train_set, held_out = splits.train, splits.validation if validation else splits.test
     train_set = dataclasses.replace(train_set, images=train_set.images[:images], labels=train_set.labels[:images])
     model_key, train_key, test_key = jr.split(jr.key(seed), 3)
-    model = build(variant, embedding, train_set, model_key, times_power)
+    model = build(variant, embedding, train_set, model_key, times_power, states)
     total = epochs * (len(train_set) // batch_size)
     rate = optax.warmup_cosine_decay_schedule(0.0, learning_rate, max(1, total // 20), total)
     optimiser = optax.adamw(rate, weight_decay=1e-3)
@@ -161,6 +168,7 @@ def run_row(
         "seed": seed,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
+        **({"states_per_image": states} if variant in ("ct", "fm") else {}),
         **({"times_power": times_power} if variant == "fm" else {}),
         "train_seconds": round(wall, 1),
         "train_cpu_seconds": round(cpu, 1),
@@ -192,6 +200,8 @@ def table(path: Path) -> str:
         row = record["row"]
         if (power := record.get("times_power", 1.0)) != 1.0:
             row += f", times U^{power:g}"
+        if (states := record.get("states_per_image", 1)) != 1:
+            row += f", {states} states an image"
         lines.append(f"| {row} | {epochs} | {record['learning_rate']:g} | {' | '.join(cells)} | {cost} | {memory} |")
     return "\n".join(lines)
 
@@ -217,6 +227,7 @@ def main() -> None:
     runs.add_argument("--batch-size", type=int, default=128)
     runs.add_argument("--learning-rate", type=float, default=1e-3)
     runs.add_argument("--times-power", type=float, default=1.0, help="FM trains at times U^p; uniform by default")
+    runs.add_argument("--states", type=int, default=1, help="noisy states a step draws for each image; CT and FM")
     runs.add_argument("--steps", type=int, default=1000, help="Euler steps of the paper's protocol")
     runs.add_argument("--prototype-steps", type=int, default=20, help="the same where convolutions are in the solver")
     runs.add_argument("--seed", type=int, default=0)
@@ -252,6 +263,7 @@ def main() -> None:
             batch_size=args.batch_size,
             learning_rate=args.learning_rate,
             times_power=args.times_power,
+            states=args.states,
             steps=steps,
             validation=args.validation,
         )

@@ -95,6 +95,7 @@ with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
         AncestralTerm as AncestralTerm,
         ancestral_coefficients as ancestral_coefficients,
     )
+    from ._timed_model import AbstractTimedModel as AbstractTimedModel
     from ._times import AbstractTimes as AbstractTimes, PowerTimes as PowerTimes, UniformTimes as UniformTimes
     from ._train import (
         Metrics as Metrics,

@@ -11,13 +11,14 @@ from ._model import LossTerms, Prediction
 from ._readout import AbstractReadout, marginal_readout
 from ._sampler import Ancestral
 from ._schedule import AbstractNoiseSchedule, CosineSchedule
-from ._times import AbstractTimes, UniformTimes, timed_batch_loss
-from ._types import Image, Images, Key, Label, Labels, Scalar
+from ._timed_model import AbstractTimedModel, check_states_per_image
+from ._times import AbstractTimes, UniformTimes
+from ._types import Features, Image, Key, Label, Scalar
 from ._vector_field import AbstractVectorField
 from ._weighting import AbstractObjective, SquaredError
 
 
-class NoPropCT(AbstractGaussianModel):
+class NoPropCT(AbstractGaussianModel, AbstractTimedModel):
     r"""NoProp in continuous time (NoProp, arXiv 2503.24322, section 2.2): one vector field, trained at random times.
 
     $$\mathcal{L} = \underbrace{-\log p(y | z_1)}_\text{readout} +
@@ -37,6 +38,7 @@ class NoPropCT(AbstractGaussianModel):
     objective: AbstractObjective
     times: AbstractTimes
     end_state: AbstractEndState
+    states_per_image: int = eqx.field(static=True)
     eta: float = eqx.field(static=True)
     evidence_skip: bool = eqx.field(static=True)
 
@@ -50,6 +52,7 @@ class NoPropCT(AbstractGaussianModel):
         objective: AbstractObjective | None = None,
         times: AbstractTimes | None = None,
         end_state: AbstractEndState | None = None,
+        states_per_image: int = 1,
         eta: float = 1.0,
         evidence_skip: bool = False,
         key: Key | None = None,
@@ -64,12 +67,13 @@ class NoPropCT(AbstractGaussianModel):
         - `objective`: the denoising error and its weighting; by default the paper's, [`noprop_ode.SquaredError`][].
         - `times`: the distribution of training times; uniform by default.
         - `end_state`: which states the readout is trained on; by default the paper's, draws from $q(z_1 | y)$.
+        - `states_per_image`: how many noisy states of its label a step draws for each image.
         - `eta`: multiplies the denoising term.
         - `evidence_skip`: add what the noisy state alone says of the class to the logits of the network
             ([`noprop_ode.evidence`][]); the network is then left with $\log p(y | x)$.
         - `key`: not needed by the defaults; accepted so that every variant is built alike.
 
-        **Raises:** `ValueError` if `eta` is not positive.
+        **Raises:** `ValueError` if `eta` or `states_per_image` is not positive.
         """
         del key
         if not eta > 0:
@@ -81,6 +85,7 @@ class NoPropCT(AbstractGaussianModel):
         self.objective = SquaredError() if objective is None else objective
         self.times = UniformTimes() if times is None else times
         self.end_state = MarginalEndState() if end_state is None else end_state
+        self.states_per_image = check_states_per_image(states_per_image)
         self.eta = eta
         self.evidence_skip = evidence_skip
 
@@ -90,20 +95,19 @@ class NoPropCT(AbstractGaussianModel):
         the denoiser."""
         return Prediction("mean", Ancestral(1, churn=0.0), DenoiserDecoder())
 
-    def loss(self, x: Image, y: Label, *, key: Key, t: Scalar | None = None) -> LossTerms:
-        """See [`noprop_ode.AbstractModel.loss`][].
-
-        **Arguments:** as there, and
-
-        - `t`: the training time; drawn if not given.
-        """
+    def loss(
+        self, x: Image, y: Label, *, key: Key, t: Scalar | None = None, features: Features | None = None
+    ) -> LossTerms:
+        """See [`noprop_ode.AbstractTimedModel.loss`][]."""
         time_key, encode_key, noise_key, end_key = jr.split(key, 4)
         if t is None:
             t = self.times.quantile(jr.uniform(time_key, (), jnp.float32))
+        if features is None:
+            features = self.field.encode(x, key=encode_key)
         u = self.embedding(y)
 
         z = marginal_sample(u, t, self.schedule, key=noise_key)
-        logits = self.logits(t, z, self.field.encode(x, key=encode_key))
+        logits = self.logits(t, z, features)
         error = self.objective.error(logits, y, self.embedding)
         denoising = self.eta * self.objective.weighting(self.schedule, t) * error
 
@@ -112,7 +116,3 @@ class NoPropCT(AbstractGaussianModel):
 
         prior = kl_to_standard_normal(u, *self.schedule.alpha_sigma(jnp.zeros_like(t)))
         return LossTerms(denoising, readout, prior)
-
-    def batch_loss(self, xs: Images, ys: Labels, *, key: Key) -> LossTerms:
-        """See [`noprop_ode.AbstractModel.batch_loss`][]."""
-        return timed_batch_loss(self.loss, self.times, xs, ys, key=key)

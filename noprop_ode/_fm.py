@@ -6,16 +6,17 @@ import jax.random as jr
 
 from ._decoder import DenoiserDecoder
 from ._embedding import AbstractLabelEmbedding
-from ._model import AbstractModel, LossTerms, Prediction
+from ._model import LossTerms, Prediction
 from ._readout import AbstractReadout, NearestEmbedding
 from ._sampler import ODE
-from ._times import AbstractTimes, UniformTimes, timed_batch_loss
+from ._timed_model import AbstractTimedModel, check_states_per_image
+from ._times import AbstractTimes, UniformTimes
 from ._trainable import trainable_mask
-from ._types import Features, Image, Images, Key, Label, Labels, Latent, LogProbs, Scalar
+from ._types import Features, Image, Key, Label, Latent, LogProbs, Scalar
 from ._vector_field import AbstractVectorField
 
 
-class NoPropFM(AbstractModel):
+class NoPropFM(AbstractTimedModel):
     r"""NoProp as flow matching (NoProp, arXiv 2503.24322, section 2.3): a velocity along straight lines.
 
     $$z_t = t\, u_y + (1 - t)\, z_0 + \sigma \epsilon, \quad z_0 \sim \mathcal{N}(0, I), \quad
@@ -38,6 +39,7 @@ class NoPropFM(AbstractModel):
     embedding: AbstractLabelEmbedding
     readout: AbstractReadout
     times: AbstractTimes
+    states_per_image: int = eqx.field(static=True)
     sigma: float = eqx.field(static=True)
     anchor: bool = eqx.field(static=True)
 
@@ -48,6 +50,7 @@ class NoPropFM(AbstractModel):
         embedding: AbstractLabelEmbedding,
         readout: AbstractReadout | None = None,
         times: AbstractTimes | None = None,
+        states_per_image: int = 1,
         sigma: float = 0.0,
         anchor: bool | None = None,
         key: Key | None = None,
@@ -58,11 +61,12 @@ class NoPropFM(AbstractModel):
         - `embedding`: label embeddings.
         - `readout`: from $z_1$ to classes; the nearest embedding by default.
         - `times`: the distribution of training times; uniform by default.
+        - `states_per_image`: how many noisy states of its label a step draws for each image.
         - `sigma`: deviation of the noise around the line; the paper gives none, 0 by default.
         - `anchor`: whether to add the anchor; by default, if the embedding has anything to train.
         - `key`: not needed by the defaults; accepted so that every variant is built alike.
 
-        **Raises:** `ValueError` if `sigma` is negative.
+        **Raises:** `ValueError` if `sigma` is negative or `states_per_image` not positive.
         """
         del key
         if not sigma >= 0:
@@ -71,6 +75,7 @@ class NoPropFM(AbstractModel):
         self.embedding = embedding
         self.readout = NearestEmbedding() if readout is None else readout
         self.times = UniformTimes() if times is None else times
+        self.states_per_image = check_states_per_image(states_per_image)
         self.sigma = sigma
         self.anchor = any(jax.tree.leaves(trainable_mask(embedding))) if anchor is None else anchor
 
@@ -102,26 +107,21 @@ class NoPropFM(AbstractModel):
             )
         return NearestEmbedding(self.sigma)(z, self.embedding)
 
-    def loss(self, x: Image, y: Label, *, key: Key, t: Scalar | None = None) -> LossTerms:
-        """See [`noprop_ode.AbstractModel.loss`][]; the readout term is the anchor.
-
-        **Arguments:** as there, and
-
-        - `t`: the training time; drawn if not given.
-        """
+    def loss(
+        self, x: Image, y: Label, *, key: Key, t: Scalar | None = None, features: Features | None = None
+    ) -> LossTerms:
+        """See [`noprop_ode.AbstractTimedModel.loss`][]; the readout term is the anchor."""
         time_key, encode_key, start_key, noise_key = jr.split(key, 4)
         if t is None:
             t = self.times.quantile(jr.uniform(time_key, (), jnp.float32))
+        if features is None:
+            features = self.field.encode(x, key=encode_key)
         u = self.embedding(y)
         z0 = jr.normal(start_key, u.shape, u.dtype)
         z = t * u + (1 - t) * z0 + self.sigma * jr.normal(noise_key, u.shape, u.dtype)
 
-        v = self.velocity(t, z, self.field.encode(x, key=encode_key))
+        v = self.velocity(t, z, features)
         error = jnp.sum((v - (u - z0)) ** 2)
         zero = jnp.zeros_like(error)
         anchor = -self.readout(z + (1 - t) * v, self.embedding)[y] if self.anchor else zero
         return LossTerms(denoising=error, readout=anchor, prior=zero)
-
-    def batch_loss(self, xs: Images, ys: Labels, *, key: Key) -> LossTerms:
-        """See [`noprop_ode.AbstractModel.batch_loss`][]."""
-        return timed_batch_loss(self.loss, self.times, xs, ys, key=key)

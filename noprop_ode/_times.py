@@ -1,14 +1,11 @@
 import abc
-from collections.abc import Callable
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float
 
-from ._model import LossTerms
-from ._types import Images, Key, Labels
+from ._types import Key
 
 
 class AbstractTimes(eqx.Module):
@@ -26,14 +23,15 @@ class AbstractTimes(eqx.Module):
         """
 
     def stratified(self, n: int, *, key: Key) -> Float[Array, " n"]:
-        r"""Times for a batch, one in each of `n` strata: $t_i = Q((U + i / n) \bmod 1)$ with one shared uniform U.
+        r"""Times for a step of training, one in each of `n` strata: $t_i = Q((U + i / n) \bmod 1)$ with one shared
+        uniform U.
 
         Each time on its own has exactly this distribution, while the batch average of the loss varies far less than
         with independent times (Kingma et al. 2021, appendix I).
 
         **Arguments:**
 
-        - `n`: the size of the batch.
+        - `n`: how many.
         - `key`: randomness.
 
         **Returns:** times, shape `[n]`.
@@ -73,23 +71,3 @@ class PowerTimes(AbstractTimes):
     def quantile(self, level: Float[Array, "*n"]) -> Float[Array, "*n"]:
         """See [`noprop_ode.AbstractTimes.quantile`][]."""
         return level**self.power
-
-
-def timed_batch_loss(
-    loss: Callable[..., LossTerms], times: AbstractTimes, xs: Images, ys: Labels, *, key: Key
-) -> LossTerms:
-    """Averages the loss of one example over a batch whose times are stratified.
-
-    **Arguments:**
-
-    - `loss`: a function `(x, y, *, key, t)` of one example.
-    - `times`: the distribution of training times.
-    - `xs`, `ys`, `key`: as for `AbstractModel.batch_loss`.
-
-    **Returns:** the mean of each term.
-    """
-    times_key, loss_key = jr.split(key)
-    ts = times.stratified(len(xs), key=times_key)
-    keys = jr.split(loss_key, len(xs))
-    terms = jax.vmap(lambda x, y, key, t: loss(x, y, key=key, t=t))(jnp.asarray(xs), jnp.asarray(ys), keys, ts)
-    return jax.tree.map(jnp.mean, terms)

@@ -146,12 +146,45 @@ def test_the_batch_loss_is_the_mean_over_its_times(key):
     assert float(terms.denoising) == pytest.approx(mean_rate, rel=2e-3)
 
 
+STATES = [
+    lambda field, n: no.NoPropCT(field, embedding=no.OneHot(3), objective=no.CrossEntropy(), states_per_image=n),
+    lambda field, n: no.NoPropFM(field, embedding=no.OneHot(3), states_per_image=n),
+]
+
+
+@pytest.mark.parametrize("make", STATES, ids=["ct", "fm"])
+def test_several_states_share_the_encoding_of_their_image(make, key):
+    model = make(mlp_model(watch=True).field, 5)
+    jax.block_until_ready(eqx.filter_jit(lambda model: model.batch_loss(*blobs(4), key=key))(model))
+    jax.effects_barrier()
+    assert (model.field.encodes.n, model.field.calls.n) == (4, 4 * 5)
+
+
+@pytest.mark.parametrize("make", STATES, ids=["ct", "fm"])
+def test_several_states_leave_the_gradient_as_it_is_on_average_and_calm_it(make, key):
+    field, (xs, ys) = mlp_model().field, blobs(4)
+
+    def gradients(states):
+        @eqx.filter_jit
+        def one(key):
+            grads = eqx.filter_grad(lambda m: m.batch_loss(xs, ys, key=key).total)(make(field, states))
+            return jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(grads)])
+
+        return np.asarray(jax.lax.map(one, jr.split(jr.fold_in(key, states), 400)), np.float64)
+
+    one, eight = gradients(1), gradients(8)
+    error = np.sqrt((one.var(axis=0) + eight.var(axis=0)) / 400)
+    assert (np.abs(one.mean(axis=0) - eight.mean(axis=0)) <= 5 * error + 1e-6).all()
+    assert eight.var(axis=0).sum() < one.var(axis=0).sum() / 4
+
+
 @pytest.mark.parametrize(
     "make, message",
     [
         (lambda: no.MinSNRWeighting(0.0), "cap of a min-SNR weight"),
         (lambda: no.PowerTimes(-1.0), "power of the training times"),
         (lambda: mlp_model(eta=0.0), "eta multiplies the denoising term"),
+        (lambda: mlp_model(states_per_image=0), "at least one noisy state"),
         (lambda: no.OneHot(1), "at least 2 classes"),
     ],
 )

@@ -37,9 +37,15 @@ from ._registry import register
 
 
 @register("variant", "ct")
-def _ct(context: Context, *, eta: float = 1.0, evidence_skip: bool = False):
-    parts = context.gaussian_parts()
-    return NoPropCT(context.build_field(), times=context.build("times"), eta=eta, evidence_skip=evidence_skip, **parts)
+def _ct(context: Context, *, states_per_image: int = 1, eta: float = 1.0, evidence_skip: bool = False):
+    return NoPropCT(
+        context.build_field(),
+        times=context.build("times"),
+        states_per_image=states_per_image,
+        eta=eta,
+        evidence_skip=evidence_skip,
+        **context.gaussian_parts(),
+    )
 
 
 @register("variant", "dt")
@@ -50,12 +56,13 @@ def _dt(context: Context, *, num_blocks: int = 10, eta: float = 1.0, evidence_sk
 
 
 @register("variant", "fm")
-def _fm(context: Context, *, sigma: float = 0.0, anchor: bool | None = None):
+def _fm(context: Context, *, states_per_image: int = 1, sigma: float = 0.0, anchor: bool | None = None):
     return NoPropFM(
         context.build_field(),
         embedding=context.embedding,
         readout=context.build("readout"),
         times=context.build("times"),
+        states_per_image=states_per_image,
         sigma=sigma,
         anchor=anchor,
     )
