@@ -79,6 +79,7 @@ with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
         NearestEmbedding as NearestEmbedding,
         PosteriorReadout as PosteriorReadout,
         evidence as evidence,
+        gaussian_readout as gaussian_readout,
         marginal_log_posterior as marginal_log_posterior,
         marginal_readout as marginal_readout,
     )

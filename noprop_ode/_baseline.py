@@ -11,7 +11,7 @@ from ._blocks import Blocks
 from ._decoder import ReadoutDecoder
 from ._embedding import AbstractLabelEmbedding
 from ._model import AbstractModel, AbstractSampler, LossTerms, Prediction
-from ._readout import AbstractReadout, LinearReadout
+from ._readout import AbstractReadout, gaussian_readout
 from ._sampler import ODE
 from ._types import Features, Image, Images, Key, Label, Labels, Latent, LogProbs, Scalar
 from ._vector_field import AbstractVectorField
@@ -31,18 +31,25 @@ class Backprop(AbstractModel):
     gates: Float[Array, " blocks"]
 
     def __init__(
-        self, blocks: Blocks, *, embedding: AbstractLabelEmbedding, readout: AbstractReadout | None = None, key: Key
+        self,
+        blocks: Blocks,
+        *,
+        embedding: AbstractLabelEmbedding,
+        readout: AbstractReadout | None = None,
+        key: Key | None = None,
     ):
         """**Arguments:**
 
         - `blocks`: the networks.
         - `embedding`: label embeddings.
-        - `readout`: from the last state to classes; a linear one by default.
-        - `key`: initialises the readout.
+        - `readout`: from the last state to classes; a linear one by default, starting at
+            [`noprop_ode.gaussian_readout`][].
+        - `key`: not needed by the defaults; accepted so that every variant is built alike.
         """
+        del key
         self.field = blocks  # pyright: ignore[reportIncompatibleVariableOverride]
         self.embedding = embedding
-        self.readout = LinearReadout(embedding.dim, embedding.num_classes, key=key) if readout is None else readout
+        self.readout = gaussian_readout(embedding) if readout is None else readout
         self.gates = jnp.full(blocks.num_blocks, 0.5, jnp.float32)
 
     @property
@@ -107,20 +114,22 @@ class AdjointODE(AbstractModel):
         embedding: AbstractLabelEmbedding,
         readout: AbstractReadout | None = None,
         sampler: AbstractSampler | None = None,
-        key: Key,
+        key: Key | None = None,
     ):
         """**Arguments:**
 
         - `field`: the network; its raw logits weight the embeddings, and that is the velocity.
         - `embedding`: label embeddings.
-        - `readout`: from the last state to classes; a linear one by default.
+        - `readout`: from the last state to classes; a linear one by default, starting at
+            [`noprop_ode.gaussian_readout`][].
         - `sampler`: the solver of training, whose `adjoint` says how to differentiate it; 20 Heun steps with
             `diffrax.RecursiveCheckpointAdjoint` by default.
-        - `key`: initialises the readout.
+        - `key`: not needed by the defaults; accepted so that every variant is built alike.
         """
+        del key
         self.field = field
         self.embedding = embedding
-        self.readout = LinearReadout(embedding.dim, embedding.num_classes, key=key) if readout is None else readout
+        self.readout = gaussian_readout(embedding) if readout is None else readout
         self.sampler = ODE(diffrax.Heun(), steps=20) if sampler is None else sampler
 
     @property

@@ -160,8 +160,37 @@ def marginal_readout(schedule: AbstractNoiseSchedule, embedding: AbstractLabelEm
     one = jnp.ones((), dtype=jnp.float32)
     alpha, _ = schedule.alpha_sigma(one)
     snr = schedule.snr(one)
+    return _linear_readout(embedding, snr / alpha, snr)
+
+
+def gaussian_readout(embedding: AbstractLabelEmbedding, *, scale: float | None = None) -> LinearReadout:
+    r"""A linear readout that starts at the class posterior of $z \sim \mathcal{N}(u_y, s^2 I)$: a
+    [`noprop_ode.NearestEmbedding`][] that can be trained.
+
+    For models trained end to end, whose last state has no known marginal. With random weights of the usual size the
+    readout of a state among the embeddings is nearly uniform, and holds training up until its weights have grown.
+
+    **Arguments:**
+
+    - `embedding`: that of the model; its present values are used.
+    - `scale`: the deviation s, in units of the embedding; by default a quarter of the root mean square of the
+        embeddings' norms, which for one-hot labels is 0.25.
+
+    **Returns:** a trainable [`noprop_ode.LinearReadout`][].
+
+    **Raises:** `ValueError` unless the scale is positive.
+    """
+    if scale is None:
+        precision = 16 / jnp.mean(embedding.squared_norms())
+    else:
+        _check_scale(scale)
+        precision = jnp.asarray(1 / scale**2, jnp.float32)
+    return _linear_readout(embedding, precision, precision)
+
+
+def _linear_readout(embedding: AbstractLabelEmbedding, gain: Scalar, precision: Scalar) -> LinearReadout:
+    r"""The readout with logits $g\, u_y \cdot z - \frac{1}{2} p\, \|u_y\|^2$."""
     rows = jnp.stack([embedding(jnp.asarray(y)) for y in range(embedding.num_classes)])
     random = LinearReadout(embedding.dim, embedding.num_classes, key=jr.key(0))
-    return eqx.tree_at(
-        lambda r: (r.weight, r.bias), random, (snr / alpha * rows, -0.5 * snr * embedding.squared_norms())
-    )
+    start = gain * rows, -0.5 * precision * embedding.squared_norms()
+    return eqx.tree_at(lambda r: (r.weight, r.bias), random, start)

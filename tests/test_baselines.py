@@ -40,6 +40,21 @@ def test_backprop_is_its_blocks_as_euler_steps(key):
     np.testing.assert_allclose(log_p, model.readout(z, model.embedding), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("scale", [None, 0.25, 0.7])
+@pytest.mark.parametrize("norm", [1.0, 4.0])
+def test_the_readout_starts_at_the_nearest_embedding(key, scale, norm):
+    embedding = no.PrototypeEmbedding(norm * jnp.eye(3, dtype=jnp.float32).reshape(3, 1, 3, 1))
+    z = norm * jr.normal(key, (3,), jnp.float32)
+    nearest = no.NearestEmbedding(norm / 4 if scale is None else scale)
+    found = no.gaussian_readout(embedding, scale=scale)(z, embedding)
+    np.testing.assert_allclose(found, nearest(z, embedding), rtol=1e-5, atol=1e-4)
+
+
+def test_a_readout_without_width_is_refused():
+    with pytest.raises(ValueError, match="must be positive; got 0"):
+        no.gaussian_readout(no.OneHot(3), scale=0.0)
+
+
 @pytest.mark.parametrize("make_model", [backprop, adjoint], ids=["backprop", "adjoint"])
 def test_baselines_learn_and_their_gradient_goes_all_the_way(make_model, key):
     model = make_model()
