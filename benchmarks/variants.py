@@ -84,7 +84,7 @@ def build(
             )
         case "dt":
             blocks = no.Blocks(block, BLOCKS, key=field_key)
-            return no.NoPropDT(blocks, embedding=labels, objective=no.CrossEntropy(), eta=1.0)
+            return no.NoPropDT(blocks, embedding=labels, objective=no.CrossEntropy(), states_per_image=states, eta=1.0)
         case "adjoint":
             return no.AdjointODE(field(field_key), embedding=labels, key=model_key)
         case _:
@@ -168,7 +168,7 @@ def run_row(
         "seed": seed,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
-        **({"states_per_image": states} if variant in ("ct", "fm") else {}),
+        **({"states_per_image": states} if variant in ("ct", "fm", "dt") else {}),
         **({"times_power": times_power} if variant == "fm" else {}),
         "train_seconds": round(wall, 1),
         "train_cpu_seconds": round(cpu, 1),
@@ -227,7 +227,7 @@ def main() -> None:
     runs.add_argument("--batch-size", type=int, default=128)
     runs.add_argument("--learning-rate", type=float, default=1e-3)
     runs.add_argument("--times-power", type=float, default=1.0, help="FM trains at times U^p; uniform by default")
-    runs.add_argument("--states", type=int, default=1, help="noisy states a step draws for each image; CT and FM")
+    runs.add_argument("--states", type=int, default=1, help="noisy states a step draws for each image; CT, FM and DT")
     runs.add_argument("--steps", type=int, default=1000, help="Euler steps of the paper's protocol")
     runs.add_argument("--prototype-steps", type=int, default=20, help="the same where convolutions are in the solver")
     runs.add_argument("--seed", type=int, default=0)

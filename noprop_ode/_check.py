@@ -57,3 +57,12 @@ def check_labels(ys: Any, num_classes: int, num_images: int) -> None:
             f"Labels must lie in [0, {num_classes}), the classes of the model; got labels from {ys.min()} to "
             f"{ys.max()}. Build the model with the data set's number of classes, or map the labels to 0, 1, ..."
         )
+
+
+def check_states_per_image(states_per_image: int) -> int:
+    """**Raises:** `ValueError` for fewer than one."""
+    if states_per_image < 1:
+        raise ValueError(
+            f"A step needs at least one noisy state of each label; got states_per_image={states_per_image}."
+        )
+    return states_per_image

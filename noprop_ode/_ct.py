@@ -2,6 +2,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 
+from ._check import check_states_per_image
 from ._decoder import DenoiserDecoder
 from ._embedding import AbstractLabelEmbedding
 from ._end_state import AbstractEndState, MarginalEndState
@@ -11,7 +12,7 @@ from ._model import LossTerms, Prediction
 from ._readout import AbstractReadout, marginal_readout
 from ._sampler import Ancestral
 from ._schedule import AbstractNoiseSchedule, CosineSchedule
-from ._timed_model import AbstractTimedModel, check_states_per_image
+from ._timed_model import AbstractTimedModel
 from ._times import AbstractTimes, UniformTimes
 from ._types import Features, Image, Key, Label, Scalar
 from ._vector_field import AbstractVectorField

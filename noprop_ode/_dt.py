@@ -5,6 +5,7 @@ import jax.random as jr
 from jaxtyping import Array, Int
 
 from ._blocks import AbstractBlockPlan, AllBlocks, Blocks
+from ._check import check_states_per_image
 from ._decoder import DenoiserDecoder
 from ._embedding import AbstractLabelEmbedding
 from ._end_state import AbstractEndState, MarginalEndState
@@ -38,6 +39,7 @@ class NoPropDT(AbstractGaussianModel):
     objective: AbstractObjective
     plan: AbstractBlockPlan
     end_state: AbstractEndState
+    states_per_image: int = eqx.field(static=True)
     eta: float = eqx.field(static=True)
     evidence_skip: bool = eqx.field(static=True)
 
@@ -51,6 +53,7 @@ class NoPropDT(AbstractGaussianModel):
         objective: AbstractObjective | None = None,
         plan: AbstractBlockPlan | None = None,
         end_state: AbstractEndState | None = None,
+        states_per_image: int = 1,
         eta: float = 0.1,
         evidence_skip: bool = False,
         key: Key | None = None,
@@ -64,11 +67,12 @@ class NoPropDT(AbstractGaussianModel):
         - `objective`: the denoising error and its weighting; the paper's by default.
         - `plan`: which blocks a step trains; all of them by default.
         - `end_state`: which states the readout is trained on; by default the paper's, draws from $q(z_T | y)$.
+        - `states_per_image`: how many noisy states of its label a block draws for each image of a step.
         - `eta`: multiplies the denoising term.
         - `evidence_skip`: as in [`noprop_ode.NoPropCT`][].
         - `key`: not needed by the defaults; accepted so that every variant is built alike.
 
-        **Raises:** `ValueError` if `eta` is not positive.
+        **Raises:** `ValueError` if `eta` or `states_per_image` is not positive.
         """
         del key
         if not eta > 0:
@@ -80,6 +84,7 @@ class NoPropDT(AbstractGaussianModel):
         self.objective = SquaredError() if objective is None else objective
         self.plan = AllBlocks() if plan is None else plan
         self.end_state = MarginalEndState() if end_state is None else end_state
+        self.states_per_image = check_states_per_image(states_per_image)
         self.eta = eta
         self.evidence_skip = evidence_skip
 
@@ -105,14 +110,19 @@ class NoPropDT(AbstractGaussianModel):
 
         **Returns:** the error, without `eta`.
         """
-        encode_key, noise_key = jr.split(jr.fold_in(key, k))
+        encode_key, *noise_keys = jr.split(jr.fold_in(key, k), 1 + self.states_per_image)
         num_blocks, block = self.field.num_blocks, self.field.block(k)
+        features = block.encode(x, key=encode_key)
         start = jnp.asarray(k, jnp.float32) / num_blocks
         end = jnp.asarray(k + 1, jnp.float32) / num_blocks
-        z = marginal_sample(self.embedding(y), start, self.schedule, key=noise_key)
-        logits = block(start, z, block.encode(x, key=encode_key)) + self.skip(start, z)
         weight = self.objective.weighting.over(self.schedule, start, end)
-        return weight * self.objective.error(logits, y, self.embedding)
+
+        def error(noise_key: Key) -> Scalar:
+            z = marginal_sample(self.embedding(y), start, self.schedule, key=noise_key)
+            logits = block(start, z, features) + self.skip(start, z)
+            return self.objective.error(logits, y, self.embedding)
+
+        return weight * jnp.mean(jax.vmap(error)(jnp.stack(noise_keys)))
 
     def shared_terms(self, x: Image, y: Label, *, key: Key) -> tuple[Scalar, Scalar]:
         """The readout and the prior term of the loss, which involve no block.

@@ -4,12 +4,13 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
+from ._check import check_states_per_image
 from ._decoder import DenoiserDecoder
 from ._embedding import AbstractLabelEmbedding
 from ._model import LossTerms, Prediction
 from ._readout import AbstractReadout, NearestEmbedding
 from ._sampler import ODE
-from ._timed_model import AbstractTimedModel, check_states_per_image
+from ._timed_model import AbstractTimedModel
 from ._times import AbstractTimes, UniformTimes
 from ._trainable import trainable_mask
 from ._types import Features, Image, Key, Label, Latent, LogProbs, Scalar

@@ -47,12 +47,3 @@ class AbstractTimedModel(AbstractModel):
         losses = jax.vmap(lambda x, y, features, key, t: self.loss(x, y, key=key, t=t, features=features))
         terms = jax.vmap(losses, in_axes=(None, None, None, 0, 0))(xs, ys, features, keys, ts)
         return jax.tree.map(jnp.mean, terms)
-
-
-def check_states_per_image(states_per_image: int) -> int:
-    """**Raises:** `ValueError` for fewer than one."""
-    if states_per_image < 1:
-        raise ValueError(
-            f"A step needs at least one noisy state of each label; got states_per_image={states_per_image}."
-        )
-    return states_per_image

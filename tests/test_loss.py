@@ -147,20 +147,26 @@ def test_the_batch_loss_is_the_mean_over_its_times(key):
 
 
 STATES = [
+    lambda field, n: no.NoPropDT(
+        no.Blocks(lambda _: field, 1, key=jr.key(0)),
+        embedding=no.OneHot(3),
+        objective=no.CrossEntropy(),
+        states_per_image=n,
+    ),
     lambda field, n: no.NoPropCT(field, embedding=no.OneHot(3), objective=no.CrossEntropy(), states_per_image=n),
     lambda field, n: no.NoPropFM(field, embedding=no.OneHot(3), states_per_image=n),
 ]
 
 
-@pytest.mark.parametrize("make", STATES, ids=["ct", "fm"])
+@pytest.mark.parametrize("make", STATES, ids=["dt", "ct", "fm"])
 def test_several_states_share_the_encoding_of_their_image(make, key):
-    model = make(mlp_model(watch=True).field, 5)
+    model = make(field := mlp_model(watch=True).field, 5)
     jax.block_until_ready(eqx.filter_jit(lambda model: model.batch_loss(*blobs(4), key=key))(model))
     jax.effects_barrier()
-    assert (model.field.encodes.n, model.field.calls.n) == (4, 4 * 5)
+    assert (field.encodes.n, field.calls.n) == (4, 4 * 5)
 
 
-@pytest.mark.parametrize("make", STATES, ids=["ct", "fm"])
+@pytest.mark.parametrize("make", STATES, ids=["dt", "ct", "fm"])
 def test_several_states_leave_the_gradient_as_it_is_on_average_and_calm_it(make, key):
     field, (xs, ys) = mlp_model().field, blobs(4)
 

@@ -49,10 +49,22 @@ def _ct(context: Context, *, states_per_image: int = 1, eta: float = 1.0, eviden
 
 
 @register("variant", "dt")
-def _dt(context: Context, *, num_blocks: int = 10, eta: float = 1.0, evidence_skip: bool = False):
-    blocks = Blocks(context.build_block, num_blocks, key=context.key)
-    plan = context.build("plan")
-    return NoPropDT(blocks, plan=plan, eta=eta, evidence_skip=evidence_skip, **context.gaussian_parts())
+def _dt(
+    context: Context,
+    *,
+    num_blocks: int = 10,
+    states_per_image: int = 1,
+    eta: float = 1.0,
+    evidence_skip: bool = False,
+):
+    return NoPropDT(
+        Blocks(context.build_block, num_blocks, key=context.key),
+        plan=context.build("plan"),
+        states_per_image=states_per_image,
+        eta=eta,
+        evidence_skip=evidence_skip,
+        **context.gaussian_parts(),
+    )
 
 
 @register("variant", "fm")
