@@ -200,6 +200,8 @@ def table(path: Path) -> str:
         row = record["row"]
         if (power := record.get("times_power", 1.0)) != 1.0:
             row += f", times U^{power:g}"
+        if (batch := record["batch_size"]) != 128:
+            row += f", batches of {batch}"
         if (states := record.get("states_per_image", 1)) != 1:
             row += f", {states} states an image"
         lines.append(f"| {row} | {epochs} | {record['learning_rate']:g} | {' | '.join(cells)} | {cost} | {memory} |")
