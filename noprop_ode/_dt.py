@@ -110,9 +110,9 @@ class NoPropDT(AbstractGaussianModel):
 
         **Returns:** the error, without `eta`.
         """
-        encode_key, *noise_keys = jr.split(jr.fold_in(key, k), 1 + self.states_per_image)
+        keys = jr.split(jr.fold_in(key, k), 1 + self.states_per_image)
         num_blocks, block = self.field.num_blocks, self.field.block(k)
-        features = block.encode(x, key=encode_key)
+        features = block.encode(x, key=keys[0])
         start = jnp.asarray(k, jnp.float32) / num_blocks
         end = jnp.asarray(k + 1, jnp.float32) / num_blocks
         weight = self.objective.weighting.over(self.schedule, start, end)
@@ -122,7 +122,7 @@ class NoPropDT(AbstractGaussianModel):
             logits = block(start, z, features) + self.skip(start, z)
             return self.objective.error(logits, y, self.embedding)
 
-        return weight * jnp.mean(jax.vmap(error)(jnp.stack(noise_keys)))
+        return weight * jnp.mean(jax.vmap(error)(keys[1:]))
 
     def shared_terms(self, x: Image, y: Label, *, key: Key) -> tuple[Scalar, Scalar]:
         """The readout and the prior term of the loss, which involve no block.
