@@ -26,7 +26,7 @@ from noprop_ode.data._download import DownloadError, download
 from noprop_ode.data._sources import SOURCES, Archive
 
 
-REPO = Path(__file__).resolve().parents[1]
+REPO = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)

@@ -43,7 +43,7 @@ from noprop_ode.experiment import (
 )
 
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SMALL = Config.from_plain(
     {
         "data": {"name": "digits", "validation": 0.1},

@@ -9,7 +9,7 @@ import jax
 import pytest
 
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PACKAGES = ("noprop_ode", "noprop_ode.nn", "noprop_ode.data", "noprop_ode.experiment")
 PAGES = [DOCS / "index.md", DOCS / "getting-started.md", DOCS / "experiments.md", ROOT / "README.md"]

@@ -16,7 +16,7 @@ import pytest
 from noprop_ode.experiment import load_model, read_records
 
 
-TRAIN = Path(__file__).parents[1] / "experiments" / "train.py"
+TRAIN = Path(__file__).parents[2] / "experiments" / "train.py"
 # A checkpoint after every step, so that many kills fall into the writing of one.
 SETTINGS = (
     "digits_ct --field mlp --model.field.width 256 --epochs 40 --protocols paper --paper_steps 5 "

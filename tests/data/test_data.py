@@ -16,7 +16,7 @@ from noprop_ode.data._random import permutation, stratified_cut
 from noprop_ode.data._write import write_folder
 
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "tfds"
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "tfds"
 
 
 @pytest.fixture(autouse=True)

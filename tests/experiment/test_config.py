@@ -33,7 +33,7 @@ from noprop_ode.experiment import (
 from noprop_ode.experiment._yaml import parse_yaml, read_yaml
 
 
-CONFIGS = Path(__file__).parents[1] / "experiments" / "configs"
+CONFIGS = Path(__file__).parents[2] / "experiments" / "configs"
 SPEC = DataSpec((8, 8, 1), tuple("0123456789"), 0.3, 0.4)
 
 
