@@ -11,6 +11,7 @@ from . import _typecheck as _typecheck  # before the hook, which looks it up her
 # Shapes and types of every function are checked from here on; `JAXTYPING_DISABLE=1` in the environment turns it off.
 with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
     from . import nn as nn
+    from ._allocator import keep_freed_memory as keep_freed_memory
     from ._baseline import AdjointODE as AdjointODE, Backprop as Backprop
     from ._blocks import (
         AbstractBlockPlan as AbstractBlockPlan,
@@ -60,6 +61,7 @@ with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
     from ._learned_schedule import LearnedSchedule as LearnedSchedule
     from ._model import (
         AbstractDecoder as AbstractDecoder,
+        AbstractMarginalModel as AbstractMarginalModel,
         AbstractModel as AbstractModel,
         AbstractSampler as AbstractSampler,
         LossTerms as LossTerms,

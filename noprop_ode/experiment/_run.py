@@ -60,7 +60,7 @@ def run(config: Config, *, resume: Path | None = None) -> dict[str, Any]:
     build_optimiser(config, 1)
     config.data.augmentation.build("augmentation")
     prediction = build_prediction(config, model, spec)
-    how = protocols(config, prediction)
+    how = protocols(config, model, prediction)
 
     folder = _open_folder(config, resume)
     try:
