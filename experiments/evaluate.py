@@ -54,7 +54,7 @@ def evaluate(args: argparse.Namespace) -> None:
         config = config.replace(prediction={"protocols": args.protocol})
     if args.data_dir:
         config = config.replace(data={"dir": str(args.data_dir)})
-    how = protocols(config, build_prediction(config, model, spec))
+    how = protocols(config, model, build_prediction(config, model, spec))
     test, key = load_data(config).test, evaluation_key(config)
     results: dict[str, Any] = evaluate_protocols(model, test, key=key, how=how)
     matrix = None

@@ -3,14 +3,13 @@ import jax.numpy as jnp
 import jax.random as jr
 
 from ._check import check_states_per_image
-from ._decoder import DenoiserDecoder
 from ._embedding import AbstractLabelEmbedding
 from ._end_state import AbstractEndState, MarginalEndState
 from ._gaussian import kl_to_standard_normal, marginal_sample
 from ._gaussian_model import AbstractGaussianModel
 from ._model import LossTerms, Prediction
+from ._protocols import gaussian_protocols, one_ddim_step
 from ._readout import AbstractReadout, marginal_readout
-from ._sampler import Ancestral
 from ._schedule import AbstractNoiseSchedule, CosineSchedule
 from ._timed_model import AbstractTimedModel
 from ._times import AbstractTimes, UniformTimes
@@ -94,7 +93,12 @@ class NoPropCT(AbstractGaussianModel, AbstractTimedModel):
     def default_prediction(self) -> Prediction:
         """See [`noprop_ode.AbstractModel.default_prediction`][]: one DDIM step from the mean, read from
         the denoiser."""
-        return Prediction("mean", Ancestral(1, churn=0.0), DenoiserDecoder())
+        return one_ddim_step()
+
+    @property
+    def protocols(self) -> dict[str, Prediction]:
+        """See [`noprop_ode.AbstractModel.protocols`][]."""
+        return gaussian_protocols(self.paper_prediction)
 
     def loss(
         self, x: Image, y: Label, *, key: Key, t: Scalar | None = None, features: Features | None = None

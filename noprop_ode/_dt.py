@@ -6,12 +6,13 @@ from jaxtyping import Array, Int
 
 from ._blocks import AbstractBlockPlan, AllBlocks, Blocks
 from ._check import check_states_per_image
-from ._decoder import DenoiserDecoder
+from ._decoder import ReadoutDecoder
 from ._embedding import AbstractLabelEmbedding
 from ._end_state import AbstractEndState, MarginalEndState
 from ._gaussian import kl_to_standard_normal, marginal_sample
 from ._gaussian_model import AbstractGaussianModel
 from ._model import LossTerms, Prediction
+from ._protocols import gaussian_protocols, one_ddim_step
 from ._readout import AbstractReadout, marginal_readout
 from ._sampler import Ancestral
 from ._schedule import AbstractNoiseSchedule, CosineSchedule
@@ -97,7 +98,23 @@ class NoPropDT(AbstractGaussianModel):
     def default_prediction(self) -> Prediction:
         """See [`noprop_ode.AbstractModel.default_prediction`][]: one DDIM step from the mean, read from
         the denoiser."""
-        return Prediction("mean", Ancestral(1, churn=0.0), DenoiserDecoder())
+        return one_ddim_step()
+
+    @property
+    def paper_prediction(self) -> Prediction:
+        """See [`noprop_ode.AbstractModel.paper_prediction`][]: one ancestral step a block from noise, and the
+        readout."""
+        return Prediction("noise", self.own_sampler, ReadoutDecoder())
+
+    @property
+    def protocols(self) -> dict[str, Prediction]:
+        """See [`noprop_ode.AbstractModel.protocols`][]."""
+        return gaussian_protocols(self.paper_prediction)
+
+    @property
+    def independent_blocks(self) -> Blocks:
+        """See [`noprop_ode.AbstractModel.independent_blocks`][]: all of its blocks."""
+        return self.field
 
     def block_error(self, x: Image, y: Label, k: int | Int[Array, ""], *, key: Key) -> Scalar:
         """The weighted denoising error of one block.

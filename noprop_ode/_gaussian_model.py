@@ -2,13 +2,13 @@ import equinox as eqx
 import jax.nn as jnn
 import jax.numpy as jnp
 
-from ._model import AbstractModel
+from ._model import AbstractMarginalModel
 from ._readout import evidence, marginal_log_posterior
 from ._schedule import AbstractNoiseSchedule
 from ._types import Features, Latent, Logits, LogProbs, Scalar
 
 
-class AbstractGaussianModel(AbstractModel):
+class AbstractGaussianModel(AbstractMarginalModel):
     """What DT and CT share: a variance-preserving Gaussian path and a prediction of the clean embedding."""
 
     schedule: eqx.AbstractVar[AbstractNoiseSchedule]
@@ -76,5 +76,5 @@ class AbstractGaussianModel(AbstractModel):
         return jnn.log_softmax(self.logits(t, z, features))
 
     def end_log_posterior(self, z: Latent) -> LogProbs:
-        """See [`noprop_ode.AbstractModel.end_log_posterior`][] and [`noprop_ode.marginal_log_posterior`][]."""
+        """See [`noprop_ode.AbstractMarginalModel.end_log_posterior`][] and [`noprop_ode.marginal_log_posterior`][]."""
         return marginal_log_posterior(z, jnp.ones((), jnp.float32), self.schedule, self.embedding)

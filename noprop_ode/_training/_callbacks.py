@@ -6,8 +6,8 @@ from typing import Any
 
 import jax
 
-from .._model import AbstractModel
-from .._prediction import Prediction, evaluate
+from .._evaluate import evaluate
+from .._model import AbstractModel, Prediction
 from .._types import Key
 from ._checkpoint import load_arrays
 from ._files import need
@@ -74,8 +74,9 @@ class ProgressBar:
             case Stepped(metrics, epoch):
                 self._show(run, rows(metrics)[-1], epoch)
             case Recorded({"kind": "validation", **values}):
-                self._say(f"epoch {values['epoch']}: validation accuracy {values['accuracy']:.4f}, "
-                          f"nll {values['nll']:.4f}")
+                self._say(
+                    f"epoch {values['epoch']}: validation accuracy {values['accuracy']:.4f}, nll {values['nll']:.4f}"
+                )
             case Recorded({"kind": "rollback", **values}):
                 self._say(
                     f"the loss was not finite at step {values['failed_step']}; back to step {values['step']} at "
@@ -92,7 +93,11 @@ class ProgressBar:
         if sys.stderr.isatty():
             tqdm = need("tqdm", "The progress bar")
             self._bar = tqdm.tqdm(
-                total=run.num_steps, initial=self._first, file=sys.stderr, dynamic_ncols=True, desc="compiling",
+                total=run.num_steps,
+                initial=self._first,
+                file=sys.stderr,
+                dynamic_ncols=True,
+                desc="compiling",
                 bar_format="{desc} {percentage:3.0f}% {n_fmt}/{total_fmt} {remaining}{postfix}",
             )
         elif not run.finished:

@@ -127,7 +127,7 @@ class _Reader:
         self._file.__exit__(*exception)
 
     def _describe(self) -> Iterator[list[Any]]:
-        for name in self._file.keys():  # noqa: SIM118 - no mapping
+        for name in self._file.keys():
             part = self._file.get_slice(name)
             yield [name, _DTYPES.get(part.get_dtype(), part.get_dtype()), list(part.get_shape())]
 
@@ -137,7 +137,9 @@ class _Reader:
         if missing := sorted(set(expected) - set(found)):
             raise CheckpointError(f"{self.path} lacks {missing[:3]} of the model: it was saved from another one.")
         if extra := sorted(set(found) - set(expected)):
-            raise CheckpointError(f"{self.path} holds {extra[:3]}, which the model lacks: it was saved from another one.")
+            raise CheckpointError(
+                f"{self.path} holds {extra[:3]}, which the model lacks: it was saved from another one."
+            )
         for name, (dtype, shape) in found.items():
             leaf = expected[name]
             if (leaf.dtype.name, list(leaf.shape)) != (dtype, shape):

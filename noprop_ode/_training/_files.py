@@ -84,6 +84,5 @@ def need(module: str, what: str, extra: str = "experiments") -> ModuleType:
         return importlib.import_module(module)
     except ImportError as error:
         raise RunError(
-            f"{what} needs {module.partition('.')[0]}, which is not installed here: "
-            f'pip install "noprop_ode[{extra}]".'
+            f'{what} needs {module.partition(".")[0]}, which is not installed here: pip install "noprop_ode[{extra}]".'
         ) from error

@@ -15,20 +15,18 @@ import optax
 from jaxtyping import Array
 
 from .._check import check_images, check_labels
-from .._model import AbstractModel
-from .._prediction import Prediction
+from .._model import AbstractModel, Prediction
+from .._train import NonFiniteLossError, TrainState, train
 from ._callbacks import ProgressBar, Validate, default_steps_per_call
 from ._checkpoint import save_arrays
 from ._errors import FolderLostError, RunError
 from ._folder import METRICS, RunFolder
-from ._generator import NonFiniteLossError, train
 from ._optimiser import kept_apart, scaled
 from ._resume import data_digest, restore
 from ._rollback import RollBack
 from ._run import Callback, EpochEnded, Progress, Run, Started, Stepped, Stopped, rows
 from ._signals import SignalGuard
 from ._sinks import JsonLines
-from ._step import TrainState
 from ._store import CheckpointStore
 
 

@@ -98,8 +98,10 @@ class RunFolder:
             )
 
     def refuse_link(self) -> None:
-        """**Raises:** [`noprop_ode.RunError`][] if the checkpoints are behind a symbolic link: old ones are removed, and
-        that must not reach into another folder."""
+        """Refuses checkpoints behind a symbolic link: old ones are removed, and that must not reach into another folder.
+
+        **Raises:** [`noprop_ode.RunError`][].
+        """
         if (self / CHECKPOINTS).is_symlink():
             raise RunError(
                 f"{self / CHECKPOINTS} is a symbolic link, through which a run removes no file. Make it a folder, or "

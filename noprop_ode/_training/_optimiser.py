@@ -6,9 +6,9 @@ import jax
 import optax
 from jaxtyping import PyTree
 
+from .._blockwise import BlockwiseTransformation, blockwise
 from .._model import AbstractModel
-from ._blockwise import BlockwiseTransformation, blockwise
-from ._step import TrainState
+from .._train import TrainState
 
 
 def kept_apart(model: AbstractModel, optimiser: optax.GradientTransformation) -> optax.GradientTransformation:

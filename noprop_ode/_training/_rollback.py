@@ -5,10 +5,9 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from .._train import NonFiniteLossError, TrainState
 from ._checkpoint import load_arrays, read_header
-from ._generator import NonFiniteLossError
 from ._run import Progress, Run, copied
-from ._step import TrainState
 from ._store import EPOCH
 
 

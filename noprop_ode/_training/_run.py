@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._model import AbstractModel
+from .._train import Metrics, TrainState
 from ._folder import RunFolder
-from ._step import Metrics, TrainState
 from ._store import CheckpointStore
 
 

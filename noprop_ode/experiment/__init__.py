@@ -5,7 +5,6 @@ from jaxtyping import install_import_hook as _install_import_hook
 
 with _install_import_hook("noprop_ode.experiment", "noprop_ode._typecheck.typecheck"):
     from . import _parts_model as _parts_model, _parts_training as _parts_training  # register what is built in
-    from ._allocator import keep_freed_memory as keep_freed_memory
     from ._build import (
         build_model as build_model,
         build_optimiser as build_optimiser,

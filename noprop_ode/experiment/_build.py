@@ -15,7 +15,7 @@ from .. import (
     partitioned,
     predict_one,
 )
-from .._predict import check_draws, complete
+from .._predict import complete
 from .._types import Key
 from ..data import Dataset
 from ._config import Config
@@ -82,7 +82,7 @@ def build_prediction(config: Config, model: AbstractModel, spec: DataSpec) -> Pr
 
     **Arguments:** the settings, the model and the description of the data.
 
-    **Returns:** start, sampler and decoder.
+    **Returns:** start, sampler, decoder and number of draws.
 
     **Raises:** `ConfigError` for settings that do not suit the model.
     """
@@ -96,11 +96,11 @@ def build_prediction(config: Config, model: AbstractModel, spec: DataSpec) -> Pr
     try:
         sampler = section.sampler.build("sampler")
         start = None if section.start == "default" else section.start
-        found = complete(model, start, sampler, decoders[section.decoder])
-        check_draws(found, section.draws)
+        decoder = decoders[section.decoder]
+        found = complete(model, start=start, sampler=sampler, decoder=decoder, draws=section.draws)
         # Traced, not run: a sampler or a decoder that does not suit the model says so here, not after an epoch.
         image = jnp.zeros(spec.image_shape, jnp.uint8)
-        eqx.filter_eval_shape(predict_one, model, image, key=jr.key(0), draws=section.draws, **found._asdict())
+        eqx.filter_eval_shape(predict_one, model, image, key=jr.key(0), prediction=found)
     except (ValueError, TypeError) as error:
         raise ConfigError(f"prediction: {error}") from error
     return found

@@ -38,15 +38,14 @@ def export_model(
     [`noprop_ode.experiment.load_model`][] for a run that cannot be read.
     """
     model, config, spec = load_model(run, best=best)
-    start, sampler, decoder = build_prediction(config, model, spec)
-    draws, key = config.prediction.draws, evaluation_key(config)
+    prediction, key = build_prediction(config, model, spec), evaluation_key(config)
 
     def predict(images: jax.Array) -> jax.Array:
         # As `predict_log_proba` does: the key of an image depends on its position.
         keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(images.shape[0]))
 
         def one(x: jax.Array, key: jax.Array) -> jax.Array:
-            return predict_one(model, x, key=key, sampler=sampler, start=start, draws=draws, decoder=decoder)[0]
+            return predict_one(model, x, key=key, prediction=prediction)[0]
 
         return jax.vmap(one)(images, keys)
 
@@ -62,9 +61,7 @@ def export_model(
 
     test = load_data(config).test.images[:100]
     again = jax.export.deserialize(bytearray(path.read_bytes())).call(jnp.asarray(test))
-    live = predict_log_proba(
-        model, test, key=key, start=start, sampler=sampler, decoder=decoder, draws=draws, batch_size=len(test)
-    )
+    live = predict_log_proba(model, test, key=key, prediction=prediction, batch_size=len(test))
     difference = float(np.max(np.abs(np.exp(again) - np.exp(live))))
     if not difference < 1e-3:
         raise RunError(f"The exported model differs from the live one by {difference:g} in probability; do not use it.")

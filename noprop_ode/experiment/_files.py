@@ -44,8 +44,7 @@ def classify_files(
         raise RunError(f"Expected at least one class to show; got top={top}.")
     files = [file for path in paths for file in _expand(path)]
     images = np.stack([_read(file, spec.image_shape) for file in files])
-    start, sampler, decoder = build_prediction(config, model, spec)
-    how: dict[str, Any] = {"start": start, "sampler": sampler, "decoder": decoder, "draws": config.prediction.draws}
+    how: dict[str, Any] = {"prediction": build_prediction(config, model, spec)}
     ps = np.exp(np.asarray(predict_log_proba(model, images, key=evaluation_key(config), **how)))
     found = []
     for file, p in zip(files, ps):

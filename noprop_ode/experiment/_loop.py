@@ -166,16 +166,12 @@ class Trainer:
         training, progress = self.config.training, self.progress
         progress.validated_epochs = epochs
         if epochs % training.validate_every == 0 or epochs == training.epochs:
-            start, sampler, decoder = self.prediction
             found = evaluate(
                 self.state.evaluation_model,
                 self.validation.images,
                 self.validation.labels,
                 key=self.validation_key,
-                start=start,
-                sampler=sampler,
-                decoder=decoder,
-                draws=self.config.prediction.draws,
+                prediction=self.prediction,
             )
             self.log(
                 "validation", {"step": progress.step, "epoch": epochs, "accuracy": found.accuracy, "nll": found.nll}

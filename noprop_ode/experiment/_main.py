@@ -4,8 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import NonFiniteLossError, SolverError, data
-from ._allocator import keep_freed_memory
+from .. import NonFiniteLossError, SolverError, data, keep_freed_memory
 from ._checkpoint import CheckpointError
 from ._config import Config
 from ._errors import ConfigError, RunError, did_you_mean

@@ -10,7 +10,7 @@ import pytest
 from helpers import modest
 from hypothesis import given, strategies as st
 
-from noprop_ode.experiment import CheckpointError, RunError, load_arrays, read_header, save_arrays
+from noprop_ode import CheckpointError, RunError, load_arrays, read_header, save_arrays
 
 
 TREE = {
@@ -23,7 +23,7 @@ TREE = {
 
 @pytest.fixture(scope="module")
 def content(tmp_path_factory) -> bytes:
-    path = tmp_path_factory.mktemp("whole") / "x.noprop"
+    path = tmp_path_factory.mktemp("whole") / "x.safetensors"
     save_arrays(path, TREE, {"note": 1})
     return path.read_bytes()
 
@@ -33,7 +33,7 @@ def plain(leaf):
 
 
 def test_round_trip(tmp_path):
-    path = tmp_path / "folder" / "x.noprop"
+    path = tmp_path / "x.safetensors"
     save_arrays(path, TREE, {"note": 1})
     assert read_header(path) == {"note": 1}
     like = jax.eval_shape(lambda: {**TREE, "b": [TREE["b"][0], TREE["b"][2]]})
@@ -44,7 +44,7 @@ def test_round_trip(tmp_path):
         if not isinstance(new, str):
             assert new.dtype == old.dtype and new.shape == old.shape
             np.testing.assert_array_equal(plain(new), plain(old))
-    assert [p.name for p in path.parent.iterdir()] == ["x.noprop"]
+    assert [p.name for p in path.parent.iterdir()] == ["x.safetensors"]
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_round_trip(tmp_path):
     [
         ({**TREE, "a": jnp.zeros((3, 2))}, r"float32\[2, 3\], but the model expects float32\[3, 2\]"),
         ({**TREE, "a": jnp.zeros((2, 3), jnp.int32)}, "expects int32"),
-        ({**TREE, "key": jr.key(0)}, "expects key"),
+        ({**TREE, "key": jr.key(0)}, r"expects uint32\[2\]"),
         ({"a": TREE["a"]}, "which the model lacks"),
         ({**TREE, "c": jnp.zeros(1)}, "lacks .*'c'"),
     ],
@@ -102,7 +102,7 @@ def test_foreign_files_are_refused(tmp_path, foreign):
 def test_no_file_and_no_place_for_one(tmp_path):
     with pytest.raises(FileNotFoundError, match="no checkpoint"):
         read_header(tmp_path / "none")
-    with pytest.raises(CheckpointError, match="cannot be read"):
+    with pytest.raises(CheckpointError, match="is not a file"):
         read_header(tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="Could not write"):

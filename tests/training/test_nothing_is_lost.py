@@ -12,13 +12,14 @@ from hypothesis import given, strategies as st
 import noprop_ode as no
 
 
+ADAM = adam()
+
+
 def fit(folder, **changes):
     xs, ys = blobs(20)
     part = types.SimpleNamespace(images=xs, labels=ys)
     data = types.SimpleNamespace(train=part, validation=part)
-    return no.fit(
-        mlp_model(), data, optimiser=adam(), epochs=1, batch_size=10, folder=folder, progress=False, **changes
-    )
+    return no.fit(mlp_model(), data, optimiser=ADAM, epochs=1, batch_size=10, folder=folder, progress=False, **changes)
 
 
 def everything(folder: Path) -> dict[str, object]:

@@ -1,3 +1,5 @@
+"""Memory that is freed and asked for again."""
+
 import platform
 import subprocess
 import sys
@@ -10,10 +12,9 @@ SCRIPT = """
 import resource, sys
 import jax.random as jr, numpy as np, optax
 import noprop_ode as no
-from noprop_ode.experiment import keep_freed_memory
 
 if sys.argv[1] == "keep":
-    assert keep_freed_memory()
+    assert no.keep_freed_memory()
 field = no.nn.MLPField((8, 8, 1), 10, 10, width=512, key=jr.key(0))
 state = no.TrainState.create(no.NoPropCT(field, embedding=no.OneHot(10)), optax.adamw(1e-3), key=jr.key(1))
 batch = np.zeros((2048, 8, 8, 1), np.uint8), np.zeros(2048, np.int32)
