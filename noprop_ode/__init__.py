@@ -43,19 +43,20 @@ with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
         PrototypeEmbedding as PrototypeEmbedding,
         prototypes as prototypes,
     )
-    from ._end_state import (
-        AbstractEndState as AbstractEndState,
-        MarginalEndState as MarginalEndState,
-        SampledEndState as SampledEndState,
-    )
+    from ._end_state import SampledEndState as SampledEndState
     from ._evaluate import (
         Evaluation as Evaluation,
         calibration_error as calibration_error,
         evaluate as evaluate,
     )
     from ._fm import NoPropFM as NoPropFM
-    from ._gaussian import kl_to_standard_normal as kl_to_standard_normal, marginal_sample as marginal_sample
-    from ._gaussian_model import AbstractGaussianModel as AbstractGaussianModel
+    from ._gaussian import (
+        AbstractEndState as AbstractEndState,
+        AbstractGaussianModel as AbstractGaussianModel,
+        MarginalEndState as MarginalEndState,
+        kl_to_standard_normal as kl_to_standard_normal,
+        marginal_sample as marginal_sample,
+    )
     from ._grid import (
         GridSchedule as GridSchedule,
         cosine_grid as cosine_grid,

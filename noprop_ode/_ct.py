@@ -4,9 +4,7 @@ import jax.random as jr
 
 from ._check import check_states_per_image
 from ._embedding import AbstractLabelEmbedding
-from ._end_state import AbstractEndState, MarginalEndState
-from ._gaussian import kl_to_standard_normal, marginal_sample
-from ._gaussian_model import AbstractGaussianModel
+from ._gaussian import AbstractEndState, AbstractGaussianModel, MarginalEndState, marginal_sample
 from ._model import LossTerms, Prediction
 from ._protocols import gaussian_protocols, one_ddim_step
 from ._readout import AbstractReadout, marginal_readout
@@ -109,15 +107,9 @@ class NoPropCT(AbstractGaussianModel, AbstractTimedModel):
             t = self.times.quantile(jr.uniform(time_key, (), jnp.float32))
         if features is None:
             features = self.field.encode(x, key=encode_key)
-        u = self.embedding(y)
-
-        z = marginal_sample(u, t, self.schedule, key=noise_key)
+        z = marginal_sample(self.embedding(y), t, self.schedule, key=noise_key)
         logits = self.logits(t, z, features)
         error = self.objective.error(logits, y, self.embedding)
         denoising = self.eta * self.objective.weighting(self.schedule, t) * error
 
-        z1 = self.end_state(self, x, u, key=end_key)
-        readout = -self.readout(z1, self.embedding)[y]
-
-        prior = kl_to_standard_normal(u, *self.schedule.alpha_sigma(jnp.zeros_like(t)))
-        return LossTerms(denoising, readout, prior)
+        return LossTerms(denoising, *self.shared_terms(x, y, key=end_key))

@@ -4,7 +4,7 @@ import diffrax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._gaussian_model import AbstractGaussianModel
+from ._gaussian import AbstractGaussianModel
 from ._model import AbstractModel, AbstractSampler, Sample
 from ._solver_sampler import AbstractSolverSampler, as_sample
 from ._term import ancestral_coefficients

@@ -2,7 +2,7 @@ from typing import Any
 
 import diffrax
 
-from ._gaussian_model import AbstractGaussianModel
+from ._gaussian import AbstractGaussianModel
 from ._model import AbstractModel, AbstractSampler, name_of
 from ._solver_sampler import AbstractSolverSampler, evaluations_of, solve_in_equal_steps
 from ._term import AncestralTerm, VelocityTerm, generative_terms
