@@ -1,5 +1,4 @@
-import difflib
-from collections.abc import Iterable
+from .._hints import did_you_mean as did_you_mean
 
 
 class ConfigError(ValueError):
@@ -8,22 +7,3 @@ class ConfigError(ValueError):
 
 class RunError(RuntimeError):
     """A run cannot be started, continued or read."""
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A hint for a misspelt word: the likeliest known ones, else all of them.
-
-    **Arguments:**
-
-    - `word`: what was written.
-    - `known`: what could have been meant.
-
-    **Returns:** the hint, as a sentence.
-    """
-    known = sorted(known)
-    close = difflib.get_close_matches(word, known, n=3, cutoff=0.6)
-    # "steps" for "evaluation_steps": a part of a name is no close match, but a likely intention.
-    close += [k for k in known if word and word in k.split(".")[-1] and k not in close][:3]
-    if close:
-        return f"Did you mean {' or '.join(repr(c) for c in close)}?"
-    return f"Known are {', '.join(known)}." if known else "None is known here."

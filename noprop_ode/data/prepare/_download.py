@@ -4,6 +4,7 @@ import hashlib
 import http.client
 import os
 import ssl
+import stat
 import sys
 import urllib.error
 import urllib.request
@@ -62,8 +63,8 @@ def sha256_of(path: Path) -> str:
 def download(archive: Archive, folder: Path) -> Path:
     """Fetch one published file, unless it is there already.
 
-    What has arrived is kept in a `.part` file, from whose end a later call goes on. The file takes its
-    name only when size and checksum are those published.
+    What has arrived is kept in a `.noprop_ode-part` file, from whose end a later call goes on. The file takes
+    its name only when size and checksum are those published, and never that of a file which is there already.
 
     **Arguments:**
 
@@ -76,12 +77,19 @@ def download(archive: Archive, folder: Path) -> Path:
 
     **Raises:**
 
-    `DownloadError` where the server cannot be reached or sends something else.
+    `DownloadError` where the server cannot be reached or sends something else, or another file has the name.
     """
     target = folder / archive.file_name
-    if target.is_file() and sha256_of(target) == archive.sha256:
-        return target
-    part = folder / f"{archive.file_name}.part"
+    if os.path.lexists(target):
+        if _size(target) == archive.size and sha256_of(target) == archive.sha256:
+            return target
+        raise DownloadError(
+            f"expected nothing or the published file at {target}, got one with another checksum; move it away "
+            "and run this again, or take it as it is with --archives FOLDER"
+        )
+    part = folder / f"{archive.file_name}.noprop_ode-part"
+    if os.path.lexists(part) and not stat.S_ISREG(part.lstat().st_mode):
+        raise DownloadError(f"expected nothing or a file of our own at {part}, got something else; move it away")
     if _size(part) > archive.size:
         part.unlink()
     progress = Progress(archive.file_name, archive.size, "bytes")
@@ -137,4 +145,4 @@ def _starts_at(response: Any, start: int) -> bool:
 
 
 def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+    return path.stat().st_size if path.is_file() else 0

@@ -1,17 +1,16 @@
 """Turns the official archives of a data set into a folder that TFDS and `load` read."""
 
-import contextlib
-import fcntl
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
+from ..._hints import did_you_mean
+from .._errors import DatasetError
+from .._tfds import import_tfds
 from ._archives import Contents
 from ._download import DownloadError, download, sha256_of
-from ._errors import DatasetError, did_you_mean
+from ._lock import alone
 from ._sources import SOURCES, Archive, Source
-from ._tfds import import_tfds
 from ._write import write_folder
 
 
@@ -35,21 +34,22 @@ def prepare(name: str, data_dir: Path, archives: Path | None) -> tuple[Path, boo
     """
     if name not in SOURCES:
         raise DatasetError(
-            f"expected one of {', '.join(SOURCES)}, got {name!r}.{did_you_mean(name, SOURCES)} "
+            f"no data set {name!r} can be prepared here. {did_you_mean(name.lower(), SOURCES)} "
             "Other TFDS sets are prepared by TFDS itself, with file_format='array_record'."
         )
     source = SOURCES[name]
     final = data_dir / name / source.version
-    if (final / "dataset_info.json").is_file():
+    if _is_ready(final):
         return final, False
-    if final.exists():
-        raise DatasetError(f"{final} exists and holds no dataset_info.json; move it away and run this again")
     if archives is not None and not archives.is_dir():
         raise DatasetError(f"expected --archives to be a folder, got {archives}")
     import_tfds()  # says what is missing before anything is fetched
-    with _alone(final.parent):
+    downloads = data_dir / "downloads" / "noprop_ode"
+    with alone(downloads / f"{name}.lock", final.parent):
+        if _is_ready(final):  # another run may have finished between the first look and the lock
+            return final, False
         if archives is None:
-            paths = _download_all(name, source, data_dir / "downloads" / "noprop_ode" / name)
+            paths = _download_all(name, source, downloads / name)
             contents = source.read(paths)
         else:
             paths = {archive.file_name: _find(archive, archives) for archive in source.archives}
@@ -57,6 +57,14 @@ def prepare(name: str, data_dir: Path, archives: Path | None) -> tuple[Path, boo
             _compare(source, paths, contents)
         write_folder(name, contents, final)
     return final, True
+
+
+def _is_ready(final: Path) -> bool:
+    if (final / "dataset_info.json").is_file():
+        return True
+    if os.path.lexists(final):
+        raise DatasetError(f"{final} exists and holds no dataset_info.json; move it away and run this again")
+    return False
 
 
 def _download_all(name: str, source: Source, folder: Path) -> dict[str, Path]:
@@ -75,7 +83,7 @@ def _find(archive: Archive, folder: Path) -> Path:
     unpacked = folder / archive.unpacked
     candidates = [folder / archive.file_name, folder / archive.file_name.removesuffix(".gz"), unpacked]
     for candidate in candidates:
-        if candidate.exists():
+        if candidate.is_file() or candidate.is_dir():
             return candidate
     if folder.name == archive.unpacked:
         return folder
@@ -104,20 +112,3 @@ def _compare(source: Source, paths: dict[str, Path], contents: Contents) -> None
 
 def _say(message: str) -> None:
     print(f"warning: {message}", file=sys.stderr)
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder of one data set against other runs; the lock goes with the process."""
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OSError(f"another run is preparing {folder}; wait until it has finished") from error
-        yield
-    finally:
-        os.close(handle)
-        with contextlib.suppress(OSError):  # not empty: it holds a prepared version
-            folder.rmdir()

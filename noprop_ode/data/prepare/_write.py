@@ -1,22 +1,34 @@
 """Writes a data set as the array_record folder that TFDS reads."""
 
+import contextlib
 import io
 import json
-import shutil
+import os
+import re
+import secrets
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .._errors import require
 from ._archives import Contents
 from ._download import Progress
-from ._errors import require
+
+
+# Folders that are being written, and the files in them. What has another name is not ours.
+_OUR_FOLDER = re.compile(r"\.noprop_ode-[0-9a-f]{8}\.incomplete", re.ASCII)
+_OUR_FILE = re.compile(
+    r"dataset_info\.json|features\.json|\w+\.labels\.txt|\w+-\w+\.array_record-\d{5}-of-\d{5}", re.ASCII
+)
 
 
 def write_folder(name: str, contents: Contents, final: Path) -> None:
     """Write one prepared data set, whole or not at all.
 
-    Everything is written to a hidden folder beside the final one and then renamed, so that a run that
-    is interrupted leaves nothing under the final name. What such a run left is removed first.
+    Everything is written to a hidden folder of a new name beside the final one, which is then renamed, so that a
+    run that is interrupted leaves nothing under the final name. What killed runs left is removed first; so only
+    one run at a time may do this.
 
     **Arguments:**
 
@@ -28,9 +40,10 @@ def write_folder(name: str, contents: Contents, final: Path) -> None:
 
     `OSError` where the disk is full or cannot be written.
     """
-    building = final.parent / f".{final.name}.incomplete"
-    if building.exists():
-        shutil.rmtree(building)
+    for left in final.parent.iterdir():
+        if _OUR_FOLDER.fullmatch(left.name):
+            _remove_own(left)
+    building = final.parent / f".noprop_ode-{secrets.token_hex(4)}.incomplete"
     building.mkdir()
     try:
         splits = [_write_split(name, split, contents, building) for split in contents.images]
@@ -43,12 +56,31 @@ def write_folder(name: str, contents: Contents, final: Path) -> None:
         }
         (building / "features.json").write_text(json.dumps(_features(contents), indent=1))
         for key, names in contents.class_names.items():
-            (building / f"{key}.labels.txt").write_text("\n".join(names) + "\n")
+            (building / f"{key}.labels.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
         (building / "dataset_info.json").write_text(json.dumps(info, indent=1))
-        building.replace(final)
+        _flush(building)
+        building.rename(final)
     finally:
         if building.exists():
-            shutil.rmtree(building, ignore_errors=True)
+            _remove_own(building)
+
+
+def _flush(folder: Path) -> None:
+    """Put the files on the disk before the folder has its final name."""
+    for path in folder.iterdir():
+        with open(path, "rb+") as file:
+            os.fsync(file.fileno())
+
+
+def _remove_own(folder: Path) -> None:
+    """Remove a folder of ours as far as it holds what we write; never through a link, and nothing else."""
+    with contextlib.suppress(OSError):
+        if not stat.S_ISDIR(folder.lstat().st_mode):
+            return
+        for path in folder.iterdir():
+            if _OUR_FILE.fullmatch(path.name) and stat.S_ISREG(path.lstat().st_mode):
+                path.unlink()
+        folder.rmdir()  # fails where something else is in it
 
 
 def _write_split(name: str, split: str, contents: Contents, folder: Path) -> dict[str, Any]:

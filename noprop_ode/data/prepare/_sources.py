@@ -55,12 +55,12 @@ class Source:
 
 def _idx(root: str, names: tuple[str, ...], sums: tuple[tuple[str, int, str], ...]) -> Source:
     archives = tuple(Archive(f"{root}{stem}.gz", size, sha256, stem) for stem, size, sha256 in sums)
-    return Source("3.0.1", archives, {"train": 60000, "test": 10000}, lambda paths: read_idx(paths, names))
+    counts = {"train": 60000, "test": 10000}
+    return Source("3.0.1", archives, counts, lambda paths: read_idx(paths, names, counts))
 
 
 def _cifar(archive: Archive, layout: CifarLayout) -> Source:
-    counts = {"train": 50000, "test": 10000}
-    return Source("3.0.2", (archive,), counts, lambda paths: read_cifar(paths[archive.file_name], layout))
+    return Source("3.0.2", (archive,), layout.counts, lambda paths: read_cifar(paths[archive.file_name], layout))
 
 
 SOURCES: Mapping[str, Source] = {
@@ -141,6 +141,7 @@ SOURCES: Mapping[str, Source] = {
                 "train": tuple(f"data_batch_{i}.bin" for i in range(1, 6)),
                 "test": ("test_batch.bin",),
             },
+            counts={"train": 50000, "test": 10000},
         ),
     ),
     "cifar100": _cifar(
@@ -157,6 +158,7 @@ SOURCES: Mapping[str, Source] = {
             },
             label_bytes=("coarse_label", "label"),
             splits={"train": ("train.bin",), "test": ("test.bin",)},
+            counts={"train": 50000, "test": 10000},
         ),
     ),
 }
