@@ -1,12 +1,10 @@
-"""NoProp-FM on CIFAR-10; the settings are in configs/cifar10_fm.yaml.
+"""NoProp-FM on CIFAR-10; the settings are those of the recipe cifar10_fm.
 
 TFDS_DATA_DIR=... python experiments/cifar10_fm.py
 """
-
-from pathlib import Path
 
 from noprop_ode.experiment import main
 
 
 if __name__ == "__main__":
-    main(Path(__file__).parent / "configs", "cifar10_fm")
+    main("cifar10_fm")

@@ -1,12 +1,10 @@
-"""NoProp-FM on scikit-learn's 8x8 digits; the settings are in configs/digits_fm.yaml.
+"""NoProp-FM on scikit-learn's 8x8 digits; the settings are those of the recipe digits_fm.
 
 python experiments/digits_fm.py
 """
-
-from pathlib import Path
 
 from noprop_ode.experiment import main
 
 
 if __name__ == "__main__":
-    main(Path(__file__).parent / "configs", "digits_fm")
+    main("digits_fm")

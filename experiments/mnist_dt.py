@@ -1,12 +1,10 @@
-"""NoProp-DT on MNIST; the settings are in configs/mnist_dt.yaml.
+"""NoProp-DT on MNIST; the settings are those of the recipe mnist_dt.
 
 TFDS_DATA_DIR=... python experiments/mnist_dt.py
 """
-
-from pathlib import Path
 
 from noprop_ode.experiment import main
 
 
 if __name__ == "__main__":
-    main(Path(__file__).parent / "configs", "mnist_dt")
+    main("mnist_dt")

@@ -1,12 +1,10 @@
-"""NoProp-FM on MNIST; the settings are in configs/mnist_fm.yaml.
+"""NoProp-FM on MNIST; the settings are those of the recipe mnist_fm.
 
 TFDS_DATA_DIR=... python experiments/mnist_fm.py
 """
-
-from pathlib import Path
 
 from noprop_ode.experiment import main
 
 
 if __name__ == "__main__":
-    main(Path(__file__).parent / "configs", "mnist_fm")
+    main("mnist_fm")

@@ -9,7 +9,7 @@ import jax.random as jr
 
 from .. import AbstractModel, Prediction, data
 from .._types import Key
-from ._build import build_model, build_optimiser, build_prediction
+from ._build import build_model, build_optimiser, protocols
 from ._checkpoint import load_arrays, save_arrays
 from ._config import Config
 from ._data import describe, load_data
@@ -20,10 +20,9 @@ from ._interrupt import Interrupted
 from ._log import JsonLines, TensorBoard, WeightsAndBiases, device, read_records, versions
 from ._loop import Trainer
 from ._plots import plot_confusion, plot_learning_curves, plot_trajectories
-from ._protocols import protocols
 from ._saved import MODEL_FILE
 from ._store import CheckpointStore
-from ._yaml import dump_yaml, import_components
+from ._yaml import dump_yaml
 
 
 def run(config: Config, *, resume: Path | None = None) -> dict[str, Any]:
@@ -45,7 +44,6 @@ def run(config: Config, *, resume: Path | None = None) -> dict[str, Any]:
     [`noprop_ode.NonFiniteLossError`][] if training diverges; the last good state is then a checkpoint.
     """
     started = time.perf_counter()
-    import_components(config.imports)
     splits = load_data(config)
     if len(splits.train) < config.training.batch_size:
         raise ConfigError(
@@ -57,10 +55,10 @@ def run(config: Config, *, resume: Path | None = None) -> dict[str, Any]:
     # Compiled as one program: seconds faster than dozens of small ones for the initial weights.
     model = eqx.filter_jit(lambda key: build_model(config, spec, key=key, train=splits.train))(model_key)
     # What is wrong with the settings must show before anything is trained.
-    build_optimiser(config, 1)
+    build_optimiser(config, 1, model=model)
     config.data.augmentation.build("augmentation")
-    prediction = build_prediction(config, model, spec)
-    how = protocols(config, prediction)
+    how = protocols(config, model, spec)
+    prediction = how["default"]
 
     folder = _open_folder(config, resume)
     try:
@@ -167,8 +165,9 @@ def _open_folder(config: Config, resume: Path | None) -> RunFolder:
 
 
 def _keys(config: Config) -> tuple[Key, Key, Key, Key]:
-    model_key, train_key, test_key, plot_key = jr.split(jr.key(config.training.seed), 4)
-    return model_key, train_key, test_key, plot_key
+    # The model has the key of the seed itself, as in a script.
+    train_key, test_key, plot_key = jr.split(jr.fold_in(jr.key(config.training.seed), 1000), 3)
+    return jr.key(config.training.seed), train_key, test_key, plot_key
 
 
 def evaluation_key(config: Config) -> Key:
