@@ -4,7 +4,7 @@ from .. import data
 from ._config import Config
 from ._context import DataSpec
 from ._errors import ConfigError
-from ._registry import builder_of, names_of
+from ._registry import component_of, names_of
 
 
 def load_data(config: Config) -> data.Splits:
@@ -16,7 +16,7 @@ def load_data(config: Config) -> data.Splits:
     if section.name in names_of("data"):
         if section.image_size is not None:
             raise ConfigError(f"data.image_size: the loader {section.name!r} has its own; leave it out.")
-        splits = builder_of("data", section.name)(section.dir, section.validation, seed)
+        splits = component_of("data", section.name).build({}, section.dir, section.validation, seed)
         if splits.validation is None:
             raise ConfigError(f"data.name: the loader {section.name!r} gave no validation part, which runs choose by.")
         return splits

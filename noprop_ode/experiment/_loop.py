@@ -68,7 +68,7 @@ class Trainer:
         self._saved_at = time.monotonic()
 
     def _new_state(self, model: AbstractModel) -> TrainState:
-        optimiser = build_optimiser(self.config, self.num_steps, rate_scale=self.progress.rate_scale)
+        optimiser = build_optimiser(self.config, self.num_steps, model=model, rate_scale=self.progress.rate_scale)
         decay = self.config.training.average_decay
         return TrainState.create(model, optimiser, key=self.train_key, average_decay=decay)
 
@@ -88,7 +88,8 @@ class Trainer:
         return True
 
     def _with_rate(self, state: TrainState) -> TrainState:
-        optimiser = build_optimiser(self.config, self.num_steps, rate_scale=self.progress.rate_scale)
+        model, scale = state.model, self.progress.rate_scale
+        optimiser = build_optimiser(self.config, self.num_steps, model=model, rate_scale=scale)
         return dataclasses.replace(state, optimiser=optimiser)
 
     def run(self) -> AbstractModel:
