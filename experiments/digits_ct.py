@@ -1,4 +1,4 @@
-"""NoProp-CT on scikit-learn's 8x8 digits: the paper's network without dropout, one-hot labels, cross-entropy at times U^3.
+"""NoProp-CT on scikit-learn's 8x8 digits; one-hot labels, cross-entropy at times U^3.
 
 python experiments/digits_ct.py
 """

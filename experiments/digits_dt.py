@@ -1,4 +1,4 @@
-"""NoProp-DT on scikit-learn's 8x8 digits: ten blocks of the paper's network without dropout, one-hot labels, cross-entropy.
+"""NoProp-DT on scikit-learn's 8x8 digits: ten blocks of its network without dropout, cross-entropy.
 
 python experiments/digits_dt.py
 """

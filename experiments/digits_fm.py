@@ -1,4 +1,4 @@
-"""NoProp-FM on scikit-learn's 8x8 digits: the paper's network without dropout and its loss, one-hot labels, 8 noisy states an image.
+"""NoProp-FM on scikit-learn's 8x8 digits: the paper's loss, one-hot labels, 8 noisy states an image.
 
 python experiments/digits_fm.py
 """

@@ -51,7 +51,7 @@ class AbstractEndState(eqx.Module):
     """Which states $z_1$ the readout of DT and CT is trained on."""
 
     @abc.abstractmethod
-    def __call__(self, model: AbstractGaussianModel, x: Image, u: Latent, *, key: Key) -> Latent:
+    def __call__(self, model: "AbstractGaussianModel", x: Image, u: Latent, *, key: Key) -> Latent:
         """One end state of an example.
 
         **Arguments:**
@@ -68,7 +68,7 @@ class AbstractEndState(eqx.Module):
 class MarginalEndState(AbstractEndState):
     r"""A draw from the marginal, $z_1 \sim q(z_1 | y)$: the paper's loss, which never runs the dynamics."""
 
-    def __call__(self, model: AbstractGaussianModel, x: Image, u: Latent, *, key: Key) -> Latent:
+    def __call__(self, model: "AbstractGaussianModel", x: Image, u: Latent, *, key: Key) -> Latent:
         """See [`noprop_ode.AbstractEndState.__call__`][]."""
         return marginal_sample(u, jnp.ones((), jnp.float32), model.schedule, key=key)
 

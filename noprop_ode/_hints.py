@@ -16,7 +16,7 @@ def did_you_mean(word: str, known: Iterable[str], *, otherwise: str | None = Non
     **Returns:** the hint, as a sentence.
     """
     known = sorted(set(known))
-    close = difflib.get_close_matches(word, known, n=3, cutoff=0.6)
+    close = difflib.get_close_matches(word[:200], known, n=3, cutoff=0.6)
     # "steps" for "evaluation_steps": a part of a name is no close match, but a likely intention.
     close += [k for k in known if word and word in k.split(".")[-1] and k not in close][:3]
     if close:

@@ -98,7 +98,7 @@ class RunFolder:
             )
 
     def refuse_link(self) -> None:
-        """Refuses checkpoints behind a symbolic link: old ones are removed, and that must not reach into another folder.
+        """Refuses checkpoints behind a symbolic link: a run removes old ones, and must not reach elsewhere.
 
         **Raises:** [`noprop_ode.RunError`][].
         """

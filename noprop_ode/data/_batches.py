@@ -14,9 +14,7 @@ from ._random import permutation
 _EPOCH_STREAM = 1
 
 
-def batches(
-    dataset: Any, batch_size: int, *, seed: int, epoch: int
-) -> Iterator[tuple[Any, Any]]:
+def batches(dataset: Any, batch_size: int, *, seed: int, epoch: int) -> Iterator[tuple[Any, Any]]:
     """Shuffle a data set and deal it out for one epoch.
 
     The order depends on `seed`, `epoch` and the number of images alone, so a run that is resumed at

@@ -74,9 +74,7 @@ def _refuse_unused(config: Config, context: Context) -> None:
             raise ConfigError(f"model.{kind}: this variant has none, and {choice.type} would change nothing.")
 
 
-def build_optimiser(
-    config: Config, num_steps: int, *, model: AbstractModel, rate_scale: float = 1.0
-) -> optax.GradientTransformation:
+def build_optimiser(config: Config, num_steps: int, *, model: AbstractModel) -> optax.GradientTransformation:
     """The optimiser of an experiment.
 
     **Arguments:**
@@ -84,7 +82,6 @@ def build_optimiser(
     - `config`: the settings.
     - `num_steps`: steps of the whole run.
     - `model`: what it is for; blocks that train independently are kept apart, clipping included.
-    - `rate_scale`: multiplies the learning rate, below 1 after a rollback.
 
     **Returns:** the transformation.
 
@@ -93,7 +90,7 @@ def build_optimiser(
     section = config.optimiser
 
     def method(peak: float) -> optax.GradientTransformation:
-        rate = section.schedule.build("learning_rate", rate_scale * peak, num_steps)
+        rate = section.schedule.build("learning_rate", peak, num_steps)
         inner = section.method.build("optimiser", rate)
         return inner if section.clip is None else optax.chain(optax.clip_by_global_norm(section.clip), inner)
 
@@ -103,6 +100,15 @@ def build_optimiser(
     if model.independent_blocks is not None:
         return blockwise(field, rest)
     return field if rest is None else partitioned(field, rest)
+
+
+def build_learning_rate(config: Config, num_steps: int) -> optax.Schedule:
+    """The learning rate of an experiment as a function of the step; that of the field, where there are two.
+
+    **Arguments:** the settings, and the number of steps of the whole run. **Returns:** the schedule.
+    """
+    with within("optimiser"):
+        return config.optimiser.schedule.build("learning_rate", config.optimiser.learning_rate, num_steps)
 
 
 def build_prediction(config: Config, model: AbstractModel, spec: DataSpec) -> Prediction:

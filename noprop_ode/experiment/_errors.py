@@ -1,16 +1,16 @@
+"""What can be wrong with settings, and how messages show it."""
+
 import contextlib
-import difflib
 import reprlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
+
+from .. import RunError as RunError
+from .._hints import did_you_mean as did_you_mean
 
 
 class ConfigError(ValueError):
     """A setting is unknown, has the wrong type, or does not go with the others."""
-
-
-class RunError(RuntimeError):
-    """A run cannot be started, continued or read."""
 
 
 _SHORT = reprlib.Repr()
@@ -35,22 +35,3 @@ def within(path: str) -> Iterator[None]:
     except (ValueError, TypeError, ArithmeticError, MemoryError) as error:
         text = str(error).strip() or type(error).__name__
         raise ConfigError(f"{path}: {text if len(text) < 600 else text[:600] + ' ...'}") from error
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A hint for a misspelt word: the likeliest known ones, else all of them.
-
-    **Arguments:**
-
-    - `word`: what was written.
-    - `known`: what could have been meant.
-
-    **Returns:** the hint, as a sentence.
-    """
-    known = sorted(known)
-    close = difflib.get_close_matches(word[:200], known, n=3, cutoff=0.6)
-    # "steps" for "evaluation_steps": a part of a name is no close match, but a likely intention.
-    close += [k for k in known if word and word in k.split(".")[-1] and k not in close][:3]
-    if close:
-        return f"Did you mean {' or '.join(repr(c) for c in close)}?"
-    return f"Known are {', '.join(known)}." if known else "None is known here."

@@ -2,10 +2,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from .. import NonFiniteLossError, SolverError, data, keep_freed_memory
-from ._checkpoint import CheckpointError
+from .. import CheckpointError, Interrupted, NonFiniteLossError, SolverError, data, keep_freed_memory
 from ._errors import ConfigError, RunError
-from ._interrupt import Interrupted
 
 
 def guarded(command: Callable[[], Any]) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import equinox as eqx
-import jax.random as jr
 
 from .. import (
     AbstractModel,
@@ -24,16 +23,15 @@ from .. import (
     read_header,
     save_arrays,
 )
-from .._types import Key
-from ._build import build_learning_rate, build_model, build_optimiser, build_prediction, protocols
+from ._build import build_learning_rate, build_model, build_optimiser, protocols
 from ._config import Config
 from ._data import describe, load_data
 from ._environment import device, versions, write_json
 from ._errors import ConfigError
-from ._evaluate import evaluate_protocols, print_table
+from ._evaluate import evaluate_protocols, evaluation_key, print_table
 from ._saved import CONFIG_FILE, MODEL_FILE, SUMMARY_FILE
 from ._yaml import dump_yaml
-from .report import draw_plots
+from .report._draw import draw_plots
 
 
 # What a run writes besides checkpoints and metrics, and so must not find.
@@ -56,8 +54,8 @@ def run(config: Config, *, resume: Path | None = None) -> dict[str, Any]:
     **Returns:** the summary.
 
     **Raises:** `noprop_ode.data.DatasetError` if the data cannot be had, `ConfigError` for settings that do not
-    go together, [`noprop_ode.RunError`][] if the folder cannot be used, [`noprop_ode.Interrupted`][] after a signal, and
-    [`noprop_ode.NonFiniteLossError`][] if training diverges; the last good state is then a checkpoint.
+    go together, [`noprop_ode.RunError`][] if the folder cannot be used, [`noprop_ode.Interrupted`][] after a signal,
+    and [`noprop_ode.NonFiniteLossError`][] if training diverges; the last good state is then a checkpoint.
     """
     started = time.perf_counter()
     splits = load_data(config)
@@ -65,8 +63,9 @@ def run(config: Config, *, resume: Path | None = None) -> dict[str, Any]:
     # Compiled as one program: seconds faster than dozens of small ones for the initial weights.
     model = eqx.filter_jit(lambda: build_model(config, spec, train=splits.train))()
     # What is wrong with the settings must show before anything is written.
-    prediction = build_prediction(config, model, spec)
     how = protocols(config, model, spec)
+    prediction = how["default"]
+    build_optimiser(config, 1, model=model)
     callbacks = _callbacks(config)
 
     with _open_folder(config, resume) as folder:
@@ -89,7 +88,7 @@ def run(config: Config, *, resume: Path | None = None) -> dict[str, Any]:
         print_table(results)
         summary = _summary(config, results, result, time.perf_counter() - started)
         write_json(folder, SUMMARY_FILE, summary)
-        draw_plots(folder.path, model, splits.test, key=plot_key(config))
+        draw_plots(folder.path, model, splits.test, config, prediction=prediction)
     print(f"written to {folder.path}")
     print(f"test_accuracy={summary['test_accuracy']:.4f}")
     return summary
@@ -110,7 +109,7 @@ def _fit(
     return fit(
         model,
         splits,
-        optimiser=build_optimiser(config, model, steps),
+        optimiser=build_optimiser(config, steps, model=model),
         learning_rate=build_learning_rate(config, steps),
         epochs=training.epochs,
         batch_size=training.batch_size,
@@ -187,7 +186,9 @@ def _reopen(config: Config, path: Path) -> RunFolder:
                 f"The run at {path} began with other settings: {', '.join(differing)}. Undo the changes to its "
                 "config.yaml, or begin another run."
             )
-        if (path / SUMMARY_FILE).exists() and (began is None or config.training.epochs <= began["training"].get("epochs", 0)):
+        if (path / SUMMARY_FILE).exists() and (
+            began is None or config.training.epochs <= began["training"].get("epochs", 0)
+        ):
             raise RunError(
                 f"The run at {path} is finished; its figures are in {SUMMARY_FILE}. To train it for longer: "
                 f"--resume {path} --epochs N, with more epochs than it had."
@@ -227,13 +228,3 @@ def _differences(began: dict[str, Any], config: Config) -> list[str]:
 def _counts(splits: data.Splits) -> str:
     parts = {"training": splits.train, "validation": splits.validation, "test": splits.test}
     return ", ".join(f"{len(part)} {name}" for name, part in parts.items() if part is not None) + " images"
-
-
-def evaluation_key(config: Config) -> Key:
-    """The randomness of the final evaluation of a run, so that it can be repeated to the last digit."""
-    return jr.fold_in(jr.key(config.training.seed), 2)
-
-
-def plot_key(config: Config) -> Key:
-    """The randomness of the plots of a run."""
-    return jr.fold_in(jr.key(config.training.seed), 3)

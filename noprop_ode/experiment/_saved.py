@@ -13,7 +13,7 @@ from ._build import build_model
 from ._config import Config
 from ._context import DataSpec
 from ._errors import ConfigError
-from ._yaml import load_config
+from ._recipes import load_config
 
 
 CONFIG_FILE, MODEL_FILE, SUMMARY_FILE = "config.yaml", "model.safetensors", "summary.json"
@@ -38,7 +38,7 @@ def load_model(
     path = Path(folder) / "checkpoints" / "best.safetensors" if best else Path(folder) / MODEL_FILE
     metadata = read_header(path)
     try:
-        config = Config.from_plain(metadata["config"], trust_imports=trust_imports)
+        config = Config.from_plain(metadata["config"], trust_imports=trust_imports, source=str(path))
         spec = DataSpec.from_plain(metadata["data"])
         skeleton = eqx.filter_eval_shape(lambda: build_model(config, spec))
     except ConfigError:

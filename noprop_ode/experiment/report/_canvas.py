@@ -80,5 +80,3 @@ def show_image(axis: Any, image: Shaped[np.ndarray, "..."], title: str = "") -> 
     axis.set_title(title, fontsize=9)
     axis.set_xticks([])
     axis.set_yticks([])
-
-

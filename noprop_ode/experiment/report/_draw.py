@@ -5,9 +5,8 @@ from typing import Any
 
 import jax.random as jr
 
-from ... import AbstractModel, Prediction, data
+from ... import AbstractModel, Prediction, data, read_records
 from .._config import Config
-from .._log import read_records
 from ._confusion import plot_confusion
 from ._learning import plot_learning_curves
 from ._probabilities import plot_trajectories
@@ -53,4 +52,4 @@ def draw_plots(
 
 
 def _arguments(config: Config, prediction: Prediction | None) -> dict[str, Any]:
-    return {} if prediction is None else {"draws": config.prediction.draws, **prediction._asdict()}
+    return {} if prediction is None else prediction._asdict()

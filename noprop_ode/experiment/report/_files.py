@@ -12,7 +12,7 @@ from ... import AbstractModel, predict_log_proba
 from .._config import Config
 from .._context import DataSpec
 from .._errors import RunError
-from .._run import evaluation_key
+from .._evaluate import evaluation_key
 from ._images import find_images, mode_of, read_image
 from ._open import prediction_arguments
 from ._text import printable

@@ -57,7 +57,7 @@ def prediction_arguments(config: Config, model: AbstractModel, spec: DataSpec) -
 
     **Raises:** `ConfigError` for settings that do not suit the model.
     """
-    return {"draws": config.prediction.draws, **build_prediction(config, model, spec)._asdict()}
+    return build_prediction(config, model, spec)._asdict()
 
 
 def split_of(splits: data.Splits, name: Literal["validation", "test"]) -> data.Dataset:
@@ -114,7 +114,7 @@ def add_trust_flag(parser: argparse.ArgumentParser) -> None:
 
 
 def add_prediction_flags(parser: argparse.ArgumentParser) -> None:
-    """Flags for a prediction of one's own: `--sampler`, `--steps`, `--early-exit`, `--start`, `--decoder`, `--draws`."""
+    """Flags for a prediction of one's own: sampler, steps, early exit, start, decoder and draws."""
     parser.add_argument("--sampler", help="a sampler: ode, adaptive, ancestral, ddim, sde, or an ODE solver by name")
     parser.add_argument("--steps", type=int, help="its number of steps")
     parser.add_argument("--early-exit", type=float, help="class probability at which to stop")

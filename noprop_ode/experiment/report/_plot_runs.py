@@ -5,12 +5,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ... import AbstractGaussianModel, NoPropFM, PrototypeEmbedding, data
+from ... import AbstractGaussianModel, NoPropFM, PrototypeEmbedding, data, read_records
 from .._data import load_data
 from .._errors import ConfigError, RunError
-from .._log import read_records
-from .._run import evaluation_key
-from .._yaml import read_yaml
+from .._evaluate import evaluation_key
+from .._recipes import read_yaml
 from ._confusion import plot_confusion
 from ._cost import plot_cost, ways_by_cost
 from ._learning import plot_learning_curves

@@ -52,9 +52,7 @@ def plot_trajectories(
         ps = np.exp(np.asarray(predict_log_proba(model, images, key=key, **how), np.float64))
     which = np.array([c.index for c in chosen])
     ts = np.linspace(0.0, 1.0, 101)
-    found = trajectories(
-        model, test.images[which], ts, key=key, sampler=ODE(diffrax.Heun(), steps=20), start="noise"
-    )
+    found = trajectories(model, test.images[which], ts, key=key, sampler=ODE(diffrax.Heun(), steps=20), start="noise")
     along = np.exp(np.asarray(jax.device_get(found.log_posteriors)))
     _draw(path, test, chosen, ps, np.asarray(found.ts), along)
 
@@ -107,7 +105,7 @@ def _draw(
     bottom[0].set_ylabel("class probability")
     _canvas.tidy(bottom)
     figure.suptitle(
-        f"{_canvas.plain(test.name)}: the network's class probabilities along one trajectory from noise (Heun, 20 steps)",
+        f"{_canvas.plain(test.name)}: class probabilities along one trajectory from noise (Heun, 20 steps)",
         fontsize=10,
     )
     _canvas.save(figure, path)
@@ -137,6 +135,4 @@ def _draw_panel(
         axis.plot(ts, along[:, c], color=color, lw=2.2 if c == label else 1.5, label=name)
     axis.set(xlabel="time t", ylim=(-0.03, 1.03), xlim=(0, 1))
     handles, names = axis.get_legend_handles_labels()
-    axis.legend(
-        handles[::-1], names[::-1], frameon=False, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.22)
-    )
+    axis.legend(handles[::-1], names[::-1], frameon=False, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.22))
