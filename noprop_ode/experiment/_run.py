@@ -59,6 +59,8 @@ def run(config: Config, *, resume: Path | None = None) -> dict[str, Any]:
     """
     started = time.perf_counter()
     splits = load_data(config)
+    if splits.test is None:
+        raise ConfigError(f"data.name: {config.data.name!r} has no test part, which the summary is about.")
     spec = describe(splits.train)
     # Compiled as one program: seconds faster than dozens of small ones for the initial weights.
     model = eqx.filter_jit(lambda: build_model(config, spec, train=splits.train))()
