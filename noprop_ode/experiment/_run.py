@@ -17,13 +17,13 @@ from ._errors import ConfigError, RunError
 from ._evaluate import evaluate_protocols, print_table
 from ._folder import RunFolder
 from ._interrupt import Interrupted
-from ._log import JsonLines, TensorBoard, WeightsAndBiases, device, read_records, versions
+from ._log import JsonLines, TensorBoard, WeightsAndBiases, device, versions
 from ._loop import Trainer
-from ._plots import plot_confusion, plot_learning_curves, plot_trajectories
 from ._protocols import protocols
 from ._saved import MODEL_FILE
 from ._store import CheckpointStore
 from ._yaml import dump_yaml, import_components
+from .report._draw import draw_plots
 
 
 def run(config: Config, *, resume: Path | None = None) -> dict[str, Any]:
@@ -96,8 +96,8 @@ def run(config: Config, *, resume: Path | None = None) -> dict[str, Any]:
             "device": device(),
             "versions": versions(),
         }
-        draw_plots(folder.path, model, splits.test, config)
         folder.write_json("summary.json", summary)
+        draw_plots(folder.path, model, splits.test, config)
     except Interrupted:
         print(f"saved; go on with --resume {folder.path}", file=sys.stderr)
         raise
@@ -174,13 +174,3 @@ def _keys(config: Config) -> tuple[Key, Key, Key, Key]:
 def evaluation_key(config: Config) -> Key:
     """The randomness of the final evaluation of a run, so that it can be repeated to the last digit."""
     return _keys(config)[2]
-
-
-def draw_plots(folder: Path, model: AbstractModel, test: data.Dataset, config: Config) -> None:
-    """The plots of a finished run: learning curve, class probabilities along t, confusion matrix."""
-    try:
-        plot_learning_curves(folder / "learning_curve.png", {folder.name: read_records(folder / "metrics.jsonl")})
-        plot_trajectories(folder / "probabilities.png", model, test, key=_keys(config)[3])
-        plot_confusion(folder / "confusion.png", model, test, key=_keys(config)[3])
-    except OSError as error:  # figures are what counts; `plot.py` draws them again
-        print(f"warning: the plots could not be written: {error}", file=sys.stderr)

@@ -69,16 +69,14 @@ def show_image(axis: Any, image: Shaped[np.ndarray, "..."], title: str = "") -> 
         values = values.reshape(1, -1)
     if values.ndim > 3:
         values = values.reshape(values.shape[0], -1)
-    if values.ndim == 3 and values.shape[2] not in (3, 4):
+    if values.ndim == 3 and values.shape[-1] not in (3, 4):
         values = values.mean(axis=2)
     height, width = values.shape[:2]
     aspect = "equal" if 1 / 4 <= height / width <= 4 else "auto"
     if values.ndim == 2:
         axis.imshow(values, cmap="gray_r", vmin=0, vmax=1, aspect=aspect)
     else:
-        axis.imshow(values[:, :, :3], aspect=aspect)
+        axis.imshow(values[..., :3], aspect=aspect)
     axis.set_title(title, fontsize=9)
     axis.set_xticks([])
     axis.set_yticks([])
-
-

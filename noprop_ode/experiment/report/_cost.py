@@ -37,8 +37,8 @@ def plot_cost(
     key: Key,
     split: str = "validation",
 ) -> None:
-    """Accuracy against the number of evaluations of the vector field; beside it, what is near the top, with one standard
-    error of the best.
+    """Accuracy against the number of evaluations of the vector field; beside it, what is near the top, with one
+    standard error of the best.
 
     A sampler is a setting, and settings are chosen on the validation split.
 
@@ -78,9 +78,7 @@ def plot_cost(
     _zoom(right, [a for found in points.values() for _, a in found], len(images))
     left.legend(frameon=False, loc="lower right")
     _canvas.tidy((left, right))
-    figure.suptitle(
-        f"{_canvas.plain(images.name)}, {len(images)} {split} images; {_in_words(samplers)}", fontsize=10
-    )
+    figure.suptitle(f"{_canvas.plain(images.name)}, {len(images)} {split} images; {_in_words(samplers)}", fontsize=10)
     _canvas.save(figure, path)
 
 

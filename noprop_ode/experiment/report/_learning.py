@@ -142,7 +142,8 @@ def _series(records: Sequence[dict[str, Any]], kind: str, key: str) -> Series:
     """What was measured, by step; of a step that was made again after a rollback, the last."""
     found = {}
     for record in records:
-        step, value = record.get("step"), record.get(key)
+        step: Any = record.get("step")
+        value: Any = record.get(key)
         if record.get("kind") == kind and _is_number(step) and _is_number(value) and np.isfinite(value):
             found[float(step)] = float(value)
     steps = np.array(sorted(found), float)
@@ -153,7 +154,8 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
-def _smoothed(steps: Float[np.ndarray, " n"], values: Float[np.ndarray, " n"]) -> Series:
+def _smoothed(steps: Float[np.ndarray, " n"], values: Float[np.ndarray, " n"]) -> tuple[Any, Any]:
+    """A moving mean, at the step where each window ends: a little shorter than what came in."""
     width = max(1, len(steps) // 40)
     return steps[width - 1 :], np.convolve(values, np.ones(width) / width, mode="valid")
 

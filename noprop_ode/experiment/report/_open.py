@@ -99,22 +99,18 @@ def check_data(images: data.Dataset, spec: DataSpec) -> data.Dataset:
 
 
 def add_run_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags of every script about one run: `--best`, `--trust-imports`."""
+    """The flags of every script about saved models: `--best`, `--trust-imports`, `--data-dir`."""
     parser.add_argument("--best", action="store_true", help="the model with the best validation accuracy")
-    add_trust_flag(parser)
-
-
-def add_trust_flag(parser: argparse.ArgumentParser) -> None:
-    """The flag `--trust-imports`."""
     parser.add_argument(
         "--trust-imports",
         action="store_true",
-        help="import the modules that the run names in its settings; they can do anything, so only for a run you trust",
+        help="import the modules that the run names in its settings: they can do anything, so only for a run you trust",
     )
+    parser.add_argument("--data-dir", type=Path, help="where prepared data sets are, if not where the run found them")
 
 
 def add_prediction_flags(parser: argparse.ArgumentParser) -> None:
-    """Flags for a prediction of one's own: `--sampler`, `--steps`, `--early-exit`, `--start`, `--decoder`, `--draws`."""
+    """Flags for another prediction: `--sampler`, `--steps`, `--early-exit`, `--start`, `--decoder`, `--draws`."""
     parser.add_argument("--sampler", help="a sampler: ode, adaptive, ancestral, ddim, sde, or an ODE solver by name")
     parser.add_argument("--steps", type=int, help="its number of steps")
     parser.add_argument("--early-exit", type=float, help="class probability at which to stop")

@@ -14,7 +14,7 @@ from .._yaml import read_yaml
 from ._confusion import plot_confusion
 from ._cost import plot_cost, ways_by_cost
 from ._learning import plot_learning_curves
-from ._open import check_data, open_run, prediction_arguments, split_of
+from ._open import OpenedRun, check_data, open_run, prediction_arguments, split_of
 from ._probabilities import plot_trajectories
 from ._prototypes import plot_prototypes
 from ._schedule import plot_schedule
@@ -33,6 +33,7 @@ def plot_runs(
     suffix: str = "png",
     split: Literal["validation", "test"] | None = None,
     data_dir: Path | None = None,
+    best: bool = False,
     trust_imports: bool = False,
 ) -> Iterator[Path]:
     """Draws the plots of runs: learning curves of all of them, everything else of the first. Says on standard error
@@ -49,6 +50,7 @@ def plot_runs(
     - `split`: what to draw on; by default the validation split for the cost, where a choice is made by it, and the test
         set for the rest.
     - `data_dir`: where prepared data sets are.
+    - `best`: the model with the best validation accuracy.
     - `trust_imports`: whether to import the modules that the run names, which runs their code.
 
     **Yields:** the path of each plot, once it is there.
@@ -58,7 +60,8 @@ def plot_runs(
     """
     draw = {"learning": lambda path: _learning(path, runs)} if "learning" in kinds else {}
     if [k for k in kinds if k != "learning"]:
-        draw |= _of_model(runs[0], kinds, indices, split, data_dir, trust_imports)
+        opened = open_run(runs[0], best=best, trust_imports=trust_imports, data_dir=data_dir)
+        draw |= _of_model(opened, kinds, indices, split)
     names = {"learning": "learning_curve", "trajectories": "probabilities"}
     for kind in (k for k in KINDS if k in draw):
         path = out / f"{names.get(kind, kind)}.{suffix}"
@@ -85,15 +88,13 @@ def _settings(run: Path) -> dict[Any, Any]:
 
 
 def _of_model(
-    run: Path,
+    run: OpenedRun,
     kinds: Sequence[str],
     indices: Sequence[int] | None,
     split: Literal["validation", "test"] | None,
-    data_dir: Path | None,
-    trust_imports: bool,
 ) -> dict[str, Callable[[Path], None]]:
     """What draws each plot of one model."""
-    model, config, spec = open_run(run, data_dir=data_dir, trust_imports=trust_imports)
+    model, config, spec = run
     key = evaluation_key(config)
     draw: dict[str, Callable[[Path], None]] = {}
     if "schedule" in kinds and isinstance(model, AbstractGaussianModel):

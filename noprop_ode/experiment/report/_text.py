@@ -1,7 +1,5 @@
 """Text that came from a file: it is printed, never obeyed."""
 
-import sys
-
 from .._errors import RunError
 
 
