@@ -16,7 +16,6 @@ from noprop_ode import predict
 from noprop_ode.experiment import (
     add_prediction_flags,
     add_run_flags,
-    build_prediction,
     check_data,
     confusion_matrix,
     evaluate_protocols,
@@ -24,7 +23,6 @@ from noprop_ode.experiment import (
     guarded,
     load_data,
     open_run,
-    prediction_arguments,
     prediction_changes,
     print_table,
     printable,
@@ -56,12 +54,12 @@ def evaluate(args: argparse.Namespace) -> None:
     model, config, spec = open_run(
         args.run, best=args.best, trust_imports=args.trust_imports, data_dir=args.data_dir, prediction=changes
     )
-    how = protocols(config, build_prediction(config, model, spec))
+    how = protocols(config, model, spec)
     images, key = check_data(split_of(load_data(config), args.split), spec), evaluation_key(config)
     results: dict[str, Any] = evaluate_protocols(model, images, key=key, how=how)
     matrix = None
     if args.confusion:
-        predicted = np.asarray(predict(model, images.images, key=key, **prediction_arguments(config, model, spec)))
+        predicted = np.asarray(predict(model, images.images, key=key, prediction=how["default"]))
         matrix = confusion_matrix(predicted, images.labels, images.num_classes)
     if args.json:
         found = {

@@ -11,9 +11,9 @@ import pytest
 
 from noprop_ode import data
 from noprop_ode.data import _cache, _tfds
-from noprop_ode.data._archives import Contents
 from noprop_ode.data._random import permutation, stratified_cut
-from noprop_ode.data._write import write_folder
+from noprop_ode.data.prepare._archives import Contents
+from noprop_ode.data.prepare._write import write_folder
 
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "tfds"

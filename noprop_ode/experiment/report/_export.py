@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ... import predict_log_proba, predict_one
+from .._build import build_prediction
 from .._data import load_data
 from .._errors import ConfigError, RunError, did_you_mean
-from .._run import evaluation_key
-from ._open import check_data, open_run, prediction_arguments, split_of
+from .._evaluate import evaluation_key
+from ._open import check_data, open_run, split_of
 from ._output import write_file
 from ._text import printable
 
@@ -57,13 +58,13 @@ def export_model(
     except ImportError as error:
         raise RunError("The export needs flatbuffers: pip install flatbuffers.") from error
     model, config, spec = open_run(run, best=best, trust_imports=trust_imports, data_dir=data_dir)
-    how, key = prediction_arguments(config, model, spec), evaluation_key(config)
+    prediction, key = build_prediction(config, model, spec), evaluation_key(config)
     test = check_data(split_of(load_data(config), "test"), spec).images[:100]
 
     def predict(images: jax.Array) -> jax.Array:
         # As `predict_log_proba` does: the key of an image depends on its position.
         keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(images.shape[0]))
-        return jax.vmap(lambda x, key: predict_one(model, x, key=key, **how)[0])(images, keys)
+        return jax.vmap(lambda x, key: predict_one(model, x, key=key, prediction=prediction)[0])(images, keys)
 
     (count,) = exporting.symbolic_shape("n")
     images = jax.ShapeDtypeStruct((count, *spec.image_shape), test.dtype)
@@ -71,10 +72,11 @@ def export_model(
     difference = float("nan")
     if {"gpu": "cuda"}.get(jax.default_backend(), jax.default_backend()) in platforms:
         again = exporting.deserialize(bytearray(content)).call(jnp.asarray(test))
-        live = predict_log_proba(model, test, key=key, batch_size=len(test), **how)
+        live = predict_log_proba(model, test, key=key, batch_size=len(test), prediction=prediction)
         difference = float(np.max(np.abs(np.exp(again) - np.exp(live))))
         if not difference < 1e-3:
             raise RunError(f"The exported model would differ from the live one by {difference:g} in probability.")
+    out.mkdir(parents=True, exist_ok=True)
     path = out / "model.jax_export"
     write_file(path, bytes(content))
     names = {"class_names": spec.class_names, "image_shape": spec.image_shape, "platforms": list(platforms)}

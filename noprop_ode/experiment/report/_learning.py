@@ -61,6 +61,7 @@ def plot_learning_curves(
         axes["rate"].set(title="learning rate", ylabel="learning rate")
     for panel, axis in axes.items():
         axis.set_xlabel("epoch" if in_epochs else "step")
+        axis.locator_params(axis="x", integer=True, nbins=6)
         if panel in ("loss", "nll") and axis.lines and min(_lowest(line) for line in axis.lines) > 0:
             axis.set_yscale("log")
             _canvas.plain_ticks(axis.yaxis)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from ... import AbstractModel, data
-from .._build import build_prediction
 from .._config import Config
 from .._context import DataSpec
 from .._errors import ConfigError, RunError
@@ -50,14 +49,6 @@ def open_run(
     if data_dir is not None:
         config = config.replace(data={"dir": str(data_dir)})
     return OpenedRun(model, config, spec)
-
-
-def prediction_arguments(config: Config, model: AbstractModel, spec: DataSpec) -> dict[str, Any]:
-    """How a run predicts, as named arguments of [`noprop_ode.predict_log_proba`][].
-
-    **Raises:** `ConfigError` for settings that do not suit the model.
-    """
-    return {"draws": config.prediction.draws, **build_prediction(config, model, spec)._asdict()}
 
 
 def split_of(splits: data.Splits, name: Literal["validation", "test"]) -> data.Dataset:

@@ -5,7 +5,7 @@ import re
 import stat
 from pathlib import Path
 
-from .._checkpoint import write_atomically
+from ..._training._files import write_atomically
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -20,12 +20,12 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Removes half-written copies of a file: regular files named as `write_atomically` names them, `.NAME.PID`, whose
+    """Removes half-written copies of a file: regular files named as `write_atomically` names them, whose
     process is gone. Links, folders and everything else stay.
 
     **Arguments:** `path`, of the whole file.
     """
-    pattern = re.compile(rf"\.{re.escape(path.name)}\.(\d{{1,10}})(\.\w+)?")
+    pattern = re.compile(rf"\.noprop_ode-{re.escape(path.name)}\.(\d{{1,10}})\.tmp")
     try:
         found = list(os.scandir(path.parent))
     except OSError:

@@ -5,16 +5,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ... import AbstractGaussianModel, NoPropFM, PrototypeEmbedding, data
+from ... import AbstractGaussianModel, NoPropFM, PrototypeEmbedding, data, read_records
+from .._build import build_prediction
 from .._data import load_data
 from .._errors import ConfigError, RunError
-from .._log import read_records
-from .._run import evaluation_key
-from .._yaml import read_yaml
+from .._evaluate import evaluation_key
+from .._recipes import read_yaml
 from ._confusion import plot_confusion
 from ._cost import plot_cost, ways_by_cost
 from ._learning import plot_learning_curves
-from ._open import OpenedRun, check_data, open_run, prediction_arguments, split_of
+from ._open import OpenedRun, check_data, open_run, split_of
 from ._probabilities import plot_trajectories
 from ._prototypes import plot_prototypes
 from ._schedule import plot_schedule
@@ -58,6 +58,7 @@ def plot_runs(
     **Raises:** `RunError` for a folder without a run, an image that does not exist, or data of another shape or other
     classes than the model was trained on.
     """
+    out.mkdir(parents=True, exist_ok=True)
     draw = {"learning": lambda path: _learning(path, runs)} if "learning" in kinds else {}
     if [k for k in kinds if k != "learning"]:
         opened = open_run(runs[0], best=best, trust_imports=trust_imports, data_dir=data_dir)
@@ -105,7 +106,7 @@ def _of_model(
     if not {"cost", "trajectories", "confusion"} & set(kinds):
         return draw
     splits = load_data(config)
-    how = prediction_arguments(config, model, spec)
+    prediction = build_prediction(config, model, spec)
 
     def part(name: Literal["validation", "test"]) -> data.Dataset:
         return check_data(split_of(splits, name), spec)
@@ -118,10 +119,10 @@ def _of_model(
                 f"There is no {shown} image {beyond[0]}; they are numbered from 0 to {len(images_shown) - 1}."
             )
         draw["trajectories"] = lambda path: plot_trajectories(
-            path, model, images_shown, key=key, indices=indices, **how
+            path, model, images_shown, key=key, indices=indices, prediction=prediction
         )
     if "confusion" in kinds:
-        draw["confusion"] = lambda path: plot_confusion(path, model, part(shown), key=key, **how)
+        draw["confusion"] = lambda path: plot_confusion(path, model, part(shown), key=key, prediction=prediction)
     if "cost" in kinds and isinstance(model, AbstractGaussianModel | NoPropFM):
         by = split or "validation"
         draw["cost"] = lambda path: plot_cost(path, model, part(by), ways_by_cost(model), key=key, split=by)

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from ... import ODE, AbstractModel, data, predict_log_proba, trajectories
+from ... import ODE, AbstractModel, Prediction, data, predict_log_proba, trajectories
 from ..._types import Key
 from . import _canvas
 
@@ -26,7 +26,7 @@ def plot_trajectories(
     *,
     key: Key,
     indices: Sequence[int] | None = None,
-    **how: Any,
+    prediction: Prediction | None = None,
 ) -> None:
     """A few images with the class probabilities of the network along one trajectory each, from a draw of noise; above
     them, the truth and the prediction.
@@ -39,17 +39,17 @@ def plot_trajectories(
     - `key`: the draws of noise.
     - `indices`: which images; by default two of which the model is sure, two between which and another class it is
         torn, and two that it gets wrong, all among the first thousand.
-    - `how`: named arguments of [`noprop_ode.predict_log_proba`][] for the prediction; the model's own way by default.
+    - `prediction`: how to predict, for what is said above the images; the model's own way by default.
     """
     if indices is None:
         few = test.take(np.arange(min(len(test), 1000)))
-        log_ps = np.asarray(predict_log_proba(model, few.images, key=key, **how), np.float64)
+        log_ps = np.asarray(predict_log_proba(model, few.images, key=key, prediction=prediction), np.float64)
         chosen = choose(np.exp(log_ps), few.labels)
         ps = np.exp(log_ps[[c.position for c in chosen]])
     else:
         chosen = [Chosen(i, f"image {i}") for i in indices if 0 <= i < len(test)]
         images = test.images[[c.position for c in chosen]]
-        ps = np.exp(np.asarray(predict_log_proba(model, images, key=key, **how), np.float64))
+        ps = np.exp(np.asarray(predict_log_proba(model, images, key=key, prediction=prediction), np.float64))
     which = np.array([c.position for c in chosen])
     ts = np.linspace(0.0, 1.0, 101)
     found = trajectories(model, test.images[which], ts, key=key, sampler=ODE(diffrax.Heun(), steps=20), start="noise")
@@ -133,6 +133,6 @@ def _draw_panel(
             axis.plot(ts, along[:, c], color="0.75", lw=0.8)
     for c, (color, name) in reversed(named.items()):
         axis.plot(ts, along[:, c], color=color, lw=2.2 if c == label else 1.5, label=name)
-    axis.set(xlabel="time t", ylim=(-0.03, 1.03), xlim=(0, 1))
+    axis.set(xlabel="time t", ylim=(-0.03, 1.03), xlim=(0, 1), xticks=(0, 0.5, 1), xticklabels=("0", "0.5", "1"))
     handles, names = axis.get_legend_handles_labels()
     axis.legend(handles[::-1], names[::-1], frameon=False, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.22))
