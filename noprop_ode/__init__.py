@@ -128,9 +128,7 @@ with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
     from ._training.optimiser import warmup_cosine as warmup_cosine
     from ._training.partition import partitioned as partitioned
     from ._training.run import (
-        Callback as Callback,
         EpochEnded as EpochEnded,
-        Event as Event,
         Progress as Progress,
         Recorded as Recorded,
         Run as Run,
