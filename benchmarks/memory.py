@@ -42,10 +42,14 @@ class EulerScan(no.AbstractSampler):
     def stochastic(self) -> bool:
         return False
 
-    def full_evaluations(self, *, last_step: bool = True) -> float:
+    @property
+    def last_step_start(self) -> float:
+        return 1 - 1 / self.steps
+
+    def full_evaluations(self, *, t1: float = 1.0) -> float:
         return self.steps
 
-    def sample(self, model: Any, z0: Any, features: Any, *, key: Any, last_step: bool = True) -> no.Sample:
+    def sample(self, model: Any, z0: Any, features: Any, *, key: Any, t1: float = 1.0) -> no.Sample:
         def step(z: Any, t: Any) -> tuple[Any, None]:
             return z + model.velocity(t, z, features) / self.steps, None
 

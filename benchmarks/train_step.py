@@ -19,7 +19,6 @@ import numpy as np
 import optax
 
 import noprop_ode as no
-from noprop_ode.experiment import keep_freed_memory
 
 
 def main() -> None:
@@ -29,7 +28,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--states", type=int, nargs="+", default=(1,), help="noisy states a step draws for each image")
     args = parser.parse_args()
-    keep_freed_memory()
+    no.keep_freed_memory()
 
     shape = tuple(args.image_shape)
     rng = np.random.default_rng(0)

@@ -37,7 +37,6 @@ import optax
 
 import noprop_ode as no
 from noprop_ode.data import Dataset, batches, load
-from noprop_ode.experiment import keep_freed_memory
 
 
 ROOT = Path(__file__).parents[1]
@@ -244,7 +243,7 @@ def main() -> None:
         results = ROOT / "docs" / "results.md"
         results.write_text(page(results.read_text(encoding="utf-8")), encoding="utf-8")
         return
-    keep_freed_memory()
+    no.keep_freed_memory()
     for row in args.rows:
         if not args.here:
             others = [

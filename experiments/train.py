@@ -6,10 +6,8 @@ python experiments/train.py --config mine.yaml --print-config
 python experiments/train.py --resume runs/cifar10-ct-seed0-00
 """
 
-from pathlib import Path
-
 from noprop_ode.experiment import main
 
 
 if __name__ == "__main__":
-    main(Path(__file__).parent / "configs")
+    main()

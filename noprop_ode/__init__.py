@@ -11,6 +11,7 @@ from . import _typecheck as _typecheck  # before the hook, which looks it up her
 # Shapes and types of every function are checked from here on; `JAXTYPING_DISABLE=1` in the environment turns it off.
 with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
     from . import nn as nn
+    from ._allocator import keep_freed_memory as keep_freed_memory
     from ._baseline import AdjointODE as AdjointODE, Backprop as Backprop
     from ._blocks import (
         AbstractBlockPlan as AbstractBlockPlan,
@@ -20,7 +21,11 @@ with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
         OnlyBlock as OnlyBlock,
         SampledBlock as SampledBlock,
     )
-    from ._blockwise import BlockwiseState as BlockwiseState, blockwise as blockwise
+    from ._blockwise import (
+        BlockwiseState as BlockwiseState,
+        BlockwiseTransformation as BlockwiseTransformation,
+        blockwise as blockwise,
+    )
     from ._ct import NoPropCT as NoPropCT
     from ._decoder import (
         DenoiserDecoder as DenoiserDecoder,
@@ -38,19 +43,20 @@ with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
         PrototypeEmbedding as PrototypeEmbedding,
         prototypes as prototypes,
     )
-    from ._end_state import (
-        AbstractEndState as AbstractEndState,
-        MarginalEndState as MarginalEndState,
-        SampledEndState as SampledEndState,
-    )
+    from ._end_state import SampledEndState as SampledEndState
     from ._evaluate import (
         Evaluation as Evaluation,
         calibration_error as calibration_error,
         evaluate as evaluate,
     )
     from ._fm import NoPropFM as NoPropFM
-    from ._gaussian import kl_to_standard_normal as kl_to_standard_normal, marginal_sample as marginal_sample
-    from ._gaussian_model import AbstractGaussianModel as AbstractGaussianModel
+    from ._gaussian import (
+        AbstractEndState as AbstractEndState,
+        AbstractGaussianModel as AbstractGaussianModel,
+        MarginalEndState as MarginalEndState,
+        kl_to_standard_normal as kl_to_standard_normal,
+        marginal_sample as marginal_sample,
+    )
     from ._grid import (
         GridSchedule as GridSchedule,
         cosine_grid as cosine_grid,
@@ -60,6 +66,7 @@ with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
     from ._learned_schedule import LearnedSchedule as LearnedSchedule
     from ._model import (
         AbstractDecoder as AbstractDecoder,
+        AbstractMarginalModel as AbstractMarginalModel,
         AbstractModel as AbstractModel,
         AbstractSampler as AbstractSampler,
         LossTerms as LossTerms,
@@ -106,6 +113,36 @@ with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
         train_step as train_step,
     )
     from ._trainable import AbstractFreezable as AbstractFreezable, trainable_mask as trainable_mask
+    from ._training._callbacks import ProgressBar as ProgressBar, Validate as Validate
+    from ._training._checkpoint import (
+        load_arrays as load_arrays,
+        read_header as read_header,
+        save_arrays as save_arrays,
+    )
+    from ._training._errors import (
+        CheckpointError as CheckpointError,
+        FolderLostError as FolderLostError,
+        Interrupted as Interrupted,
+        RunError as RunError,
+    )
+    from ._training._fit import FitResult as FitResult, fit as fit
+    from ._training._folder import RunFolder as RunFolder
+    from ._training._optimiser import warmup_cosine as warmup_cosine
+    from ._training._run import (
+        EpochEnded as EpochEnded,
+        Progress as Progress,
+        Recorded as Recorded,
+        Run as Run,
+        Started as Started,
+        Stepped as Stepped,
+        Stopped as Stopped,
+    )
+    from ._training._sinks import (
+        JsonLines as JsonLines,
+        TensorBoard as TensorBoard,
+        WeightsAndBiases as WeightsAndBiases,
+        read_records as read_records,
+    )
     from ._trajectory import Trajectories as Trajectories, trajectories as trajectories
     from ._vector_field import AbstractVectorField as AbstractVectorField
     from ._weighting import (
@@ -120,3 +157,12 @@ with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
     )
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str):
+    """`noprop_ode.data` on first use: the core does not import it."""
+    if name == "data":
+        import importlib
+
+        return importlib.import_module("noprop_ode.data")
+    raise AttributeError(f"module 'noprop_ode' has no attribute {name!r}")

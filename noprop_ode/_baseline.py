@@ -57,6 +57,20 @@ class Backprop(AbstractModel):
         """See [`noprop_ode.AbstractModel.default_prediction`][]: T Euler steps from noise, and the readout."""
         return Prediction("noise", ODE(diffrax.Euler(), steps=self.field.num_blocks), ReadoutDecoder())
 
+    @property
+    def paper_prediction(self) -> Prediction:
+        """See [`noprop_ode.AbstractModel.paper_prediction`][]: the way it was trained."""
+        return self.default_prediction
+
+    @property
+    def protocols(self) -> dict[str, Prediction]:
+        """See [`noprop_ode.AbstractModel.protocols`][]: none, there is one way."""
+        return {}
+
+    @property
+    def independent_blocks(self) -> None:
+        """See [`noprop_ode.AbstractModel.independent_blocks`][]: none, because the loss couples its blocks."""
+
     def velocity(self, t: Scalar, z: Latent, features: Features) -> Latent:
         r"""T times the change of the state over a block, so that T Euler steps, `ODE(diffrax.Euler(), steps=T)`, are
         the network; see [`noprop_ode.AbstractModel.velocity`][]."""
@@ -67,13 +81,6 @@ class Backprop(AbstractModel):
     def log_posterior(self, t: Scalar, z: Latent, features: Features) -> LogProbs:
         """See [`noprop_ode.AbstractModel.log_posterior`][]: the softmax of the block that owns the time."""
         return jnn.log_softmax(self.field(t, z, features))
-
-    def end_log_posterior(self, z: Latent) -> LogProbs:
-        """A network trained end to end has no known marginal; see [`noprop_ode.AbstractModel.end_log_posterior`][].
-
-        **Raises:** `TypeError`, always.
-        """
-        raise TypeError("Backprop has no Gaussian marginal at t = 1. Use ReadoutDecoder() with it.")
 
     def loss(self, x: Image, y: Label, *, key: Key) -> LossTerms:
         """See [`noprop_ode.AbstractModel.loss`][]; the readout term is all of it."""
@@ -138,6 +145,20 @@ class AdjointODE(AbstractModel):
         the readout."""
         return Prediction("noise", self.sampler, ReadoutDecoder())
 
+    @property
+    def paper_prediction(self) -> Prediction:
+        """See [`noprop_ode.AbstractModel.paper_prediction`][]: the way it was trained."""
+        return self.default_prediction
+
+    @property
+    def protocols(self) -> dict[str, Prediction]:
+        """See [`noprop_ode.AbstractModel.protocols`][]: none, there is one way."""
+        return {}
+
+    @property
+    def independent_blocks(self) -> None:
+        """See [`noprop_ode.AbstractModel.independent_blocks`][]: none, it is one network."""
+
     def velocity(self, t: Scalar, z: Latent, features: Features) -> Latent:
         r"""The output of the network; see [`noprop_ode.AbstractModel.velocity`][].
 
@@ -149,13 +170,6 @@ class AdjointODE(AbstractModel):
     def log_posterior(self, t: Scalar, z: Latent, features: Features) -> LogProbs:
         """See [`noprop_ode.AbstractModel.log_posterior`][]: the readout of the end of the line through the state."""
         return self.readout(z + (1 - t) * self.velocity(t, z, features), self.embedding)
-
-    def end_log_posterior(self, z: Latent) -> LogProbs:
-        """A network trained end to end has no known marginal; see [`noprop_ode.AbstractModel.end_log_posterior`][].
-
-        **Raises:** `TypeError`, always.
-        """
-        raise TypeError("AdjointODE has no Gaussian marginal at t = 1. Use ReadoutDecoder() with it.")
 
     def loss(self, x: Image, y: Label, *, key: Key) -> LossTerms:
         """See [`noprop_ode.AbstractModel.loss`][]; the readout term is all of it."""

@@ -15,9 +15,13 @@ class BlockwiseState(NamedTuple):
     rest: PyTree[Any]
 
 
+class BlockwiseTransformation(optax.GradientTransformation):
+    """What [`noprop_ode.blockwise`][] returns: an optimiser that is known to keep blocks apart."""
+
+
 def blockwise(
     optimiser: optax.GradientTransformation, rest: optax.GradientTransformation | None = None
-) -> optax.GradientTransformation:
+) -> BlockwiseTransformation:
     """Applies an optimiser to each block on its own, so that no block depends on another through it.
 
     Over stacked blocks, a clip by global norm or a trust ratio would mix the blocks. Here every
@@ -44,7 +48,7 @@ def blockwise(
         new_others, rest_state = rest.update(other_grads, state.rest, other_params)
         return _merge(updates, new_blocks, new_others), BlockwiseState(block_state, rest_state)
 
-    return optax.GradientTransformation(init, update)
+    return BlockwiseTransformation(init, update)
 
 
 def _update_active(optimiser: optax.GradientTransformation):

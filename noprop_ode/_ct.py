@@ -3,14 +3,11 @@ import jax.numpy as jnp
 import jax.random as jr
 
 from ._check import check_states_per_image
-from ._decoder import DenoiserDecoder
 from ._embedding import AbstractLabelEmbedding
-from ._end_state import AbstractEndState, MarginalEndState
-from ._gaussian import kl_to_standard_normal, marginal_sample
-from ._gaussian_model import AbstractGaussianModel
+from ._gaussian import AbstractEndState, AbstractGaussianModel, MarginalEndState, marginal_sample
 from ._model import LossTerms, Prediction
+from ._protocols import gaussian_protocols, one_ddim_step
 from ._readout import AbstractReadout, marginal_readout
-from ._sampler import Ancestral
 from ._schedule import AbstractNoiseSchedule, CosineSchedule
 from ._timed_model import AbstractTimedModel
 from ._times import AbstractTimes, UniformTimes
@@ -94,7 +91,12 @@ class NoPropCT(AbstractGaussianModel, AbstractTimedModel):
     def default_prediction(self) -> Prediction:
         """See [`noprop_ode.AbstractModel.default_prediction`][]: one DDIM step from the mean, read from
         the denoiser."""
-        return Prediction("mean", Ancestral(1, churn=0.0), DenoiserDecoder())
+        return one_ddim_step()
+
+    @property
+    def protocols(self) -> dict[str, Prediction]:
+        """See [`noprop_ode.AbstractModel.protocols`][]."""
+        return gaussian_protocols(self.paper_prediction)
 
     def loss(
         self, x: Image, y: Label, *, key: Key, t: Scalar | None = None, features: Features | None = None
@@ -105,15 +107,9 @@ class NoPropCT(AbstractGaussianModel, AbstractTimedModel):
             t = self.times.quantile(jr.uniform(time_key, (), jnp.float32))
         if features is None:
             features = self.field.encode(x, key=encode_key)
-        u = self.embedding(y)
-
-        z = marginal_sample(u, t, self.schedule, key=noise_key)
+        z = marginal_sample(self.embedding(y), t, self.schedule, key=noise_key)
         logits = self.logits(t, z, features)
         error = self.objective.error(logits, y, self.embedding)
         denoising = self.eta * self.objective.weighting(self.schedule, t) * error
 
-        z1 = self.end_state(self, x, u, key=end_key)
-        readout = -self.readout(z1, self.embedding)[y]
-
-        prior = kl_to_standard_normal(u, *self.schedule.alpha_sigma(jnp.zeros_like(t)))
-        return LossTerms(denoising, readout, prior)
+        return LossTerms(denoising, *self.shared_terms(x, y, key=end_key))

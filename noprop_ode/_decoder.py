@@ -1,14 +1,17 @@
 from typing import ClassVar
 
-from ._model import AbstractDecoder, AbstractModel, Sample
+from ._model import AbstractDecoder, AbstractMarginalModel, AbstractModel, AbstractSampler, Sample, name_of
 from ._types import Features, LogProbs
 
 
 class ReadoutDecoder(AbstractDecoder):
     """The model's own readout at t = 1: the paper's choice."""
 
-    last_step: ClassVar[bool] = True
     num_evaluations: ClassVar[int] = 0
+
+    def t1(self, sampler: AbstractSampler) -> float:
+        """See [`noprop_ode.AbstractDecoder.t1`][]: to the end."""
+        return 1.0
 
     def __call__(self, model: AbstractModel, end: Sample, features: Features) -> LogProbs:
         """See [`noprop_ode.AbstractDecoder.__call__`][]."""
@@ -18,11 +21,22 @@ class ReadoutDecoder(AbstractDecoder):
 class PosteriorDecoder(AbstractDecoder):
     """The closed-form Bayes posterior of the last marginal, [`noprop_ode.marginal_log_posterior`][]; no training."""
 
-    last_step: ClassVar[bool] = True
     num_evaluations: ClassVar[int] = 0
 
+    def t1(self, sampler: AbstractSampler) -> float:
+        """See [`noprop_ode.AbstractDecoder.t1`][]: to the end."""
+        return 1.0
+
     def __call__(self, model: AbstractModel, end: Sample, features: Features) -> LogProbs:
-        """See [`noprop_ode.AbstractDecoder.__call__`][]."""
+        """See [`noprop_ode.AbstractDecoder.__call__`][].
+
+        **Raises:** `TypeError` for a model without a known marginal.
+        """
+        if not isinstance(model, AbstractMarginalModel):
+            raise TypeError(
+                f"PosteriorDecoder needs a known Gaussian marginal at t = 1, and {name_of(model)} has none. Use "
+                "ReadoutDecoder() with it."
+            )
         return model.end_log_posterior(end.z)
 
 
@@ -33,8 +47,11 @@ class DenoiserDecoder(AbstractDecoder):
     network's $p(y | x)$ itself, undistorted by any draw.
     """
 
-    last_step: ClassVar[bool] = False
     num_evaluations: ClassVar[int] = 1
+
+    def t1(self, sampler: AbstractSampler) -> float:
+        """See [`noprop_ode.AbstractDecoder.t1`][]: to where the last step of the sampler begins."""
+        return sampler.last_step_start
 
     def __call__(self, model: AbstractModel, end: Sample, features: Features) -> LogProbs:
         """See [`noprop_ode.AbstractDecoder.__call__`][]."""

@@ -6,12 +6,11 @@ from jaxtyping import Array, Int
 
 from ._blocks import AbstractBlockPlan, AllBlocks, Blocks
 from ._check import check_states_per_image
-from ._decoder import DenoiserDecoder
+from ._decoder import ReadoutDecoder
 from ._embedding import AbstractLabelEmbedding
-from ._end_state import AbstractEndState, MarginalEndState
-from ._gaussian import kl_to_standard_normal, marginal_sample
-from ._gaussian_model import AbstractGaussianModel
+from ._gaussian import AbstractEndState, AbstractGaussianModel, MarginalEndState, marginal_sample
 from ._model import LossTerms, Prediction
+from ._protocols import gaussian_protocols, one_ddim_step
 from ._readout import AbstractReadout, marginal_readout
 from ._sampler import Ancestral
 from ._schedule import AbstractNoiseSchedule, CosineSchedule
@@ -97,7 +96,23 @@ class NoPropDT(AbstractGaussianModel):
     def default_prediction(self) -> Prediction:
         """See [`noprop_ode.AbstractModel.default_prediction`][]: one DDIM step from the mean, read from
         the denoiser."""
-        return Prediction("mean", Ancestral(1, churn=0.0), DenoiserDecoder())
+        return one_ddim_step()
+
+    @property
+    def paper_prediction(self) -> Prediction:
+        """See [`noprop_ode.AbstractModel.paper_prediction`][]: one ancestral step a block from noise, and the
+        readout."""
+        return Prediction("noise", self.own_sampler, ReadoutDecoder())
+
+    @property
+    def protocols(self) -> dict[str, Prediction]:
+        """See [`noprop_ode.AbstractModel.protocols`][]."""
+        return gaussian_protocols(self.paper_prediction)
+
+    @property
+    def independent_blocks(self) -> Blocks:
+        """See [`noprop_ode.AbstractModel.independent_blocks`][]: all of its blocks."""
+        return self.field
 
     def block_error(self, x: Image, y: Label, k: int | Int[Array, ""], *, key: Key) -> Scalar:
         """The weighted denoising error of one block.
@@ -123,21 +138,6 @@ class NoPropDT(AbstractGaussianModel):
             return self.objective.error(logits, y, self.embedding)
 
         return weight * jnp.mean(jax.vmap(error)(keys[1:]))
-
-    def shared_terms(self, x: Image, y: Label, *, key: Key) -> tuple[Scalar, Scalar]:
-        """The readout and the prior term of the loss, which involve no block.
-
-        **Arguments:**
-
-        - `x`, `y`: an example.
-        - `key`: the noise of its end state.
-
-        **Returns:** the readout term and the prior term.
-        """
-        zero = jnp.zeros((), jnp.float32)
-        u = self.embedding(y)
-        end = self.end_state(self, x, u, key=key)
-        return -self.readout(end, self.embedding)[y], kl_to_standard_normal(u, *self.schedule.alpha_sigma(zero))
 
     def loss(self, x: Image, y: Label, *, key: Key) -> LossTerms:
         """See [`noprop_ode.AbstractModel.loss`][]; the denoising term is the mean over the blocks of the plan."""

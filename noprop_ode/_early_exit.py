@@ -4,11 +4,14 @@ import diffrax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._gaussian_model import AbstractGaussianModel
+from ._gaussian import AbstractGaussianModel
 from ._model import AbstractModel, AbstractSampler, Sample
 from ._solver_sampler import AbstractSolverSampler, as_sample
 from ._term import ancestral_coefficients
 from ._types import Features, Key, Latent, Scalar
+
+
+_BEFORE_THE_END = 1 - 2.0**-23  # in float32 too
 
 
 class EarlyExit(AbstractSampler):
@@ -49,23 +52,27 @@ class EarlyExit(AbstractSampler):
         """See [`noprop_ode.AbstractSampler.stochastic`][]."""
         return self.sampler.stochastic
 
-    def full_evaluations(self, *, last_step: bool = True) -> float:
-        """See [`noprop_ode.AbstractSampler.full_evaluations`][]: those of the sampler alone."""
-        return self.sampler.full_evaluations(last_step=last_step)
+    @property
+    def last_step_start(self) -> float:
+        """See [`noprop_ode.AbstractSampler.last_step_start`][]; the long step counts as the last, also where the steps
+        before it are adaptive, so that it is always before 1."""
+        return min(self.sampler.last_step_start, _BEFORE_THE_END)
 
-    def sample(
-        self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, last_step: bool = True
-    ) -> Sample:
-        """See [`noprop_ode.AbstractSampler.sample`][]; a trajectory that was stopped early has its long step last."""
-        if self.sampler.steps == 1:
-            return self.sampler.sample(model, z0, features, key=key, last_step=last_step)
-        solution = self.sampler.solve(
-            model, z0, features, key=key, last_step=last_step, event=diffrax.Event(self._confident(model))
-        )
+    def full_evaluations(self, *, t1: float = 1.0) -> float:
+        """See [`noprop_ode.AbstractSampler.full_evaluations`][]: those of the sampler alone."""
+        return self.sampler.full_evaluations(t1=t1)
+
+    def sample(self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, t1: float = 1.0) -> Sample:
+        """See [`noprop_ode.AbstractSampler.sample`][]; to t = 1 leads the long step, from where the trajectory was
+        stopped early, and to an earlier `t1` none."""
+        if self.sampler.steps == 1 or t1 == 0:
+            return self.sampler.sample(model, z0, features, key=key, t1=t1)
+        event = diffrax.Event(self._confident(model))
+        solution = self.sampler.solve(model, z0, features, key=key, t1=t1, event=event)
         per_step, once = self.sampler.step_evaluations
         # The event looks where the trajectory starts, too.
         reached = as_sample(solution, per_step + 1, once + 1)
-        if not last_step:
+        if t1 < 1:
             return reached
         early = solution.event_mask
         stopped = jnp.asarray(early) & (reached.t < 1)

@@ -4,8 +4,7 @@ import jax.random as jr
 
 from ._ct import NoPropCT
 from ._dt import NoPropDT
-from ._gaussian import kl_to_standard_normal, marginal_sample
-from ._gaussian_model import AbstractGaussianModel
+from ._gaussian import AbstractGaussianModel, MarginalEndState, marginal_sample
 from ._model import LossTerms
 from ._times import UniformTimes
 from ._types import Image, Key, Label, Scalar
@@ -56,7 +55,8 @@ def elbo(model: AbstractGaussianModel, x: Image, y: Label, *, key: Key, num_time
     else:
         raise TypeError(f"The bound is defined for NoPropDT and NoPropCT; got {type(model).__name__}.")
 
-    one, zero = jnp.ones((), jnp.float32), jnp.zeros((), jnp.float32)
-    ends = jax.vmap(lambda key: marginal_sample(u, one, model.schedule, key=key))(jr.split(end_key, num_times))
-    readout = -jnp.mean(jax.vmap(lambda z: model.readout(z, model.embedding)[y])(ends))
-    return LossTerms(denoising, readout, kl_to_standard_normal(u, *model.schedule.alpha_sigma(zero)))
+    def shared_terms(key: Key) -> tuple[Scalar, Scalar]:
+        return model.shared_terms(x, y, key=key, end_state=MarginalEndState())
+
+    readout, prior = jax.vmap(shared_terms, out_axes=(0, None))(jr.split(end_key, num_times))
+    return LossTerms(denoising, jnp.mean(readout), prior)

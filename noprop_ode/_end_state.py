@@ -1,40 +1,13 @@
-import abc
+"""A readout that learns from where the dynamics arrive."""
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 
-from ._gaussian import marginal_sample
-from ._gaussian_model import AbstractGaussianModel
+from ._gaussian import AbstractEndState, AbstractGaussianModel
 from ._model import AbstractSampler
 from ._types import Image, Key, Latent
-
-
-class AbstractEndState(eqx.Module):
-    """Which states $z_1$ the readout of DT and CT is trained on."""
-
-    @abc.abstractmethod
-    def __call__(self, model: AbstractGaussianModel, x: Image, u: Latent, *, key: Key) -> Latent:
-        """One end state of an example.
-
-        **Arguments:**
-
-        - `model`: the model.
-        - `x`: the image.
-        - `u`: the embedding of its label, shape `[dim]`.
-        - `key`: randomness.
-
-        **Returns:** the state, shape `[dim]`.
-        """
-
-
-class MarginalEndState(AbstractEndState):
-    r"""A draw from the marginal, $z_1 \sim q(z_1 | y)$: the paper's loss, which never runs the dynamics."""
-
-    def __call__(self, model: AbstractGaussianModel, x: Image, u: Latent, *, key: Key) -> Latent:
-        """See [`noprop_ode.AbstractEndState.__call__`][]."""
-        return marginal_sample(u, jnp.ones((), jnp.float32), model.schedule, key=key)
 
 
 class SampledEndState(AbstractEndState):

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ._check import check_labels
-from ._model import AbstractDecoder, AbstractModel, AbstractSampler, Start
+from ._model import AbstractDecoder, AbstractModel, AbstractSampler, Prediction, Start
 from ._predict import complete, predict_with_evaluations
 from ._types import Key
 
@@ -35,10 +35,11 @@ def evaluate(
     ys: Any,
     *,
     key: Key,
-    sampler: AbstractSampler | None = None,
+    prediction: Prediction | None = None,
     start: Start | None = None,
-    draws: int = 1,
+    sampler: AbstractSampler | None = None,
     decoder: AbstractDecoder | None = None,
+    draws: int | None = None,
     batch_size: int = 500,
 ) -> Evaluation:
     """Predicts many images and compares with their labels. The labels never reach the model.
@@ -52,11 +53,9 @@ def evaluate(
     **Raises:** as `predict_log_proba`, and `ValueError` or `TypeError` for labels that are not labels.
     """
     check_labels(ys, model.embedding.num_classes, len(xs))
-    _, full_sampler, full_decoder = complete(model, start, sampler, decoder)
-    full = full_sampler.full_evaluations(last_step=full_decoder.last_step) + full_decoder.num_evaluations
-    log_ps, evaluations = predict_with_evaluations(
-        model, xs, key=key, sampler=sampler, start=start, draws=draws, decoder=decoder, batch_size=batch_size
-    )
+    how = complete(model, prediction, start=start, sampler=sampler, decoder=decoder, draws=draws)
+    full = how.sampler.full_evaluations(t1=how.decoder.t1(how.sampler)) + how.decoder.num_evaluations
+    log_ps, evaluations = predict_with_evaluations(model, xs, how, key=key, batch_size=batch_size)
     log_ps, ys = np.asarray(log_ps), np.asarray(ys)
     num_evaluations = float(np.mean(np.asarray(evaluations), dtype=np.float64))
     return Evaluation(
@@ -64,7 +63,7 @@ def evaluate(
         nll=-float(np.mean(log_ps[np.arange(len(ys)), ys], dtype=np.float64)),
         calibration_error=calibration_error(log_ps, ys),
         num_evaluations=num_evaluations,
-        num_saved=draws * full - num_evaluations,
+        num_saved=how.draws * full - num_evaluations,
         num_examples=len(ys),
     )
 

@@ -7,7 +7,8 @@ import jax.random as jr
 from ._check import check_states_per_image
 from ._decoder import DenoiserDecoder
 from ._embedding import AbstractLabelEmbedding
-from ._model import LossTerms, Prediction
+from ._model import AbstractMarginalModel, LossTerms, Prediction
+from ._protocols import flow_protocols
 from ._readout import AbstractReadout, NearestEmbedding
 from ._sampler import ODE
 from ._timed_model import AbstractTimedModel
@@ -17,7 +18,7 @@ from ._types import Features, Image, Key, Label, Latent, LogProbs, Scalar
 from ._vector_field import AbstractVectorField
 
 
-class NoPropFM(AbstractTimedModel):
+class NoPropFM(AbstractTimedModel, AbstractMarginalModel):
     r"""NoProp as flow matching (NoProp, arXiv 2503.24322, section 2.3): a velocity along straight lines.
 
     $$z_t = t\, u_y + (1 - t)\, z_0 + \sigma \epsilon, \quad z_0 \sim \mathcal{N}(0, I), \quad
@@ -86,6 +87,11 @@ class NoPropFM(AbstractTimedModel):
         it ends."""
         return Prediction("mean", ODE(diffrax.Euler(), steps=1), DenoiserDecoder())
 
+    @property
+    def protocols(self) -> dict[str, Prediction]:
+        """See [`noprop_ode.AbstractModel.protocols`][]."""
+        return flow_protocols(self.paper_prediction)
+
     def velocity(self, t: Scalar, z: Latent, features: Features) -> Latent:
         r"""The velocity $\hat v(z, x, t)$; see [`noprop_ode.AbstractModel.velocity`][]."""
         return self.embedding.mix(self.field(t, z, features))
@@ -96,8 +102,8 @@ class NoPropFM(AbstractTimedModel):
         return self.readout(z + (1 - t) * self.velocity(t, z, features), self.embedding)
 
     def end_log_posterior(self, z: Latent) -> LogProbs:
-        r"""See [`noprop_ode.AbstractModel.end_log_posterior`][]: with $z_1 \sim \mathcal{N}(u_y, \sigma^2 I)$, which
-        needs a positive `sigma`.
+        r"""See [`noprop_ode.AbstractMarginalModel.end_log_posterior`][]: with $z_1 \sim \mathcal{N}(u_y, \sigma^2 I)$,
+        which needs a positive `sigma`.
 
         **Raises:** `ValueError` if `sigma` is zero, because the marginal is then a point.
         """

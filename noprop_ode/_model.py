@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float
 
+from ._blocks import Blocks
 from ._embedding import AbstractLabelEmbedding
 from ._readout import AbstractReadout
 from ._types import Features, Image, Images, Key, Label, Labels, Latent, LogProbs, Scalar
@@ -56,6 +57,23 @@ class AbstractModel(eqx.Module):
     def default_prediction(self) -> "Prediction":
         """How to predict where nothing else is asked for."""
 
+    @property
+    @abc.abstractmethod
+    def paper_prediction(self) -> "Prediction":
+        """How the paper predicts with such a model: one trajectory from a draw of noise."""
+
+    @property
+    @abc.abstractmethod
+    def protocols(self) -> "dict[str, Prediction]":
+        """Named ways of predicting to compare with the default, `"paper"` the last of them; none for a model that has
+        one way only."""
+
+    @property
+    @abc.abstractmethod
+    def independent_blocks(self) -> Blocks | None:
+        """The blocks that training must keep apart, so that none depends on another through the optimiser; `None` for
+        a model without any. See [`noprop_ode.blockwise`][]."""
+
     @abc.abstractmethod
     def loss(self, x: Image, y: Label, *, key: Key) -> LossTerms:
         """The training loss of one example.
@@ -104,17 +122,6 @@ class AbstractModel(eqx.Module):
         **Returns:** normalised log-probabilities, shape `[classes]`, in nats.
         """
 
-    @abc.abstractmethod
-    def end_log_posterior(self, z: Latent) -> LogProbs:
-        """The exact class posterior of the known marginal at t = 1; it needs no network.
-
-        **Arguments:**
-
-        - `z`: the state at t = 1, shape `[dim]`.
-
-        **Returns:** normalised log-probabilities, shape `[classes]`, in nats.
-        """
-
     def initial_state(self, start: Start, *, key: Key) -> Latent:
         r"""Where a trajectory starts.
 
@@ -152,6 +159,21 @@ class AbstractModel(eqx.Module):
         return self.readout(z1, self.embedding)
 
 
+class AbstractMarginalModel(AbstractModel):
+    """A model whose states at t = 1 have a known Gaussian distribution, given the class."""
+
+    @abc.abstractmethod
+    def end_log_posterior(self, z: Latent) -> LogProbs:
+        """The exact class posterior of the known marginal at t = 1; it needs no network.
+
+        **Arguments:**
+
+        - `z`: the state at t = 1, shape `[dim]`.
+
+        **Returns:** normalised log-probabilities, shape `[classes]`, in nats.
+        """
+
+
 class AbstractSampler(eqx.Module):
     """How to get from $z_0$ to $z_1$."""
 
@@ -160,10 +182,14 @@ class AbstractSampler(eqx.Module):
     def stochastic(self) -> bool:
         """Whether the sampler adds noise along the way."""
 
+    @property
     @abc.abstractmethod
-    def sample(
-        self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, last_step: bool = True
-    ) -> Sample:
+    def last_step_start(self) -> float:
+        """The time at which the last of a fixed number of steps begins. An adaptive sampler does not know its last step
+        in advance: 1."""
+
+    @abc.abstractmethod
+    def sample(self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, t1: float = 1.0) -> Sample:
         """Carries one state along.
 
         **Arguments:**
@@ -172,8 +198,8 @@ class AbstractSampler(eqx.Module):
         - `z0`: the state at t = 0, shape `[dim]`.
         - `features`: of the image, from `field.encode`.
         - `key`: randomness of a stochastic sampler.
-        - `last_step`: if false, stop where the last of a fixed number of steps would begin. An adaptive sampler,
-            which does not know its last step in advance, goes to t = 1 all the same.
+        - `t1`: integrate to this time, in [0, 1]; the steps are those of the way to t = 1, the last one cut short if
+            `t1` is not where one ends.
 
         **Returns:** the state reached, its time, the number of evaluations and the solver's result code.
 
@@ -194,22 +220,27 @@ class AbstractSampler(eqx.Module):
         """
 
     @abc.abstractmethod
-    def full_evaluations(self, *, last_step: bool = True) -> float:
+    def full_evaluations(self, *, t1: float = 1.0) -> float:
         """Evaluations of the vector field on a whole trajectory, before anything stops it early.
 
-        **Arguments:** `last_step`, as for `sample`. **Returns:** the number; NaN if it depends on the trajectory.
+        **Arguments:** `t1`, as for `sample`. **Returns:** the number; NaN if it depends on the trajectory.
         """
 
 
 class AbstractDecoder(eqx.Module):
     """Where a prediction takes its class probabilities from, once a trajectory has been run.
 
-    `last_step` says whether the trajectory must be run to its very end, and `num_evaluations` how often the decoder
-    itself evaluates the vector field.
+    `num_evaluations` says how often the decoder itself evaluates the vector field.
     """
 
-    last_step: ClassVar[bool]
     num_evaluations: ClassVar[int]
+
+    @abc.abstractmethod
+    def t1(self, sampler: AbstractSampler) -> float:
+        """How far the trajectory must be run.
+
+        **Arguments:** the `sampler` that runs it. **Returns:** the time to integrate to, in [0, 1].
+        """
 
     @abc.abstractmethod
     def __call__(self, model: AbstractModel, end: Sample, features: Features) -> LogProbs:
@@ -227,11 +258,13 @@ class AbstractDecoder(eqx.Module):
 
 class Prediction(NamedTuple):
     r"""The choices of a prediction: where trajectories `start` (`"noise"`, $z_0 \sim \mathcal{N}(0, I)$, or `"mean"`,
-    $z_0 = 0$), the `sampler` that carries them, and the `decoder` that reads the class probabilities."""
+    $z_0 = 0$), the `sampler` that carries them, the `decoder` that reads the class probabilities, and the number of
+    `draws` whose probabilities are averaged."""
 
     start: Start
     sampler: AbstractSampler
     decoder: AbstractDecoder
+    draws: int = 1
 
 
 def name_of(module: Any) -> str:

@@ -22,28 +22,27 @@ class SolverError(RuntimeError):
 
 
 def predict_one(
-    model: AbstractModel,
-    x: Image,
-    *,
-    key: Key,
-    sampler: AbstractSampler,
-    start: Start,
-    draws: int,
-    decoder: AbstractDecoder,
+    model: AbstractModel, x: Image, *, key: Key, prediction: Prediction
 ) -> tuple[LogProbs, Scalar, diffrax.RESULTS]:
     """One image; the building block of `predict_log_proba`, for use inside your own `jit` and `vmap`.
 
-    **Arguments:** as for [`noprop_ode.predict_log_proba`][], with one image.
+    **Arguments:**
+
+    - `model`: the model.
+    - `x`: an image, `[height, width, channels]`.
+    - `key`: randomness of draws and sampler.
+    - `prediction`: how to predict, such as the `default_prediction` of the model.
 
     **Returns:** log-probabilities `[classes]`, the number of evaluations of the vector field over all draws, and the
     solver's result code for each draw `[draws]`.
     """
+    start, sampler, decoder, draws = prediction
     features = model.field.encode(x)  # once, whatever the number of steps and of draws
 
     def draw(key: Key):
         start_key, path_key = jr.split(key)
         z0 = model.initial_state(start, key=start_key)
-        end = sampler.sample(model, z0, features, key=path_key, last_step=decoder.last_step)
+        end = sampler.sample(model, z0, features, key=path_key, t1=decoder.t1(sampler))
         return decoder(model, end, features), end.num_evaluations + decoder.num_evaluations, end.result
 
     log_ps, evaluations, results = jax.vmap(draw)(jr.split(key, draws))
@@ -52,11 +51,11 @@ def predict_one(
 
 @eqx.filter_jit
 def _predict_batch(
-    model: AbstractModel, xs: Shaped[Array, "n *image"], first: Int[Array, ""], key: Key, **how: Any
+    model: AbstractModel, xs: Shaped[Array, "n *image"], first: Int[Array, ""], key: Key, prediction: Prediction
 ) -> tuple[Float[Array, "n classes"], Float[Array, " n"], PyTree[Int[Array, "n draws"]]]:
     # The key of an example depends on its position alone, so results do not depend on the batch size.
     keys = jax.vmap(lambda i: jr.fold_in(key, i))(first + jnp.arange(len(xs)))
-    return jax.vmap(lambda x, key: predict_one(model, x, key=key, **how))(xs, keys)
+    return jax.vmap(lambda x, key: predict_one(model, x, key=key, prediction=prediction))(xs, keys)
 
 
 def predict_log_proba(
@@ -64,10 +63,11 @@ def predict_log_proba(
     xs: Any,
     *,
     key: Key,
-    sampler: AbstractSampler | None = None,
+    prediction: Prediction | None = None,
     start: Start | None = None,
-    draws: int = 1,
+    sampler: AbstractSampler | None = None,
     decoder: AbstractDecoder | None = None,
+    draws: int | None = None,
     batch_size: int = 500,
 ) -> Float[Array, "n classes"]:
     r"""Class log-probabilities of many images, compiled once and run in batches.
@@ -76,66 +76,63 @@ def predict_log_proba(
     is probable, not as often as the most probable class is. A prediction therefore has three choices: where
     trajectories start and how many there are, how they are integrated, and where the probabilities come from.
     The default of the NoProp variants is one step from the mean, read from the denoiser: the network's own
-    $p(y | x)$, in one evaluation. The paper's protocol is `start="noise", draws=1, decoder=ReadoutDecoder()` with
-    `sampler=ODE(diffrax.Euler(), steps=1000)` for CT and FM, and `sampler=Ancestral(10)` for DT.
+    $p(y | x)$, in one evaluation. The paper's protocol is `prediction=model.paper_prediction`.
 
     **Arguments:**
 
-    - `model`: the model. Its `default_prediction` stands in for each of sampler, start and decoder not given.
+    - `model`: the model.
     - `xs`: images, `[n, height, width, channels]`, NumPy or JAX; uint8 in [0, 255] or floating point in [0, 1].
     - `key`: randomness of draws and samplers.
-    - `sampler`: from t = 0 to t = 1; for DT and CT one DDIM step by default, for flow matching one Euler step.
+    - `prediction`: how to predict; the `default_prediction` of the model if not given. Each of the four arguments that
+        follow replaces a part of it.
     - `start`: `"noise"`, $z_0 \sim \mathcal{N}(0, I)$, or `"mean"`, $z_0 = 0$.
+    - `sampler`: from t = 0 to t = 1.
+    - `decoder`: where the probabilities come from.
     - `draws`: number of trajectories whose probabilities are averaged; they share the features of the image.
-    - `decoder`: where the probabilities come from; [`noprop_ode.DenoiserDecoder`][] by default.
     - `batch_size`: images per call on the device; the result does not depend on it.
 
     **Returns:** log-probabilities, shape `[n, classes]`, in nats.
 
     **Raises:** `ValueError` or `TypeError` for images that are not images, `SolverError` if the solver failed.
     """
-    how = {"sampler": sampler, "start": start, "draws": draws, "decoder": decoder}
-    return predict_with_evaluations(model, xs, key=key, batch_size=batch_size, **how)[0]
+    how = complete(model, prediction, start=start, sampler=sampler, decoder=decoder, draws=draws)
+    return predict_with_evaluations(model, xs, how, key=key, batch_size=batch_size)[0]
 
 
 def complete(
-    model: AbstractModel, start: Start | None, sampler: AbstractSampler | None, decoder: AbstractDecoder | None
+    model: AbstractModel,
+    prediction: Prediction | None = None,
+    *,
+    start: Start | None = None,
+    sampler: AbstractSampler | None = None,
+    decoder: AbstractDecoder | None = None,
+    draws: int | None = None,
 ) -> Prediction:
-    """The choices of a prediction, those of the model where none is given."""
-    default = model.default_prediction
-    return Prediction(
-        default.start if start is None else start,
-        default.sampler if sampler is None else sampler,
-        default.decoder if decoder is None else decoder,
-    )
+    """A prediction with some of its parts replaced; that of the model where none is given.
 
-
-def check_draws(how: Prediction, draws: int) -> None:
-    """Refuses draws that would all be the same."""
-    if how.start == "mean" and draws > 1 and not how.sampler.stochastic:
+    **Raises:** `ValueError` for draws that would all be the same, or fewer than one.
+    """
+    parts = {"start": start, "sampler": sampler, "decoder": decoder, "draws": draws}
+    base = model.default_prediction if prediction is None else prediction
+    how = base._replace(**{name: part for name, part in parts.items() if part is not None})
+    if how.draws < 1:
+        raise ValueError(f"A prediction needs at least one trajectory; got draws={how.draws}.")
+    if how.start == "mean" and how.draws > 1 and not how.sampler.stochastic:
         raise ValueError(
-            f"From the mean, {draws} draws of a deterministic sampler are all the same; use draws=1, or start='noise'."
+            f"From the mean, {how.draws} draws of a deterministic sampler are all the same; use draws=1, or "
+            "start='noise'."
         )
+    return how
 
 
 def predict_with_evaluations(
-    model: AbstractModel,
-    xs: Any,
-    *,
-    key: Key,
-    sampler: AbstractSampler | None,
-    start: Start | None,
-    draws: int,
-    decoder: AbstractDecoder | None,
-    batch_size: int,
+    model: AbstractModel, xs: Any, how: Prediction, *, key: Key, batch_size: int
 ) -> tuple[Float[Array, "n classes"], Float[Array, " n"]]:
     """As `predict_log_proba`, with the number of evaluations of the vector field spent on each image, `[n]`."""
-    how = complete(model, start, sampler, decoder)
     check_images(xs)
-    if draws < 1 or batch_size < 1:
-        raise ValueError(f"draws and batch_size must be at least 1; got draws={draws}, batch_size={batch_size}.")
-    check_draws(how, draws)
-    run = functools.partial(_predict_batch, draws=draws, **how._asdict())
+    if batch_size < 1:
+        raise ValueError(f"A call needs at least one image; got batch_size={batch_size}.")
+    run = functools.partial(_predict_batch, prediction=how)
     log_ps, evaluations = zip(*_in_batches(run, model, xs, key, batch_size, name=_sampler_name(how.sampler)))
     return jnp.concatenate(log_ps), jnp.concatenate(evaluations)
 
@@ -174,11 +171,23 @@ def _is_solver(node: Any) -> bool:
     return isinstance(node, diffrax.AbstractSolver)
 
 
-def predict(model: AbstractModel, xs: Any, *, key: Key, **how: Any) -> Int[Array, " n"]:
+def predict(
+    model: AbstractModel,
+    xs: Any,
+    *,
+    key: Key,
+    prediction: Prediction | None = None,
+    start: Start | None = None,
+    sampler: AbstractSampler | None = None,
+    decoder: AbstractDecoder | None = None,
+    draws: int | None = None,
+    batch_size: int = 500,
+) -> Int[Array, " n"]:
     """The most probable class of many images.
 
     **Arguments:** as for [`noprop_ode.predict_log_proba`][].
 
     **Returns:** classes, shape `[n]`.
     """
-    return jnp.argmax(predict_log_proba(model, xs, key=key, **how), axis=-1)
+    how = complete(model, prediction, start=start, sampler=sampler, decoder=decoder, draws=draws)
+    return jnp.argmax(predict_log_proba(model, xs, key=key, prediction=how, batch_size=batch_size), axis=-1)

@@ -2,7 +2,7 @@ from typing import Any
 
 import diffrax
 
-from ._gaussian_model import AbstractGaussianModel
+from ._gaussian import AbstractGaussianModel
 from ._model import AbstractModel, AbstractSampler, name_of
 from ._solver_sampler import AbstractSolverSampler, evaluations_of, solve_in_equal_steps
 from ._term import AncestralTerm, VelocityTerm, generative_terms
@@ -79,21 +79,19 @@ class ODE(AbstractSolverSampler):
         """Every model has an ODE; see [`noprop_ode.AbstractSolverSampler.check`][]."""
 
     def solve(
-        self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, last_step: bool = True, **how: Any
+        self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, t1: float = 1.0, **how: Any
     ) -> diffrax.Solution:
         """See [`noprop_ode.AbstractSolverSampler.solve`][]."""
         del key
         term = diffrax.ODETerm(VelocityTerm(model))
         if self.stepsize_controller is None:
             assert self.steps is not None
-            return solve_in_equal_steps(
-                term, self.solver, z0, features, self.steps, last_step, adjoint=self.adjoint, **how
-            )
+            return solve_in_equal_steps(term, self.solver, z0, features, self.steps, t1, adjoint=self.adjoint, **how)
         return diffrax.diffeqsolve(
             term,
             self.solver,
             t0=0.0,
-            t1=1.0,
+            t1=t1,
             dt0=None,
             y0=z0,
             args=features,
@@ -143,11 +141,11 @@ class Ancestral(AbstractSolverSampler):
         _gaussian(model, self)
 
     def solve(
-        self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, last_step: bool = True, **how: Any
+        self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, t1: float = 1.0, **how: Any
     ) -> diffrax.Solution:
         """See [`noprop_ode.AbstractSolverSampler.solve`][]."""
         term = AncestralTerm(_gaussian(model, self), self.churn, key if self.stochastic else None)
-        return solve_in_equal_steps(term, diffrax.Euler(), z0, features, self.steps, last_step, **how)
+        return solve_in_equal_steps(term, diffrax.Euler(), z0, features, self.steps, t1, **how)
 
 
 class SDE(AbstractSolverSampler):
@@ -196,14 +194,14 @@ class SDE(AbstractSolverSampler):
         _gaussian(model, self)
 
     def solve(
-        self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, last_step: bool = True, **how: Any
+        self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, t1: float = 1.0, **how: Any
     ) -> diffrax.Solution:
         """See [`noprop_ode.AbstractSolverSampler.solve`][]."""
         # Stochastic Runge-Kutta methods of higher order need space-time areas of the path, not its increments alone.
         higher = isinstance(self.solver, diffrax.AbstractSRK)
         levy_area = diffrax.SpaceTimeTimeLevyArea if higher else diffrax.BrownianIncrement
         terms = generative_terms(_gaussian(model, self), levy_area, tolerance=0.25 / self.steps, key=key)
-        return solve_in_equal_steps(terms, self.solver, z0, features, self.steps, last_step, **how)
+        return solve_in_equal_steps(terms, self.solver, z0, features, self.steps, t1, **how)
 
 
 def _check_steps(steps: int) -> None:

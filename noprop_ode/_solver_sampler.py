@@ -1,4 +1,5 @@
 import abc
+import math
 from typing import Any
 
 import diffrax
@@ -17,7 +18,7 @@ class AbstractSolverSampler(AbstractSampler):
 
     @abc.abstractmethod
     def solve(
-        self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, last_step: bool = True, **how: Any
+        self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, t1: float = 1.0, **how: Any
     ) -> diffrax.Solution:
         """Runs the solver.
 
@@ -32,15 +33,18 @@ class AbstractSolverSampler(AbstractSampler):
     def step_evaluations(self) -> tuple[float, float]:
         """Evaluations of the vector field in each step, and once for all."""
 
-    def sample(
-        self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, last_step: bool = True
-    ) -> Sample:
+    @property
+    def last_step_start(self) -> float:
+        """See [`noprop_ode.AbstractSampler.last_step_start`][]."""
+        return 1.0 if self.steps is None else (self.steps - 1) / self.steps
+
+    def sample(self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, t1: float = 1.0) -> Sample:
         """See [`noprop_ode.AbstractSampler.sample`][]."""
         self.check(model)
-        if self.steps == 1 and not last_step:
+        if t1 == 0:
             zero = jnp.zeros((), jnp.float32)
             return Sample(zero, z0, zero, diffrax.RESULTS.successful)
-        return as_sample(self.solve(model, z0, features, key=key, last_step=last_step), *self.step_evaluations)
+        return as_sample(self.solve(model, z0, features, key=key, t1=t1), *self.step_evaluations)
 
     def trajectory(
         self, model: AbstractModel, z0: Latent, features: Features, ts: Float[Array, " times"], *, key: Key
@@ -50,12 +54,12 @@ class AbstractSolverSampler(AbstractSampler):
         assert solution.ys is not None
         return solution.result.error_if(solution.ys, ~diffrax.is_okay(solution.result))
 
-    def full_evaluations(self, *, last_step: bool = True) -> float:
+    def full_evaluations(self, *, t1: float = 1.0) -> float:
         """See [`noprop_ode.AbstractSampler.full_evaluations`][]."""
         if self.steps is None:
             return float("nan")
         per_step, once = self.step_evaluations
-        taken = self.steps if last_step else self.steps - 1
+        taken = steps_until(t1, self.steps)
         return per_step * taken + once * (taken > 0)
 
     @abc.abstractmethod
@@ -72,23 +76,27 @@ def solve_in_equal_steps(
     z0: Latent,
     features: Features,
     steps: int,
-    last_step: bool,
+    t1: float,
     **how: Any,
 ) -> diffrax.Solution:
-    """A solve in equal steps, with or without the last of them."""
-    taken = steps if last_step else steps - 1
+    """A solve in equal steps of 1 / `steps`, up to `t1`."""
     return diffrax.diffeqsolve(
         terms,
         solver,
         t0=0.0,
-        t1=taken / steps,
+        t1=t1,
         dt0=1 / steps,
         y0=z0,
         args=features,
-        max_steps=taken,
+        max_steps=steps_until(t1, steps),
         throw=False,
         **how,
     )
+
+
+def steps_until(t1: float, steps: int) -> int:
+    """How many of `steps` equal steps begin before a time."""
+    return math.ceil(t1 * steps - 1e-6)  # less than any step, and more than the rounding of the product
 
 
 def as_sample(solution: diffrax.Solution, per_step: float, once: float) -> Sample:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import lineax as lx
 
-from ._gaussian_model import AbstractGaussianModel
+from ._gaussian import AbstractGaussianModel
 from ._model import AbstractModel
 from ._schedule import AbstractNoiseSchedule
 from ._types import Features, Key, Latent, Scalar

@@ -5,7 +5,8 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
-from ._model import AbstractModel, LossTerms
+from ._model import AbstractModel, LossTerms, Prediction
+from ._protocols import many_euler_steps
 from ._times import AbstractTimes
 from ._types import Features, Image, Images, Key, Label, Labels, Scalar
 
@@ -19,6 +20,16 @@ class AbstractTimedModel(AbstractModel):
 
     times: eqx.AbstractVar[AbstractTimes]
     states_per_image: eqx.AbstractVar[int]
+
+    @property
+    def paper_prediction(self) -> Prediction:
+        """See [`noprop_ode.AbstractModel.paper_prediction`][]: 1000 Euler steps from noise, and the readout."""
+        return many_euler_steps()
+
+    @property
+    def independent_blocks(self) -> None:
+        """See [`noprop_ode.AbstractModel.independent_blocks`][]: none, it is one network."""
+        return None
 
     @abc.abstractmethod
     def loss(

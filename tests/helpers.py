@@ -154,12 +154,12 @@ def adam(rate=1e-2, *, weight_decay=0.0) -> optax.GradientTransformation:
 
 
 @eqx.filter_jit
-def carry(model, sampler, x, z0s, *, key, last_step=True) -> jax.Array:
+def carry(model, sampler, x, z0s, *, key, t1=1.0) -> jax.Array:
     """The ends of the trajectories of one image from many starts, each with its own noise; shape `[n, dim]`."""
     features = model.field.encode(x)
 
     def one(z0, key):
-        return sampler.sample(model, z0, features, key=key, last_step=last_step).z
+        return sampler.sample(model, z0, features, key=key, t1=t1).z
 
     return jax.vmap(one)(z0s, jr.split(key, len(z0s)))
 

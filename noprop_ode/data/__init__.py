@@ -4,6 +4,7 @@ from jaxtyping import install_import_hook
 
 
 with install_import_hook("noprop_ode.data", "noprop_ode._typecheck.typecheck"):
+    from ._arrays import from_arrays as from_arrays
     from ._augment import crop_and_flip as crop_and_flip
     from ._batches import batches as batches
     from ._dataset import Dataset as Dataset, Splits as Splits

@@ -1,11 +1,11 @@
 """Mini-batches of one epoch."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
-from jaxtyping import Int, Int32, UInt8
+from jaxtyping import Int
 
-from ._dataset import Dataset
 from ._errors import DatasetError
 from ._random import permutation
 
@@ -14,42 +14,41 @@ from ._random import permutation
 _EPOCH_STREAM = 1
 
 
-def batches(
-    dataset: Dataset, batch_size: int, *, seed: int, epoch: int
-) -> Iterator[tuple[UInt8[np.ndarray, "b h w c"], Int32[np.ndarray, " b"]]]:
+def batches(dataset: Any, batch_size: int, *, seed: int, epoch: int) -> Iterator[tuple[Any, Any]]:
     """Shuffle a data set and deal it out for one epoch.
 
     The order depends on `seed`, `epoch` and the number of images alone, so a run that is resumed at
-    an epoch sees the batches that it would have seen. The last `len(dataset) % batch_size` images of
+    an epoch sees the batches that it would have seen. The last `n % batch_size` images of
     the order are dropped, so that every batch has one shape; which ones changes from epoch to epoch.
 
     **Arguments:**
 
-    - `dataset`: the images to deal out.
+    - `dataset`: anything with `images` `[n, ...]` and `labels` `[n]`, such as a [`noprop_ode.data.Dataset`][].
     - `batch_size`: images in a batch, b.
     - `seed`: seed of the run, at least 0.
     - `epoch`: number of the epoch, at least 0.
 
     **Returns:**
 
-    An iterator over `len(dataset) // batch_size` pairs: images `[b h w c]`, labels `[b]`.
+    An iterator over `n // batch_size` pairs: images `[b h w c]`, labels `[b]`.
 
     **Raises:**
 
     `DatasetError` on the call itself where no full batch exists or a number is negative.
     """
-    if not 1 <= batch_size <= len(dataset):
+    n = len(dataset.labels)
+    if not 1 <= batch_size <= n:
         raise DatasetError(
-            f"expected a batch_size in [1, {len(dataset)}], the number of images in {dataset.name}, "
-            f"got {batch_size}; an incomplete batch is dropped, so choose a smaller batch_size"
+            f"expected a batch_size in [1, {n}], the number of images, got {batch_size}; "
+            "an incomplete batch is dropped, so choose a smaller batch_size"
         )
     if seed < 0 or epoch < 0:
         raise DatasetError(f"expected seed and epoch of at least 0, got {seed} and {epoch}")
-    order = permutation(len(dataset), (_EPOCH_STREAM, seed, epoch))
+    order = permutation(n, (_EPOCH_STREAM, seed, epoch))
     return _deal(dataset, batch_size, order)
 
 
-def _deal(dataset: Dataset, batch_size: int, order: Int[np.ndarray, " n"]):
+def _deal(dataset: Any, batch_size: int, order: Int[np.ndarray, " n"]):
     for stop in range(batch_size, len(order) + 1, batch_size):
         chosen = order[stop - batch_size : stop]
         yield dataset.images[chosen], dataset.labels[chosen]

@@ -1,8 +1,6 @@
 """What goes wrong with data, and the one place where optional packages are imported."""
 
-import difflib
 import importlib
-from collections.abc import Iterable
 from types import ModuleType
 
 
@@ -40,19 +38,3 @@ def require(module: str) -> ModuleType:
             f"this needs `{module.split('.')[0]}`, which cannot be imported ({error}); "
             'pip install "noprop_ode[experiments]"'
         ) from error
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Suggest the nearest known names.
-
-    **Arguments:**
-
-    - `name`: what was typed.
-    - `known`: the names that would have worked.
-
-    **Returns:**
-
-    A sentence with a leading space, or nothing where no name is near.
-    """
-    near = difflib.get_close_matches(name.lower(), sorted(set(known)), n=3)
-    return f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""

@@ -4,8 +4,8 @@ import os
 import re
 from pathlib import Path
 
-from ._errors import DatasetError, DatasetNotFoundError, MissingDependencyError, did_you_mean
-from ._sources import SOURCES
+from .._hints import did_you_mean
+from ._errors import DatasetError, DatasetNotFoundError, MissingDependencyError
 
 
 _NAME = re.compile(r"([\w-]+)(?:/([\w.+-]+))?(?::(\d+\.\d+\.\d+))?", re.ASCII)
@@ -110,16 +110,20 @@ def find_folder(name: str, data_dir: Path) -> Path:
 
 
 def _not_found(name: str, base: str, data_dir: Path) -> DatasetError:
+    from .prepare import SOURCES  # only here: loading does not need what preparing does
+
     here = {n for n, _ in list_prepared(data_dir)}
     known = {BUILT_IN, *SOURCES, *here, *(n.split("/")[0] for n in here), *_names_in_tfds()}
     there = f"prepared there: {', '.join(sorted(here))}" if here else "nothing is prepared there"
     if not data_dir.is_dir():
         there = "which is not a folder"
     if base not in known:
-        return DatasetError(
-            f"unknown data set {name!r}.{did_you_mean(name, known)} Expected {BUILT_IN!r} (built in), one of "
-            f"{', '.join(SOURCES)}, or any TFDS image-classification set prepared in {data_dir} ({there})."
+        expected = (
+            f"Expected {BUILT_IN!r} (built in), one of {', '.join(SOURCES)}, or any TFDS image-classification set "
+            f"prepared in {data_dir} ({there})."
         )
+        hint = did_you_mean(name.lower(), known, otherwise="")
+        return DatasetError(" ".join(filter(None, (f"unknown data set {name!r}.", hint, expected))))
     if base in SOURCES:
         prepare = f"run `python -m noprop_ode.data prepare {base}`"
     else:

@@ -67,10 +67,27 @@ def load(
     train, held_out, test = made["train"], made.get("validation"), made.get("test")
     if test is None:
         train, test = _cut(train, "test", round(_TEST_FRACTION * len(train)), _TEST_STREAM, 0)
-    if held_out is None and validation != 0:
-        count = validation if isinstance(validation, int) else round(validation * len(train))
-        train, held_out = _cut(train, "validation", count, _VALIDATION_STREAM, seed)
+    if held_out is None:
+        train, held_out = cut_validation(train, validation, seed)
     return Splits(train, held_out, test)
+
+
+def cut_validation(train: Dataset, validation: int | float, seed: int) -> tuple[Dataset, Dataset | None]:
+    """Cuts a validation part off a training part, by class.
+
+    **Returns:**
+
+    What is left, and the validation part; `None` where none is wanted.
+
+    **Raises:**
+
+    `DatasetError` for a share that is none, or that leaves one of the parts empty.
+    """
+    _check(validation, seed, None)
+    if validation == 0:
+        return train, None
+    count = validation if isinstance(validation, int) else round(validation * len(train))
+    return _cut(train, "validation", count, _VALIDATION_STREAM, seed)
 
 
 def _check(validation: int | float, seed: int, image_size: tuple[int, int] | None) -> None:

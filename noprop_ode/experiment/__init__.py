@@ -5,45 +5,53 @@ from jaxtyping import install_import_hook as _install_import_hook
 
 with _install_import_hook("noprop_ode.experiment", "noprop_ode._typecheck.typecheck"):
     from . import _parts_model as _parts_model, _parts_training as _parts_training  # register what is built in
-    from ._allocator import keep_freed_memory as keep_freed_memory
     from ._build import (
+        build_learning_rate as build_learning_rate,
         build_model as build_model,
         build_optimiser as build_optimiser,
         build_prediction as build_prediction,
+        protocols as protocols,
     )
-    from ._checkpoint import (
-        CheckpointError as CheckpointError,
-        load_arrays as load_arrays,
-        read_header as read_header,
-        save_arrays as save_arrays,
-    )
+    from ._command_line import console as console, main as main
     from ._config import Config as Config
     from ._context import Context as Context, DataSpec as DataSpec
     from ._data import load_data as load_data
-    from ._errors import ConfigError as ConfigError, RunError as RunError
-    from ._evaluate import evaluate_protocols as evaluate_protocols, print_table as print_table
-    from ._export import export_model as export_model
-    from ._files import (
-        FilePrediction as FilePrediction,
-        classify_files as classify_files,
-        format_predictions as format_predictions,
+    from ._errors import ConfigError as ConfigError
+    from ._evaluate import (
+        evaluate_protocols as evaluate_protocols,
+        evaluation_key as evaluation_key,
+        print_table as print_table,
     )
-    from ._interrupt import Interrupted as Interrupted
-    from ._log import read_records as read_records
-    from ._main import config_names as config_names, find_config as find_config, guarded as guarded, main as main
+    from ._flags import flags as flags
+    from ._imports import import_components as import_components
+    from ._main import guarded as guarded
     from ._overrides import override as override, parse_overrides as parse_overrides
-    from ._plot_runs import plot_runs as plot_runs
-    from ._plots import (
+    from ._recipes import config_names as config_names, find_config as find_config, load_config as load_config
+    from ._registry import register as register
+    from ._run import run as run
+    from ._saved import load_model as load_model, load_run_config as load_run_config
+    from ._values import Interval as Interval
+    from ._yaml import dump_yaml as dump_yaml
+    from .report import (
+        FilePrediction as FilePrediction,
+        add_prediction_flags as add_prediction_flags,
+        add_run_flags as add_run_flags,
+        check_data as check_data,
+        classify_files as classify_files,
         confusion_matrix as confusion_matrix,
+        draw_plots as draw_plots,
+        export_model as export_model,
+        format_predictions as format_predictions,
+        open_run as open_run,
         plot_confusion as plot_confusion,
         plot_cost as plot_cost,
         plot_learning_curves as plot_learning_curves,
         plot_prototypes as plot_prototypes,
+        plot_runs as plot_runs,
         plot_schedule as plot_schedule,
         plot_trajectories as plot_trajectories,
+        prediction_changes as prediction_changes,
+        printable as printable,
+        say as say,
+        split_of as split_of,
     )
-    from ._protocols import protocols as protocols
-    from ._registry import register as register
-    from ._run import evaluation_key as evaluation_key, run as run
-    from ._saved import load_model as load_model, load_run_config as load_run_config
-    from ._yaml import dump_yaml as dump_yaml, load_config as load_config

@@ -1,11 +1,15 @@
 """From settings to objects."""
 
+import math
+
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import optax
 
 from .. import (
+    ODE,
     AbstractModel,
     DenoiserDecoder,
     PosteriorDecoder,
@@ -15,46 +19,70 @@ from .. import (
     partitioned,
     predict_one,
 )
-from .._predict import check_draws, complete
+from .._predict import complete
 from .._types import Key
 from ..data import Dataset
-from ._config import Config
-from ._context import Context, DataSpec
-from ._errors import ConfigError
+from ._config import Config, ModelConfig
+from ._context import KEYS, Context, DataSpec
+from ._errors import ConfigError, did_you_mean, show, within
 
 
-def build_model(config: Config, spec: DataSpec, *, key: Key, train: Dataset | None = None) -> AbstractModel:
+_MAX_NUMBERS = 10**9
+
+
+def build_model(
+    config: Config, spec: DataSpec, *, key: Key | None = None, train: Dataset | None = None
+) -> AbstractModel:
     """The untrained model of an experiment.
 
     **Arguments:**
 
     - `config`: the settings.
     - `spec`: shape, classes and pixel statistics of the data.
-    - `key`: initialises the weights.
+    - `key`: initialises the weights; `jax.random.key(config.training.seed)` by default. The field, or the blocks, are
+        built with this very key, and every other part with `jax.random.fold_in(key, n)`: 101 for the embedding, 102
+        the schedule, 103 the readout.
     - `train`: the training set, which some embeddings are made from; not needed for shapes alone.
 
     **Returns:** the model.
 
-    **Raises:** `ConfigError` for settings that do not go together.
+    **Raises:** `ConfigError` for settings that do not go together, or a model of more than a thousand million numbers.
     """
-    context = Context(config.model, spec, root=key, key=jr.fold_in(key, 0), train=train)
-    try:
-        return config.model.variant.build("variant", context)
-    except ConfigError:
-        raise
-    except (ValueError, TypeError) as error:
-        # Constructors say what is wrong with their arguments; the reader of a configuration must know it is there.
-        raise ConfigError(f"model: {error}") from error
+    key = jr.key(config.training.seed) if key is None else key
+
+    def make(key: Key, train: Dataset | None = None) -> AbstractModel:
+        context = Context(config.model, spec, root=key, key=jr.fold_in(key, KEYS["variant"]), train=train)
+        model = config.model.variant.build("variant", context)
+        if not isinstance(model, AbstractModel):
+            raise TypeError(f"a variant builds an AbstractModel; got {show(type(model).__name__)}")
+        _refuse_unused(config, context)
+        return model
+
+    with within("model"):
+        # Its shapes first, which take no memory.
+        shapes = jax.tree.leaves(eqx.filter_eval_shape(make, key))
+        count = sum(math.prod(s.shape) for s in shapes if isinstance(s, jax.ShapeDtypeStruct))
+        if count > _MAX_NUMBERS:
+            raise ValueError(f"expected at most {_MAX_NUMBERS} numbers in a model; these settings make {count}")
+        return make(key, train)
 
 
-def build_optimiser(config: Config, num_steps: int, *, rate_scale: float = 1.0) -> optax.GradientTransformation:
+def _refuse_unused(config: Config, context: Context) -> None:
+    """A setting that changes nothing misleads."""
+    defaults = ModelConfig()
+    for kind in KEYS.keys() - {"variant", "backbone", "label"} - context.built.keys():
+        if (choice := getattr(config.model, kind)) != getattr(defaults, kind):
+            raise ConfigError(f"model.{kind}: this variant has none, and {choice.type} would change nothing.")
+
+
+def build_optimiser(config: Config, num_steps: int, *, model: AbstractModel) -> optax.GradientTransformation:
     """The optimiser of an experiment.
 
     **Arguments:**
 
     - `config`: the settings.
     - `num_steps`: steps of the whole run.
-    - `rate_scale`: multiplies the learning rate, below 1 after a rollback.
+    - `model`: what it is for; blocks that train independently are kept apart, clipping included.
 
     **Returns:** the transformation.
 
@@ -63,18 +91,25 @@ def build_optimiser(config: Config, num_steps: int, *, rate_scale: float = 1.0) 
     section = config.optimiser
 
     def method(peak: float) -> optax.GradientTransformation:
-        rate = section.schedule.build("learning_rate", rate_scale * peak, num_steps)
+        rate = section.schedule.build("learning_rate", peak, num_steps)
         inner = section.method.build("optimiser", rate)
         return inner if section.clip is None else optax.chain(optax.clip_by_global_norm(section.clip), inner)
 
-    try:
+    with within("optimiser"):
         field = method(section.learning_rate)
         rest = None if section.shared_learning_rate is None else method(section.shared_learning_rate)
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"optimiser: {error}") from error
-    if config.model.variant.type == "dt":
+    if model.independent_blocks is not None:
         return blockwise(field, rest)
     return field if rest is None else partitioned(field, rest)
+
+
+def build_learning_rate(config: Config, num_steps: int) -> optax.Schedule:
+    """The learning rate of an experiment as a function of the step; that of the field, where there are two.
+
+    **Arguments:** the settings, and the number of steps of the whole run. **Returns:** the schedule.
+    """
+    with within("optimiser"):
+        return config.optimiser.schedule.build("learning_rate", config.optimiser.learning_rate, num_steps)
 
 
 def build_prediction(config: Config, model: AbstractModel, spec: DataSpec) -> Prediction:
@@ -82,25 +117,66 @@ def build_prediction(config: Config, model: AbstractModel, spec: DataSpec) -> Pr
 
     **Arguments:** the settings, the model and the description of the data.
 
-    **Returns:** start, sampler and decoder.
+    **Returns:** start, sampler, decoder and draws.
 
     **Raises:** `ConfigError` for settings that do not suit the model.
     """
-    section = config.prediction
-    decoders = {
-        "denoiser": DenoiserDecoder(),
-        "readout": ReadoutDecoder(),
-        "posterior": PosteriorDecoder(),
-        "default": None,
-    }
-    try:
-        sampler = section.sampler.build("sampler")
-        start = None if section.start == "default" else section.start
-        found = complete(model, start, sampler, decoders[section.decoder])
-        check_draws(found, section.draws)
-        # Traced, not run: a sampler or a decoder that does not suit the model says so here, not after an epoch.
-        image = jnp.zeros(spec.image_shape, jnp.uint8)
-        eqx.filter_eval_shape(predict_one, model, image, key=jr.key(0), draws=section.draws, **found._asdict())
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"prediction: {error}") from error
+    section, ways = config.prediction, _ways(config, model)
+    decoders = {"denoiser": DenoiserDecoder(), "readout": ReadoutDecoder(), "posterior": PosteriorDecoder()}
+    if section.protocol not in ways:
+        raise ConfigError(f"prediction.protocol: {_unknown(section.protocol, ways)}")
+    with within("prediction"):
+        found = complete(
+            model,
+            ways[section.protocol],
+            start=None if section.start == "default" else section.start,
+            sampler=section.sampler.build("sampler"),
+            decoder=decoders.get(section.decoder),
+            draws=section.draws,
+        )
+        _trace(model, found, spec)
     return found
+
+
+def protocols(config: Config, model: AbstractModel, spec: DataSpec) -> dict[str, Prediction]:
+    """The ways of predicting that the final evaluation compares, each traced once to see that it suits the model.
+
+    **Arguments:**
+
+    - `config`: the settings; `prediction.protocols` chooses among those of the model.
+    - `model`: the model, which has a default and others by name (`protocols`).
+    - `spec`: the description of the data.
+
+    **Returns:** a dictionary by name; first `"default"`, which is what the settings say.
+
+    **Raises:** `ConfigError` for a name that is none of them, or one that does not suit the model.
+    """
+    found = {**_ways(config, model), "default": build_prediction(config, model, spec)}
+    names = config.prediction.protocols
+    for name in names or ():
+        if name not in found:
+            raise ConfigError(f"prediction.protocols: {_unknown(name, found)}")
+    found = {name: how for name, how in found.items() if name == "default" or names is None or name in names}
+    for name, how in found.items():
+        with within(f"prediction.protocols: {name}"):
+            _trace(model, how, spec)
+    return found
+
+
+def _ways(config: Config, model: AbstractModel) -> dict[str, Prediction]:
+    ways = {"default": model.default_prediction, **model.protocols}
+    if (steps := config.prediction.paper_steps) is not None and isinstance(
+        sampler := model.paper_prediction.sampler, ODE
+    ):
+        ways["paper"] = model.paper_prediction._replace(sampler=ODE(sampler.solver, steps=steps))
+    return ways
+
+
+def _unknown(name: str, ways: dict[str, Prediction]) -> str:
+    return f"{show(name)} is no way in which this model predicts. {did_you_mean(name, ways)}"
+
+
+def _trace(model: AbstractModel, prediction: Prediction, spec: DataSpec) -> None:
+    """Traced, not run: a sampler or a decoder that does not suit the model says so here, not after an epoch."""
+    image = jax.ShapeDtypeStruct(spec.image_shape, jnp.uint8)
+    eqx.filter_eval_shape(predict_one, model, image, key=jr.key(0), prediction=prediction)

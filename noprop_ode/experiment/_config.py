@@ -1,14 +1,14 @@
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from ._errors import ConfigError
+from ._imports import import_components
 from ._schema import Choice, component, parse_section, to_plain
+from ._values import Interval
 
 
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ConfigError(message)
+Count = Annotated[int, Interval("[1, 1000000]")]
+Positive = Annotated[float, Interval("(0, 1e38]")]
 
 
 @dataclass(frozen=True)
@@ -17,20 +17,14 @@ class DataConfig:
 
     name: str = "digits"  # `digits`, a registered loader, or any image-classification set of TFDS that is prepared
     dir: Path | None = None  # where prepared sets are; the TFDS_DATA_DIR variable if not given
-    image_size: tuple[int, int] | None = None  # bring images of many sizes to this height and width
-    validation: float = 0.1  # share of the training set held out
+    image_size: tuple[Count, Count] | None = None  # bring images of many sizes to this height and width
+    validation: Annotated[float, Interval("(0, 1)")] = 0.1  # share of the training set held out
     augmentation: Choice = component("augmentation", "none")
-
-    def __post_init__(self):
-        _require(
-            0 < self.validation < 1,
-            f"validation is a share of the training set, in (0, 1); got validation={self.validation}.",
-        )
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What to train."""
+    """What to train. The defaults are those of the constructors: the paper's."""
 
     variant: Choice = component("variant", "ct")
     field: Choice = component("field", "conv")
@@ -38,7 +32,7 @@ class ModelConfig:
     embedding: Choice = component("embedding", "one-hot")
     readout: Choice = component("readout", "default")
     end_state: Choice = component("end_state", "marginal")
-    objective: Choice = component("objective", "cross-entropy")
+    objective: Choice = component("objective", "squared-error")
     weighting: Choice = component("weighting", "default")
     times: Choice = component("times", "uniform")
     plan: Choice = component("plan", "all-blocks")
@@ -50,55 +44,38 @@ class OptimiserConfig:
     """How to train it. Blocks are optimised each on its own, clipping included."""
 
     method: Choice = component("optimiser", "adamw")
-    learning_rate: float = 1e-3  # the peak
+    learning_rate: Positive = 1e-3  # the peak
     schedule: Choice = component("learning_rate", "warmup-cosine")
-    clip: float | None = None  # greatest global norm of a gradient
-    shared_learning_rate: float | None = None  # another peak for embedding, readout and schedule
-
-    def __post_init__(self):
-        for name in ("learning_rate", "clip", "shared_learning_rate"):
-            value = getattr(self, name)
-            _require(value is None or value > 0, f"{name} must be positive; got {name}={value}.")
+    clip: Positive | None = None  # greatest global norm of a gradient
+    shared_learning_rate: Positive | None = None  # another peak for embedding, readout and schedule
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
     """How long, and with what safeguards."""
 
-    epochs: int = 3
-    batch_size: int = 128
-    seed: int = 0  # of initialisation, data order, noise and the validation split
-    average_decay: float | None = None  # of a moving average of the weights, which is then what is evaluated
-    validate_every: int = 1  # epochs
-    patience: int | None = None  # stop after so many validations without a better accuracy
-    steps_per_call: int | None = None  # several on GPU and TPU, one on CPU, if not given
-    rollbacks: int = 0  # on a loss that is not finite: go back to the last checkpoint, at half the rate, so often
-
-    def __post_init__(self):
-        for name in ("epochs", "batch_size", "validate_every", "patience", "steps_per_call"):
-            value = getattr(self, name)
-            _require(value is None or value >= 1, f"{name} must be at least 1; got {name}={value}.")
-        _require(self.seed >= 0, f"seed must be at least 0; got seed={self.seed}.")
-        _require(self.rollbacks >= 0, f"rollbacks must be at least 0; got rollbacks={self.rollbacks}.")
-        decay = self.average_decay
-        _require(decay is None or 0 <= decay < 1, f"average_decay must lie in [0, 1); got average_decay={decay}.")
+    epochs: Count = 3
+    batch_size: Count = 128
+    seed: Annotated[int, Interval("[0, 4294967295]")] = 0  # initialisation, data order, noise and validation split
+    average_decay: Annotated[float, Interval("[0, 1)")] | None = None  # of an average of the weights, then evaluated
+    validate_every: Count = 1  # epochs
+    patience: Count | None = None  # stop after so many validations without a better accuracy
+    steps_per_call: Count | None = None  # several on GPU and TPU, one on CPU, if not given
+    # On a loss that is not finite: go back to the last checkpoint, at half the rate, so often.
+    rollbacks: Annotated[int, Interval("[0, 1000]")] = 0
 
 
 @dataclass(frozen=True)
 class PredictionConfig:
-    """How the model predicts, on the validation split and in the headline figure; the model's own way by default."""
+    """How the model predicts, on the validation split and in the headline figure."""
 
+    protocol: str = "default"  # what the next four change: the model's own way, or another of its ways by name
     sampler: Choice = component("sampler", "default")
     start: Literal["default", "noise", "mean"] = "default"
     decoder: Literal["default", "denoiser", "readout", "posterior"] = "default"
-    draws: int = 1
+    draws: Count | None = None
     protocols: tuple[str, ...] | None = None  # others to compare with on the test set; all of them if not given
-    paper_steps: int = 1000  # Euler steps of the paper's protocol for CT and FM
-
-    def __post_init__(self):
-        for name in ("draws", "paper_steps"):
-            value = getattr(self, name)
-            _require(value >= 1, f"{name} must be at least 1; got {name}={value}.")
+    paper_steps: Count | None = None  # ODE steps of the paper's protocol, if not the paper's 1000
 
 
 @dataclass(frozen=True)
@@ -106,17 +83,10 @@ class OutputConfig:
     """What to keep."""
 
     dir: Path | None = None  # a new folder below runs/ if not given
-    checkpoint_seconds: float = 60.0  # besides one after every epoch
-    keep: int = 2  # checkpoints besides the best
+    checkpoint_seconds: Annotated[float, Interval("[0, 1e38]")] = 60.0  # besides one after every epoch
+    keep: Count = 2  # checkpoints besides the best
     tensorboard: bool = False
     wandb: bool = False
-
-    def __post_init__(self):
-        _require(self.keep >= 1, f"keep must be at least 1; got keep={self.keep}.")
-        _require(
-            self.checkpoint_seconds >= 0,
-            f"checkpoint_seconds must be at least 0; got checkpoint_seconds={self.checkpoint_seconds}.",
-        )
 
 
 @dataclass(frozen=True)
@@ -134,20 +104,30 @@ class Config:
     output: OutputConfig = field(default_factory=OutputConfig)
 
     @staticmethod
-    def from_plain(values: Any) -> "Config":
+    def from_plain(values: Any, *, trust_imports: bool = False, source: str = "The configuration") -> "Config":
         """From nested dictionaries of plain values, as YAML and JSON give them; what is missing has its default.
+
+        **Arguments:**
+
+        - `values`: the settings.
+        - `trust_imports`: whether the modules that they name under `imports` may be imported, which runs their code.
+            Modules that are imported already need no trust.
+        - `source`: where they are from, for messages.
 
         **Raises:** `ConfigError`, with the path of the setting, for unknown names, wrong types and bad values.
         """
+        if isinstance(values, dict):
+            import_components(values.get("imports"), trust_imports=trust_imports, source=source)
         return parse_section(Config, values, "")
 
     def to_plain(self) -> dict[str, Any]:
         """As nested dictionaries of plain values; `from_plain` gives the same settings back."""
         return to_plain(self)
 
-    def replace(self, **sections: dict[str, Any]) -> "Config":
+    def replace(self, **sections: Any) -> "Config":
         """The same settings with some changed, by section: `config.replace(training={"epochs": 5})`."""
         values = self.to_plain()
         for section, changes in sections.items():
-            values[section] = {**values[section], **changes}
-        return Config.from_plain(values)
+            values[section] = {**values[section], **changes} if isinstance(changes, dict) else changes
+        # What a configuration imports was imported when it was made.
+        return parse_section(Config, values, "")

@@ -1,16 +1,26 @@
-import functools
-import zlib
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax.numpy as jnp
 import jax.random as jr
 
-from .. import AbstractLabelEmbedding, AbstractVectorField, nn
+from .. import AbstractLabelEmbedding, AbstractVectorField, Blocks, PrototypeEmbedding, nn, prototypes
 from .._types import Key
 from ..data import Dataset
 from ._config import ModelConfig
-from ._errors import ConfigError
+from ._errors import ConfigError, within
+
+
+# The field, or the blocks, get the key of the model itself; others `jr.fold_in(key, n)`. Small n would be the keys
+# that `jr.split` gives to the layers of the field.
+KEYS = {"embedding": 101, "schedule": 102, "readout": 103, "end_state": 104, "objective": 105, "weighting": 106} | {
+    "times": 107,
+    "plan": 108,
+    "variant": 109,
+    "backbone": 201,
+    "label": 202,
+}
 
 
 @dataclass(frozen=True)
@@ -25,23 +35,21 @@ class DataSpec:
     @staticmethod
     def from_plain(values: dict[str, Any]) -> "DataSpec":
         """From plain values, as `dataclasses.asdict` gives them."""
-        return DataSpec(
-            image_shape=tuple(values["image_shape"]),
-            class_names=tuple(values["class_names"]),
-            mean=values["mean"],
-            std=values["std"],
-        )
+        shape, names = tuple(values["image_shape"]), tuple(values["class_names"])
+        return DataSpec(image_shape=shape, class_names=names, mean=values["mean"], std=values["std"])
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a registered builder may need to know; the first argument of most of them.
+    """What a registered component may need to know.
 
     - `config`: the `model` section of the configuration.
     - `data`: shape, classes and pixel statistics of the data.
+    - `root`: the key of the model.
     - `key`: randomness of this component alone.
     - `train`: the training set; `None` when only shapes matter, because the values are read from a file.
     - `discrete`: whether a network is one block of a discrete-time model, and so need not see the time.
+    - `built`: the parts of the model that exist already, by kind.
     """
 
     config: ModelConfig
@@ -50,6 +58,7 @@ class Context:
     key: Key
     train: Dataset | None = None
     discrete: bool = False
+    built: dict[str, Any] = field(default_factory=dict)
 
     @property
     def num_classes(self) -> int:
@@ -66,7 +75,7 @@ class Context:
             raise ConfigError("model.schedule: with a variant that has no blocks, give the grid its own num_blocks.")
         return self.config.variant.settings["num_blocks"]
 
-    @functools.cached_property
+    @property
     def embedding(self) -> AbstractLabelEmbedding:
         """The label embeddings of the model."""
         return self.build("embedding")
@@ -79,37 +88,65 @@ class Context:
     @property
     def label_shape(self) -> tuple[int, int, int] | None:
         """The shape of the state where it is an image, with prototype embeddings; `None` otherwise."""
-        return self.data.image_shape if self.config.embedding.type == "prototype" else None
+        return self.data.image_shape if isinstance(self.embedding, PrototypeEmbedding) else None
 
     def fold(self, name: str) -> Key:
-        """A key for a part of this component, by name."""
-        return jr.fold_in(self.key, zlib.crc32(name.encode()))
+        """A key for a part of this component, by name: `"backbone"` or `"label"`."""
+        return jr.fold_in(self.key, KEYS[name])
 
     def build(self, kind: str) -> Any:
-        """Another part of the model, from its section; each kind has a key of its own."""
-        key = jr.fold_in(self.root, zlib.crc32(kind.encode()))
-        # Only the embedding is made from images; for the others its shape is enough.
-        train = self.train if kind == "embedding" else None
-        return getattr(self.config, kind).build(kind, replace(self, key=key, train=train))
+        """Another part of the model, from its section; each kind has a key of its own, and is built once."""
+        if kind not in self.built:
+            with within(f"model.{kind}"):
+                key = jr.fold_in(self.root, KEYS[kind])
+                self.built[kind] = getattr(self.config, kind).build(kind, replace(self, key=key, discrete=False))
+        return self.built[kind]
 
     def build_field(self) -> AbstractVectorField:
         """The network, in the precision asked for."""
-        return self._in_precision(self.build("field"))
+        return self._network(self.root, discrete=False)
 
-    def build_block(self, key: Key) -> AbstractVectorField:
-        """One network of a discrete-time model."""
-        context = replace(self, key=key, discrete=True, train=None)
-        return self._in_precision(self.config.field.build("field", context))
+    def build_blocks(self, num_blocks: int) -> Blocks:
+        """The networks of a discrete-time model."""
+        if not 1 <= num_blocks <= 1000:
+            raise ConfigError(f"model.variant.num_blocks: expected a whole number in [1, 1000]; got {num_blocks}.")
+        _ = self.embedding  # so that it is not built inside the mapping over the blocks
+        return Blocks(lambda key: self._network(key, discrete=True), num_blocks, key=self.root)
 
-    def _in_precision(self, field: AbstractVectorField) -> AbstractVectorField:
-        return field if self.config.precision == "float32" else nn.LowPrecision(field, dtype=jnp.bfloat16)
+    def _network(self, key: Key, *, discrete: bool) -> AbstractVectorField:
+        with within("model.field"):
+            field = self.config.field.build("field", replace(self, key=key, discrete=discrete))
+            return field if self.config.precision == "float32" else nn.LowPrecision(field, dtype=jnp.bfloat16)
 
-    def gaussian_parts(self) -> dict[str, Any]:
-        """The arguments that NoPropDT and NoPropCT share."""
-        return {
-            "embedding": self.embedding,
-            "schedule": self.build("schedule"),
-            "readout": self.build("readout"),
-            "end_state": self.build("end_state"),
-            "objective": self.build("objective"),
-        }
+    def fill(self, name: str, settings: Mapping[str, Any]) -> Any:
+        """What a parameter of this name is to be; `None` for the default of the constructor."""
+        return _FILL[name](self, settings) if name in _FILL else self.build(name) if name in KEYS else None
+
+
+def _images(context: Context) -> Any:
+    if context.train is None:
+        return jnp.zeros((context.num_classes, *context.data.image_shape), jnp.float32)
+    return prototypes(context.train.images, context.train.labels, context.num_classes)
+
+
+def _label(context: Context, settings: Mapping[str, Any]) -> nn.ConvLabelBranch | None:
+    if context.label_shape is None:
+        return None
+    size = {"size": settings["width"]} if "width" in settings else {}
+    return nn.ConvLabelBranch(context.label_shape, key=context.fold("label"), **size)
+
+
+_FILL: dict[str, Callable[[Context, Mapping[str, Any]], Any]] = {
+    "key": lambda context, _: context.key,
+    "image_shape": lambda context, _: context.data.image_shape,
+    "mean": lambda context, _: context.data.mean,
+    "std": lambda context, _: context.data.std,
+    "num_classes": lambda context, _: context.num_classes,
+    "num_blocks": lambda context, _: context.num_blocks,
+    "label_dim": lambda context, _: context.label_dim,
+    "dim": lambda context, _: context.label_dim,
+    "images": lambda context, _: _images(context),
+    "field": lambda context, _: context.build_field(),
+    "blocks": lambda context, settings: context.build_blocks(settings.get("num_blocks", 10)),
+    "label": _label,
+}

@@ -1,10 +1,8 @@
-import numpy as np
-
 from .. import data
 from ._config import Config
 from ._context import DataSpec
 from ._errors import ConfigError
-from ._registry import builder_of, names_of
+from ._registry import component_of, names_of
 
 
 def load_data(config: Config) -> data.Splits:
@@ -16,7 +14,7 @@ def load_data(config: Config) -> data.Splits:
     if section.name in names_of("data"):
         if section.image_size is not None:
             raise ConfigError(f"data.image_size: the loader {section.name!r} has its own; leave it out.")
-        splits = builder_of("data", section.name)(section.dir, section.validation, seed)
+        splits = component_of("data", section.name).build({}, section.dir, section.validation, seed)
         if splits.validation is None:
             raise ConfigError(f"data.name: the loader {section.name!r} gave no validation part, which runs choose by.")
         return splits
@@ -31,9 +29,5 @@ def load_data(config: Config) -> data.Splits:
 
 def describe(train_set: data.Dataset) -> DataSpec:
     """What a model must know of its data; pixel statistics of the training part alone."""
-    # Exact and fast by a histogram: float64 sums over the 256 values of a byte.
-    counts = np.bincount(train_set.images.reshape(-1), minlength=256) / train_set.images.size
-    values = np.arange(256) / 255
-    mean = float(counts @ values)
-    std = float(np.sqrt(counts @ (values - mean) ** 2))
-    return DataSpec(train_set.image_shape, train_set.class_names, mean, std or 1.0)
+    height, width, channels = train_set.image_shape
+    return DataSpec((height, width, channels), train_set.class_names, train_set.mean, train_set.std)

@@ -1,14 +1,21 @@
 import math
 import sys
 import time
-from typing import Any
 
-from .. import AbstractModel, SolverError, data, evaluate
+import jax.random as jr
+
+from .. import AbstractModel, Prediction, SolverError, data, evaluate
 from .._types import Key
+from ._config import Config
+
+
+def evaluation_key(config: Config) -> Key:
+    """The randomness of the final evaluation of a run, so that it can be repeated to the last digit."""
+    return jr.fold_in(jr.key(config.training.seed), 2)
 
 
 def evaluate_protocols(
-    model: AbstractModel, test: data.Dataset, *, key: Key, how: dict[str, dict[str, Any]]
+    model: AbstractModel, test: data.Dataset, *, key: Key, how: dict[str, Prediction]
 ) -> dict[str, dict[str, float | None]]:
     """Evaluates a model in several ways.
 
@@ -17,16 +24,16 @@ def evaluate_protocols(
     - `model`: the model.
     - `test`: images and labels.
     - `key`: randomness of draws and samplers.
-    - `how`: named arguments of [`noprop_ode.evaluate`][], as [`noprop_ode.experiment.protocols`][] gives them.
+    - `how`: the ways by name, as [`noprop_ode.experiment.protocols`][] gives them.
 
     **Returns:** accuracy, nll, calibration_error, nfe (evaluations of the vector field an image), saved
     (evaluations saved by an early exit) and seconds, by name; a comparison whose solver fails is left out.
     """
     results = {}
-    for name, arguments in how.items():
+    for name, prediction in how.items():
         start = time.perf_counter()
         try:
-            found = evaluate(model, test.images, test.labels, key=key, **arguments)
+            found = evaluate(model, test.images, test.labels, key=key, prediction=prediction)
         except SolverError as error:
             if name == "default":
                 raise

@@ -1,13 +1,18 @@
 """Settings on the command line: `--epochs 5 --model.field.width 128`, in any order."""
 
-from collections.abc import Sequence
-from typing import Any
-
-import yaml
+import dataclasses
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
 
 from ._config import Config
-from ._errors import ConfigError, did_you_mean
+from ._errors import ConfigError, did_you_mean, show
+from ._registry import component_of
 from ._schema import Choice
+from ._yaml import parse_value
+
+
+_ALIASES = {"data_dir": "data.dir", "out": "output.dir"}
 
 
 def parse_overrides(arguments: Sequence[str]) -> list[tuple[str, str]]:
@@ -23,33 +28,16 @@ def parse_overrides(arguments: Sequence[str]) -> list[tuple[str, str]]:
     while rest:
         flag = rest.pop(0)
         if not flag.startswith("--") or len(flag) == 2:
-            raise ConfigError(f"Expected a setting such as --training.epochs 5; got {flag!r}.")
+            raise ConfigError(f"Expected a setting such as --training.epochs 5; got {show(flag)}.")
         name, equals, text = flag[2:].partition("=")
-        if not equals:
-            if rest and not rest[0].startswith("--"):
-                text = rest.pop(0)
-            else:
-                text = "true"  # --output.tensorboard
-        pairs.append((name.replace("-", "_"), text))
+        if not equals:  # a flag alone, --output.tensorboard, is true
+            text = rest.pop(0) if rest and not rest[0].startswith("--") else "true"
+        name = name.replace("-", "_")
+        pairs.append((_ALIASES.get(name, name), text))
     return pairs
 
 
-_TEXT = ("name", "description", "data.name", "data.dir", "output.dir")  # never numbers, even if they look like it
-
-
-def _value(text: Any) -> Any:
-    if not isinstance(text, str):
-        return text
-    if text.lower() == "none":
-        return None
-    try:
-        value = yaml.safe_load(f"[{text}]" if "," in text and not text.startswith("[") else text)
-    except (yaml.YAMLError, ValueError):
-        return text
-    return text if value is None or not isinstance(value, bool | int | float | str | list | dict) else value
-
-
-def override(values: dict[str, Any], pairs: Sequence[tuple[str, Any]]) -> Config:
+def override(values: dict[str, Any], pairs: Sequence[tuple[str, Any]], *, trust_imports: bool = False) -> Config:
     """Settings with some overridden.
 
     A path may be shortened to its end where that is the end of one path alone: `epochs` for `training.epochs`. The name
@@ -60,41 +48,50 @@ def override(values: dict[str, Any], pairs: Sequence[tuple[str, Any]]) -> Config
 
     - `values`: nested plain values, as a configuration file has them.
     - `pairs`: from `parse_overrides`; values that are not text are taken as they are.
+    - `trust_imports`: as in [`noprop_ode.experiment.Config.from_plain`][].
 
     **Returns:** the settings.
 
     **Raises:** `ConfigError`, with a hint, for a path that is unknown or that could be several.
     """
-    config = Config.from_plain(values)
-    plain = config.to_plain()
-    late = []
+    config = Config.from_plain(values, trust_imports=trust_imports)
+    plain, (_, components) = config.to_plain(), _settings(config)
+    chosen = {name: _match(name.removesuffix(".type"), components) for name, _ in pairs}
     for name, value in pairs:
-        component = _match(name.removesuffix(".type"), _components(config))
-        if component is None:
-            late.append((name, value))
-            continue
-        value = _value(value)
-        *parents, last = component.split(".")
-        _descend(plain, parents)[last] = value if isinstance(value, dict) else {"type": value}
+        if (path := chosen[name]) is not None:
+            value = _read(value, None)
+            _put(plain, path, value if isinstance(value, dict) else {"type": value})
     config = Config.from_plain(plain)
-    plain = config.to_plain()
-    paths = _leaves(plain)
-    for name, value in late:
-        path = _match(name, paths)
-        if path is None:
-            hint = did_you_mean(name, [*paths, *_components(config), *(p.split(".")[-1] for p in paths)])
-            raise ConfigError(f"--{name}: unknown setting. {hint if len(hint) < 300 else ''}".strip())
-        *parents, last = path.split(".")
-        node = _descend(plain, parents)
-        if path not in _TEXT and not isinstance(node[last], str):
-            value = _value(value)
-        elif value == "none":
-            value = None
-        node[last] = [value] if _wants_list(path) and isinstance(value, str) else value
+    plain, (leaves, _) = config.to_plain(), _settings(config)
+    for name, value in pairs:
+        if chosen[name] is not None:
+            continue
+        if (path := _match(name, leaves)) is None:
+            hint = did_you_mean(name, [*leaves, *components, *(p.split(".")[-1] for p in leaves)])
+            raise ConfigError(f"--{name[:60]}: unknown setting. {hint if len(hint) < 300 else ''}".strip())
+        _put(plain, path, _read(value, leaves[path]))
     return Config.from_plain(plain)
 
 
-def _match(name: str, paths: Sequence[str]) -> str | None:
+def _settings(section: Any, path: str = "") -> tuple[dict[str, Any], dict[str, str]]:
+    """The paths of settings with their annotations, and those of components with their kinds."""
+    leaves: dict[str, Any] = {}
+    components: dict[str, str] = {}
+    for field in dataclasses.fields(section):
+        where, value = f"{path}{field.name}", getattr(section, field.name)
+        if isinstance(value, Choice):
+            components[where] = field.metadata["kind"]
+            known = component_of(components[where], value.type).settings
+            leaves |= {f"{where}.type": str} | {f"{where}.{name}": kind for name, (kind, _) in known.items()}
+        elif dataclasses.is_dataclass(value):
+            inner_leaves, inner_components = _settings(value, f"{where}.")
+            leaves, components = leaves | inner_leaves, components | inner_components
+        else:
+            leaves[where] = field.type
+    return leaves, components
+
+
+def _match(name: str, paths: Iterable[str]) -> str | None:
     if name in paths:
         return name
     found = [p for p in paths if p.endswith(f".{name}")]
@@ -103,29 +100,26 @@ def _match(name: str, paths: Sequence[str]) -> str | None:
     return found[0] if found else None
 
 
-def _components(config: Config) -> list[str]:
-    sections = ("data", "model", "optimiser", "training", "prediction", "output")
-    return [
-        f"{section}.{name}"
-        for section in sections
-        for name, value in vars(getattr(config, section)).items()
-        if isinstance(value, Choice)
-    ]
+def _put(plain: dict[str, Any], path: str, value: Any) -> None:
+    *parents, last = path.split(".")
+    for name in parents:
+        plain = plain[name]
+    plain[last] = value
 
 
-def _leaves(values: dict[str, Any], path: str = "") -> list[str]:
-    found = []
-    for name, value in values.items():
-        where = f"{path}.{name}" if path else name
-        found += _leaves(value, where) if isinstance(value, dict) else [where]
-    return found
-
-
-def _descend(values: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    for name in names:
-        values = values[name]
-    return values
-
-
-def _wants_list(path: str) -> bool:
-    return path in ("imports", "prediction.protocols")  # one name is a list of one
+def _read(text: Any, annotation: Any) -> Any:
+    """The text of a flag as the setting wants it: a path that looks like a number is text all the same."""
+    if not isinstance(text, str):
+        return text
+    kinds = get_args(annotation) if type(None) in get_args(annotation) else (annotation,)
+    if type(None) in kinds and text.lower() in ("none", "null"):
+        return None
+    if str in kinds or Path in kinds or any(get_origin(k) is Literal and text in get_args(k) for k in kinds):
+        return text
+    sequences = [k for k in kinds if get_origin(k) is tuple]
+    if sequences and not text.startswith("["):  # one value is a list of one
+        return [_read(part.strip(), get_args(sequences[0])[0]) for part in text.split(",")]
+    try:
+        return parse_value(text)
+    except ConfigError:
+        return text

@@ -1,101 +1,160 @@
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ._errors import ConfigError, did_you_mean
+from ._errors import ConfigError, did_you_mean, show
+from ._values import is_plain
 
 
-KINDS = {
-    "data": "a loader: (data_dir, validation, seed) -> Splits",
-    "variant": "a model: (context, **settings) -> AbstractModel",
-    "field": "a network: (context, **settings) -> AbstractVectorField",
-    "schedule": "a noise schedule: (context, **settings) -> AbstractNoiseSchedule",
-    "embedding": "label embeddings: (context, **settings) -> AbstractLabelEmbedding",
-    "readout": "a readout: (context, **settings) -> AbstractReadout, or None for that of the variant",
-    "objective": "a denoising error: (context, **settings) -> AbstractObjective",
-    "weighting": "a weighting: (context, **settings) -> AbstractWeighting, or None for that of the objective",
-    "times": "a distribution of training times: (context, **settings) -> AbstractTimes",
-    "end_state": "what the readout is trained on: (context, **settings) -> AbstractEndState",
-    "plan": "which blocks a step trains: (context, **settings) -> AbstractBlockPlan",
-    "optimiser": "an optimiser: (learning_rate, **settings) -> optax.GradientTransformation",
-    "learning_rate": "a schedule of rates: (peak, num_steps, **settings) -> optax.Schedule",
-    "augmentation": "random changes of images: (**settings) -> function of images and a key, or None for none",
-    "sampler": "a sampler: (**settings) -> AbstractSampler, or None for that of the model",
+# By kind: what is built, and the parameters that are filled in by name.
+KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "variant": (
+        "AbstractModel",
+        ("field", "blocks", "embedding", "schedule", "readout", "objective", "times", "plan", "end_state", "key"),
+    ),
+    "field": ("AbstractVectorField", ("image_shape", "num_classes", "label_dim", "mean", "std", "label", "key")),
+    "schedule": ("AbstractNoiseSchedule", ("num_blocks", "key")),
+    "embedding": ("AbstractLabelEmbedding", ("num_classes", "images", "key")),
+    "readout": ("AbstractReadout, or None for that of the variant", ("dim", "num_classes", "key")),
+    "objective": ("AbstractObjective", ("weighting", "key")),
+    "weighting": ("AbstractWeighting, or None for that of the objective", ("key",)),
+    "times": ("AbstractTimes", ("key",)),
+    "end_state": ("AbstractEndState", ("key",)),
+    "plan": ("AbstractBlockPlan", ("key",)),
+}
+# The others take these in order, and settings.
+POSITIONAL: dict[str, tuple[str, tuple[str, ...]]] = {
+    "data": ("noprop_ode.data.Splits", ("data_dir", "validation", "seed")),
+    "optimiser": ("optax.GradientTransformation", ("learning_rate",)),
+    "learning_rate": ("optax.Schedule", ("peak", "num_steps")),
+    "augmentation": ("a function of images and a key, or None for none", ()),
+    "sampler": ("AbstractSampler, or None for that of the model", ()),
 }
 
-_BUILDERS: dict[str, dict[str, Callable[..., Any]]] = {kind: {} for kind in KINDS}
-_B = TypeVar("_B", bound=Callable[..., Any])
+
+@dataclass(frozen=True)
+class Component:
+    """What is registered: a class or a function, its `settings` (annotation and default, by name), those of its
+    parameters that are `filled` by name (and whether they must be), and its twin for one block of a discrete-time
+    model."""
+
+    target: Callable[..., Any]
+    settings: Mapping[str, tuple[Any, Any]]
+    filled: Mapping[str, bool] | None
+    takes: frozenset[str]
+    block: "Component | None" = None
+
+    def build(self, settings: Mapping[str, Any], *arguments: Any) -> Any:
+        """Calls the target: with these arguments, or by name with what it wants of a `Context`."""
+        if self.filled is None:
+            return self.target(*arguments, **settings)
+        (context,) = arguments
+        if context.discrete and self.block is not None:
+            for name, value in settings.items():
+                if name not in self.block.settings and value != self.settings[name][1]:
+                    raise ConfigError(f"{name}: one block of a discrete-time model has no such setting.")
+            return self.block.build({k: v for k, v in settings.items() if k in self.block.settings}, context)
+        values = {name: context.fill(name, settings) for name in self.filled}
+        values = {name: value for name, value in values.items() if value is not None or self.filled[name]}
+        # A setting that is nothing and that the context knows: the number of blocks of a grid.
+        own = {k: context.fill(k, settings) if v is None else v for k, v in settings.items() if k in self.takes}
+        return self.target(**values, **own)
 
 
-def register(kind: str, name: str) -> Callable[[_B], _B]:
-    """Makes a function of yours available to configurations, by name.
+_COMPONENTS: dict[str, dict[str, Component]] = {kind: {} for kind in (*KINDS, *POSITIONAL)}
+_T = TypeVar("_T", bound=Callable[..., Any])
+
+
+def register(kind: str, name: str, *, block: Callable[..., Any] | None = None, **defaults: Any) -> Callable[[_T], _T]:
+    """Makes a class or a function of yours available to configurations, by name.
 
     !!! example
 
         ```python
         @register("field", "tiny")
-        def tiny(context, *, width: int = 32):
-            return TinyField(context.data.image_shape, context.num_classes, context.label_dim, width, key=context.key)
+        class TinyField(AbstractVectorField):
+            def __init__(self, image_shape, num_classes, label_dim, *, width: int = 32, key): ...
         ```
 
         With `imports: [tiny.py]` a configuration may then say `field: {type: tiny, width: 64}`, and the command line
         `--model.field tiny --model.field.width 64`.
 
-    Its keyword-only arguments, with their annotations and defaults, are its settings: `bool`, `int`, `float`,
-    `str`, `None`, `Literal[...]` and tuples of these.
+    Its parameters with annotations `bool`, `int`, `float`, `str`, `None`, `Literal[...]` and tuples of these are its
+    settings, with its own defaults. Others are filled in, by name: the parts of the model from their sections (`field`,
+    `blocks`, `embedding`, `schedule`, `readout`, `objective`, `weighting`, `times`, `plan`, `end_state`), what is known
+    of the data (`image_shape`, `num_classes`, `label_dim`, `mean`, `std`, the `images` of prototypes), and a `key`.
+    A function whose first parameter is `context` gets a [`noprop_ode.experiment.Context`][] instead, and everything
+    else are its settings. A loader (`data`) is called with `data_dir, validation, seed`, an `optimiser` with the
+    learning rate, a `learning_rate` with its peak and the number of steps, an `augmentation` and a `sampler` with
+    settings alone.
 
     **Arguments:**
 
     - `kind`: what it builds; one of `data`, `variant`, `field`, `schedule`, `embedding`, `readout`, `objective`,
         `weighting`, `times`, `end_state`, `plan`, `optimiser`, `learning_rate`, `augmentation` and `sampler`.
     - `name`: its name in configurations.
+    - `block`: for a field that sees the time: what stands for it as a block of a discrete-time model.
+    - `defaults`: of settings that have no default or another one.
 
-    **Returns:** a decorator, which gives the function back unchanged.
+    **Returns:** a decorator, which gives the class or the function back unchanged.
 
     **Raises:** `ConfigError` for an unknown kind, a name that is taken, or a setting without annotation or default.
     """
-    if kind not in KINDS:
-        raise ConfigError(f"Nothing registers as {kind!r}. {did_you_mean(kind, KINDS)}")
+    if kind not in _COMPONENTS:
+        raise ConfigError(f"Nothing registers as {show(kind)}. {did_you_mean(kind, _COMPONENTS)}")
 
-    def decorate(builder: _B) -> _B:
-        taken = _BUILDERS[kind].get(name)
+    def decorate(target: _T) -> _T:
+        taken = _COMPONENTS[kind].get(name)
         # The same file imported twice defines the same function again: not a clash.
-        if taken is not None and (taken.__module__, taken.__qualname__) != (builder.__module__, builder.__qualname__):
-            raise ConfigError(f"A {kind} named {name!r} is registered already, by {taken.__module__}.")
-        for parameter in _settings(builder):
-            if parameter.annotation is parameter.empty or parameter.default is parameter.empty:
-                raise ConfigError(
-                    f"{kind} {name!r}: its setting {parameter.name!r} needs an annotation and a default, so that "
-                    "configurations can be checked and printed in full."
-                )
-        _BUILDERS[kind][name] = builder
-        return builder
+        if taken is not None and _identity(taken.target) != _identity(target):
+            raise ConfigError(f"A {kind} named {name!r} is registered already, by {taken.target.__module__}.")
+        twin = None if block is None else _examine(kind, name, block, {})
+        _COMPONENTS[kind][name] = _examine(kind, name, target, defaults, twin)
+        return target
 
     return decorate
 
 
-def builder_of(kind: str, name: str, path: str = "") -> Callable[..., Any]:
-    """The function registered under a name.
+def component_of(kind: str, name: str, path: str = "") -> Component:
+    """What is registered under a name.
 
     **Raises:** `ConfigError` for an unknown name; `path` says where it was written.
     """
-    known = _BUILDERS[kind]
-    if name not in known:
+    if name not in _COMPONENTS[kind]:
         where = f"{path}: " if path else ""
-        raise ConfigError(f"{where}no {kind} is named {name!r}. {did_you_mean(name, known)}")
-    return known[name]
+        raise ConfigError(f"{where}no {kind} is named {show(name)}. {did_you_mean(name, _COMPONENTS[kind])}")
+    return _COMPONENTS[kind][name]
 
 
 def names_of(kind: str) -> list[str]:
     """The names registered for a kind."""
-    return sorted(_BUILDERS[kind])
+    return sorted(_COMPONENTS[kind])
 
 
-def settings_of(kind: str, name: str, path: str = "") -> dict[str, tuple[Any, Any]]:
-    """The settings of a registered function: annotation and default, by name."""
-    return {p.name: (p.annotation, p.default) for p in _settings(builder_of(kind, name, path))}
+def _identity(target: Any) -> tuple[str, str]:
+    return target.__module__, target.__qualname__
 
 
-def _settings(builder: Callable[..., Any]) -> list[inspect.Parameter]:
-    parameters = inspect.signature(builder, eval_str=True).parameters.values()
-    return [p for p in parameters if p.kind is p.KEYWORD_ONLY]
+def _examine(
+    kind: str, name: str, target: Callable[..., Any], defaults: dict[str, Any], block: Component | None = None
+) -> Component:
+    parameters = list(inspect.signature(target, eval_str=True).parameters.values())
+    by_name = kind in KINDS and not (parameters and parameters[0].name == "context")
+    skipped = 0 if by_name else 1 if kind in KINDS else len(POSITIONAL[kind][1])
+    # What is given a default here and is no parameter says how to fill one: the number of `blocks`.
+    settings = {k: (type(v), v) for k, v in defaults.items() if k not in {p.name for p in parameters}}
+    filled: dict[str, bool] = {}
+    for p in parameters[skipped:]:
+        default = defaults.get(p.name, p.default)
+        if by_name and p.name in KINDS[kind][1] and p.name not in defaults:
+            filled[p.name] = p.default is p.empty
+        elif is_plain(p.annotation) and default is not p.empty:
+            settings[p.name] = (p.annotation | None if default is None else p.annotation, default)
+        elif p.annotation is p.empty or default is p.empty:
+            raise ConfigError(
+                f"{kind} {name!r}: its setting {p.name!r} needs an annotation and a default, so that configurations "
+                "can be checked and printed in full."
+            )
+    takes = frozenset(p.name for p in parameters)
+    return Component(target, settings, filled if by_name else None, takes, block)

@@ -1,45 +1,66 @@
+"""A run back from its folder."""
+
+import os
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
-import jax.random as jr
+import jax
+import jax.numpy as jnp
 
-from .. import AbstractModel
+from .. import AbstractModel, CheckpointError, RunError, load_arrays, read_header
 from ._build import build_model
-from ._checkpoint import load_arrays, read_header
 from ._config import Config
 from ._context import DataSpec
-from ._errors import RunError
-from ._yaml import import_components, load_config
+from ._errors import ConfigError
+from ._recipes import load_config
 
 
-MODEL_FILE = "model.noprop"
+CONFIG_FILE, MODEL_FILE, SUMMARY_FILE = "config.yaml", "model.safetensors", "summary.json"
 
 
-def load_model(folder: Path, *, best: bool = False) -> tuple[AbstractModel, Config, DataSpec]:
-    """A model from the folder of a run.
+def load_model(
+    folder: str | os.PathLike[str], *, best: bool = False, trust_imports: bool = False
+) -> tuple[AbstractModel, Config, DataSpec]:
+    """A model from the folder of a run. A folder from somebody else is only data, unless you trust its imports.
 
     **Arguments:**
 
     - `folder`: the output folder.
     - `best`: the one with the best validation accuracy, instead of the one that was evaluated.
+    - `trust_imports`: import the modules that the run's settings name, which runs their code.
 
     **Returns:** the model, the settings of the run, and the description of its data.
 
-    **Raises:** `FileNotFoundError`, or [`noprop_ode.experiment.CheckpointError`][] if the file is damaged.
+    **Raises:** `FileNotFoundError`, [`noprop_ode.CheckpointError`][] if the file is damaged, and `ConfigError` if its
+    settings are not understood, or name imports that are not trusted.
     """
-    path = folder / "checkpoints" / "best.noprop" if best else folder / MODEL_FILE
+    path = Path(folder) / "checkpoints" / "best.safetensors" if best else Path(folder) / MODEL_FILE
     metadata = read_header(path)
-    import_components(tuple(metadata["config"].get("imports", ())))
-    config, spec = Config.from_plain(metadata["config"]), DataSpec.from_plain(metadata["data"])
-    skeleton = eqx.filter_eval_shape(lambda key: build_model(config, spec, key=key), jr.key(0))
-    return load_arrays(path, skeleton), config, spec
+    try:
+        config = Config.from_plain(metadata["config"], trust_imports=trust_imports, source=str(path))
+        spec = DataSpec.from_plain(metadata["data"])
+        skeleton = eqx.filter_eval_shape(lambda: build_model(config, spec))
+    except ConfigError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} does not say which model it holds: {type(error).__name__}: {error}.") from error
+    model = load_arrays(path, skeleton)
+    if not all(bool(jnp.isfinite(a).all()) for a in jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array))):
+        raise CheckpointError(f"{path} holds weights that are NaN or infinite; no run of ours saves such a model.")
+    return model, config, spec
 
 
-def load_run_config(folder: Path) -> Config:
+def load_run_config(folder: str | os.PathLike[str], *, trust_imports: bool = False, **changes: Any) -> Config:
     """The settings of a run, finished or not.
 
-    **Raises:** `RunError` if there is no run.
+    **Arguments:** the `folder`, whether to import what the settings name, and `changes` by section as for
+    [`noprop_ode.experiment.Config.replace`][].
+
+    **Raises:** [`noprop_ode.RunError`][] if there is no run.
     """
-    if not (folder / "config.yaml").exists():
-        raise RunError(f"{folder} holds no run: it has no config.yaml.")
-    return load_config(folder / "config.yaml")
+    path = Path(folder) / CONFIG_FILE
+    if not path.exists():
+        raise RunError(f"{folder} holds no run: it has no {CONFIG_FILE}.")
+    config = load_config(path, trust_imports=trust_imports)
+    return config.replace(**changes) if changes else config

@@ -1,125 +1,127 @@
-import importlib
-import importlib.util
-import sys
+"""Configurations as text: YAML that is data only, and of bounded size."""
+
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from ._config import Config
-from ._errors import ConfigError
+from ._errors import ConfigError, show
 
 
-class _Loader(yaml.SafeLoader):
-    """Plain values only, and no key twice."""
+_MAX_TEXT, _MAX_VALUES, _MAX_DEPTH = 1_000_000, 10_000, 20
+_WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
+_WHOLE = re.compile(r"[-+]?[0-9][0-9_]*")
+_NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9][0-9_]*\.?[0-9]*)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    loader.flatten_mapping(node)
-    values = {}
-    for key_node, value_node in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        try:
-            repeated = key in values
-        except TypeError as error:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"{key!r} cannot be a name", key_node.start_mark
-            ) from error
-        if repeated:
-            raise yaml.constructor.ConstructorError(None, None, f"{key!r} is given twice", key_node.start_mark)
-        values[key] = loader.construct_object(value_node, deep=True)
+def parse_value(text: str, source: str = "") -> Any:
+    """One plain value, nested at most 20 deep: what YAML calls mapping, sequence, text, number, truth and nothing.
+
+    Not PyYAML's constructors: they follow aliases without bound, and make dates and other objects.
+
+    **Raises:** `ConfigError` for text that is no YAML, has tags, or is larger than any configuration.
+    """
+    if len(text) > _MAX_TEXT:
+        raise ConfigError(f"{source}: a configuration has at most {_MAX_TEXT} characters; got {len(text)}.")
+    try:
+        return _compose(yaml.parse(text, yaml.SafeLoader))
+    except (yaml.YAMLError, ValueError, OverflowError, IndexError) as error:
+        # ValueError, OverflowError: an escape that is no character.
+        raise ConfigError(f"{source} is not valid YAML: {error}".strip()) from error
+
+
+def _compose(events: Iterable[Any]) -> Any:
+    top: list[Any] = []
+    # Of each open sequence or mapping: its values, for a mapping the names they will have, and the count before it.
+    stack: list[tuple[list[Any], Any, int]] = [(top, None, 0)]
+    anchors: dict[str, tuple[Any, int]] = {}
+    count = 0
+    for event in events:
+        line = event.start_mark.line + 1
+        if getattr(event, "tag", None) not in (None, "!"):
+            raise ValueError(f"line {line}: tags such as {show(event.tag)} are for no setting; write the value alone")
+        if isinstance(event, yaml.CollectionStartEvent):
+            if len(stack) > _MAX_DEPTH:
+                raise ValueError(f"line {line}: nested more than {_MAX_DEPTH} deep")
+            stack.append(([], event, count))
+            continue
+        if isinstance(event, yaml.AliasEvent):
+            if event.anchor not in anchors:
+                raise ValueError(f"line {line}: *{event.anchor} stands for nothing that is complete before it")
+            value, size = anchors[event.anchor]
+        elif isinstance(event, yaml.ScalarEvent):
+            value, size = _scalar(event.value) if event.implicit[0] else event.value, 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            items, opened, before = stack.pop()
+            value = _mapping(items, line) if isinstance(opened, yaml.MappingStartEvent) else items
+            event, size = opened, count - before + 1
+            count = before
+        else:
+            continue  # starts and ends of the text and of its documents
+        count += size
+        if count > _MAX_VALUES:
+            raise ValueError(f"line {line}: more than {_MAX_VALUES} values, aliases written out")
+        if event.anchor is not None and not isinstance(event, yaml.AliasEvent):
+            anchors[event.anchor] = value, size
+        stack[-1][0].append(value)
+    if len(top) > 1:
+        raise ValueError("it is more than one document")
+    return top[0] if top else None
+
+
+def _mapping(items: list[Any], line: int) -> dict[Any, Any]:
+    values: dict[Any, Any] = {}
+    for name, value in zip(items[::2], items[1::2]):
+        if isinstance(name, list | dict):
+            raise ValueError(f"line {line}: {show(name)} cannot be a name")
+        if name in values:
+            raise ValueError(f"line {line}: {show(name)} is given twice")
+        values[name] = value
     return values
 
 
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+def _scalar(text: str) -> Any:
+    if text.lower() in _WORDS:
+        return _WORDS[text.lower()]
+    if len(text) > 60 or not _NUMBER.fullmatch(text):
+        return text
+    return int(text) if _WHOLE.fullmatch(text) else float(text.replace(".inf", "inf").replace(".nan", "nan"))
 
 
 def parse_yaml(text: str, source: str) -> dict[Any, Any]:
-    """A configuration as plain values.
+    """A configuration as nested dictionaries of plain values.
 
     **Arguments:** the text, and where it is from, for messages.
 
-    **Returns:** nested dictionaries.
-
     **Raises:** `ConfigError` for text that is no YAML, or no mapping.
     """
-    try:
-        values = yaml.load(text, _Loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        # ValueError: a date such as 2024-99-99.
-        raise ConfigError(f"{source} is not valid YAML: {error}") from error
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
+    values = parse_value(text, source)
+    if values is not None and not isinstance(values, dict):
         raise ConfigError(f"{source}: expected a mapping of settings; got {type(values).__name__}.")
-    return values
+    return values or {}
 
 
-def read_yaml(path: Path) -> dict[Any, Any]:
-    """A configuration file as plain values; files that it imports are found beside it.
+def read_text(path: Path) -> str:
+    """The text of a configuration file.
 
     **Raises:** `ConfigError` if it cannot be read.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"The configuration {path} cannot be read: {error}.") from error
-    values = parse_yaml(text, str(path))
-    if isinstance(values.get("imports"), list):
-        values["imports"] = [absolute(name, path.parent) for name in values["imports"]]
-    return values
-
-
-def absolute(name: Any, folder: Path = Path()) -> Any:
-    """An import that is a file as an absolute path, so that a run finds it again from elsewhere."""
-    return str((folder / name).resolve()) if isinstance(name, str) and name.endswith(".py") else name
-
-
-def load_config(path: Path) -> Config:
-    """The settings in a file, complete and checked.
-
-    **Raises:** `ConfigError`.
-    """
-    values = read_yaml(path)
-    import_components(values.get("imports") or ())
-    return Config.from_plain({"name": path.stem, **values})
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"The configuration {path} is not a file.")
+        with path.open("rb") as file:
+            return file.read(_MAX_TEXT + 1).decode("utf-8")
+    except (OSError, ValueError) as error:  # ValueError: text that is not UTF-8, or a path with a null byte
+        raise (
+            error
+            if isinstance(error, ConfigError)
+            else ConfigError(f"The configuration {show(str(path))} cannot be read: {error}.")
+        ) from error
 
 
 def dump_yaml(config: Config) -> str:
     """All settings as YAML; `load_config` gives the same settings back."""
     return yaml.safe_dump(config.to_plain(), sort_keys=False, allow_unicode=True, width=100)
-
-
-def import_components(names: Any) -> None:
-    """Imports modules that register components.
-
-    **Arguments:** `names` of modules, or paths of files that end in .py.
-
-    **Raises:** `ConfigError` if one is missing, or fails.
-    """
-    if not isinstance(names, list | tuple) or not all(isinstance(n, str) for n in names):
-        raise ConfigError(f"imports: expected a list of modules or .py files; got {names!r}.")
-    for name in names:
-        try:
-            _import_file(Path(name)) if name.endswith(".py") else importlib.import_module(name)
-        except ConfigError:
-            raise
-        except Exception as error:
-            raise ConfigError(f"imports: {name} cannot be imported: {type(error).__name__}: {error}") from error
-
-
-def _import_file(path: Path) -> None:
-    path = path.resolve()
-    name = f"noprop_ode_imported.{path.stem}_{abs(hash(str(path)))}"
-    if name in sys.modules:
-        return
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None or not path.exists():
-        raise ConfigError(f"imports: there is no file {path}.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise

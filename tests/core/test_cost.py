@@ -34,8 +34,8 @@ CASES = [(name, decoder) for name in SAMPLERS for decoder in ("readout", "denois
 
 def run(sampler, decoder, draws=1):
     model, (xs, _) = mlp_model(watch=True), blobs(1)
-    how = {"sampler": sampler, "decoder": decoder, "start": "noise", "draws": draws}
-    _, evaluations, results = eqx.filter_jit(no.predict_one)(model, xs[0], key=jr.key(0), **how)
+    how = no.Prediction("noise", sampler, decoder, draws)
+    _, evaluations, results = eqx.filter_jit(no.predict_one)(model, xs[0], key=jr.key(0), prediction=how)
     jax.effects_barrier()
     assert np.asarray(diffrax.is_okay(results)).all()
     return float(evaluations), model.field

@@ -70,8 +70,8 @@ def test_draws_average_probabilities(key):
     """And not their logarithms; one draw of the average is one trajectory from its own noise."""
     classifier, x, draws = mlp_model(schedule=SCHEDULE), jr.uniform(key, (2, 2, 1), jnp.float32), 4
     sampler, decoder = no.Ancestral(2, churn=0.0), no.ReadoutDecoder()
-    how = {"sampler": sampler, "start": "noise", "decoder": decoder}
-    log_p, _, results = no.predict_one(classifier, x, key=key, draws=draws, **how)
+    how = no.Prediction("noise", sampler, decoder, draws)
+    log_p, _, results = no.predict_one(classifier, x, key=key, prediction=how)
     features = classifier.field.encode(x)
 
     def one(key):

@@ -23,18 +23,19 @@ SAMPLERS = {
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-@pytest.mark.parametrize("last_step", [True, False])
-def test_evaluations_are_counted_looks_included(name, last_step, key):
+@pytest.mark.parametrize("to_the_end", [True, False])
+def test_evaluations_are_counted_looks_included(name, to_the_end, key):
     model = oracle_model()
     watched = eqx.tree_at(lambda m: m.field, model, Watched(model.field))
     sampler, features = no.EarlyExit(SAMPLERS[name], confidence=0.99), LOG_P.reshape(-1)
     z0 = jr.normal(jr.key(5), (2,), jnp.float32)
-    end = eqx.filter_jit(sampler.sample)(watched, z0, features, key=key, last_step=last_step)
+    t1 = 1.0 if to_the_end else sampler.last_step_start
+    end = eqx.filter_jit(sampler.sample)(watched, z0, features, key=key, t1=t1)
     jax.block_until_ready(end.z)
-    assert float(end.t) == 1 if last_step else 0 < float(end.t) < 1
+    assert float(end.t) == 1 if to_the_end else 0 < float(end.t) < 1
     if name != "tsit5":  # its rejected steps evaluate without a look
         # The long step is computed in any case, and counted where it is taken.
-        assert 0 <= watched.field.calls.n - float(end.num_evaluations) <= last_step
+        assert 0 <= watched.field.calls.n - float(end.num_evaluations) <= to_the_end
 
 
 @pytest.mark.parametrize("name", ["heun", "ddim", "tsit5"])
@@ -84,9 +85,9 @@ def test_what_was_saved_is_reported(key):
 
 def test_a_single_step_has_nothing_to_stop(key):
     z0 = jnp.ones(2, jnp.float32)
-    for last_step in (True, False):
+    for t1 in (1.0, 0.0):
         both = [
-            s.sample(perfect_model(), z0, one_hot_image(0, 3).reshape(-1), key=key, last_step=last_step)
+            s.sample(perfect_model(), z0, one_hot_image(0, 3).reshape(-1), key=key, t1=t1)
             for s in (no.Ancestral(1), no.EarlyExit(no.Ancestral(1)))
         ]
         np.testing.assert_array_equal(both[0].z, both[1].z)

@@ -78,8 +78,8 @@ def test_a_label_out_of_range_that_cannot_raise_is_no_number():
 @pytest.mark.parametrize(
     "how, message",
     [
-        ({"draws": 0, "start": "noise"}, "must be at least 1; got draws=0"),
-        ({"batch_size": 0}, "must be at least 1; got draws=1, batch_size=0"),
+        ({"draws": 0, "start": "noise"}, "at least one trajectory; got draws=0"),
+        ({"batch_size": 0}, "at least one image; got batch_size=0"),
         ({"draws": 2, "start": "mean"}, "2 draws of a deterministic sampler are all the same; use draws=1"),
     ],
 )
@@ -138,6 +138,18 @@ class Still(no.AbstractModel):
     def default_prediction(self):
         return no.Prediction("mean", no.ODE(diffrax.Euler(), steps=1), no.DenoiserDecoder())
 
+    @property
+    def paper_prediction(self):
+        return self.default_prediction
+
+    @property
+    def protocols(self):
+        return {}
+
+    @property
+    def independent_blocks(self):
+        return None
+
     def loss(self, x, y, *, key):
         raise NotImplementedError
 
@@ -148,9 +160,6 @@ class Still(no.AbstractModel):
         return jnp.zeros_like(z)
 
     def log_posterior(self, t, z, features):
-        return self.readout(z, self.embedding)
-
-    def end_log_posterior(self, z):
         return self.readout(z, self.embedding)
 
 

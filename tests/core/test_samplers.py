@@ -123,16 +123,29 @@ def test_every_sampler_carries_standard_noise_to_the_embedding(key, sampler):
 
 def test_without_the_last_step_a_sampler_stops_where_it_would_begin(key):
     model, z0, features = perfect_model(), starts(1)[0], X.reshape(-1)
-    end = no.Ancestral(4, churn=0.0).sample(model, z0, features, key=key, last_step=False)
+    ddim, euler = no.Ancestral(4, churn=0.0), no.ODE(diffrax.Euler(), steps=4)
+    end = ddim.sample(model, z0, features, key=key, t1=ddim.last_step_start)
     assert float(end.t) == 0.75
     np.testing.assert_allclose(end.z, flow(model.schedule, z0, 0.75), atol=1e-5)
-    assert float(no.ODE(diffrax.Euler(), steps=4).sample(model, z0, features, key=key, last_step=False).t) == 0.75
+    assert float(euler.sample(model, z0, features, key=key, t1=euler.last_step_start).t) == 0.75
+    adaptive = no.ODE(diffrax.Tsit5(), stepsize_controller=diffrax.PIDController(rtol=1e-3, atol=1e-3))
+    assert adaptive.last_step_start == 1
+
+
+@pytest.mark.parametrize("t1, steps", [(0.3, 2), (0.5, 2), (0.9, 4), (1.0, 4)])
+def test_a_sampler_stops_at_any_time(key, t1, steps):
+    """A DDIM step is exact for the perfect denoiser, so the step that is cut short is exact too."""
+    model, z0, sampler = perfect_model(), starts(1)[0], no.Ancestral(4, churn=0.0)
+    end = sampler.sample(model, z0, X.reshape(-1), key=key, t1=t1)
+    assert float(end.t) == pytest.approx(t1)
+    np.testing.assert_allclose(end.z, flow(model.schedule, z0, t1), atol=1e-5)
+    assert float(end.num_evaluations) == sampler.full_evaluations(t1=t1) == steps
 
 
 @pytest.mark.parametrize("sampler", [no.Ancestral(1), no.ODE(diffrax.Heun(), steps=1)])
 def test_without_its_only_step_a_sampler_stays(key, sampler):
     z0 = starts(1)[0]
-    end = sampler.sample(perfect_model(), z0, X.reshape(-1), key=key, last_step=False)
+    end = sampler.sample(perfect_model(), z0, X.reshape(-1), key=key, t1=sampler.last_step_start)
     np.testing.assert_array_equal(end.z, z0)
     assert float(end.t) == float(end.num_evaluations) == 0
 

@@ -20,10 +20,10 @@ import numpy as np
 import pytest
 
 from noprop_ode import data
-from noprop_ode.data import _prepare, _write
 from noprop_ode.data.__main__ import main
-from noprop_ode.data._download import DownloadError, download
-from noprop_ode.data._sources import SOURCES, Archive
+from noprop_ode.data.prepare import SOURCES, _prepare, _write
+from noprop_ode.data.prepare._download import DownloadError, download
+from noprop_ode.data.prepare._sources import Archive
 
 
 REPO = Path(__file__).resolve().parents[2]
@@ -275,7 +275,7 @@ def test_bad_idx_files_are_refused(tmp_path, capsys, damage, message):
         ({"test_batch.bin": bytes([10]) + bytes(3072)}, r"labels in \[0, 10\)"),
         ({"batches.meta.txt": b"one\ntwo\n"}, "10 different class names"),
         ({"batches.meta.txt": b"same\n" * 10}, "10 different class names"),
-        ({"deep/test_batch.bin": bytes(3073)}, "one test_batch.bin"),
+        ({"deep/test_batch.bin": bytes(3073)}, "one plain file test_batch.bin"),
     ],
 )
 def test_bad_cifar_archives_are_refused(tmp_path, capsys, change, message):
@@ -361,15 +361,17 @@ def test_a_killed_run_leaves_no_final_folder(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(REPO)}
     run = subprocess.Popen([sys.executable, "-m", "noprop_ode.data", *arguments], env=environment)
     deadline = time.monotonic() + 60
-    while leftovers(tmp_path) != [".3.0.1.incomplete"]:
+    while not leftovers(tmp_path):
         assert run.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
+    (building,) = leftovers(tmp_path)
+    assert re.fullmatch(r"\.noprop_ode-[0-9a-f]{8}\.incomplete", building)
     # While it runs, a second run says so and touches nothing.
     with pytest.raises(OSError, match="another run"):
         _prepare.prepare("mnist", tmp_path / "tfds", tmp_path / "archives")
     run.send_signal(signal.SIGKILL)
     run.wait()
-    assert leftovers(tmp_path) == [".3.0.1.incomplete"]
+    assert leftovers(tmp_path) == [building]
     with pytest.raises(data.DatasetNotFoundError):
         data.load("mnist")
     write_idx(tmp_path / "archives")
@@ -445,7 +447,7 @@ def test_download_and_leave_what_is_there(tmp_path, server):
 
 def test_download_goes_on_where_it_stopped(tmp_path, server):
     archive = published(server)
-    (tmp_path / "file.gz.part").write_bytes(CONTENT[:100_000])
+    (tmp_path / "file.gz.noprop_ode-part").write_bytes(CONTENT[:100_000])
     assert download(archive, tmp_path).read_bytes() == CONTENT
     assert server.requests == [("file.gz", "bytes=100000-")]
 
@@ -460,14 +462,14 @@ def test_download_takes_up_a_connection_that_breaks_off(tmp_path, server):
 def test_download_from_a_server_without_ranges_begins_anew(tmp_path, server):
     archive = published(server)
     server.ranges = False
-    (tmp_path / "file.gz.part").write_bytes(CONTENT[:100_000])
+    (tmp_path / "file.gz.noprop_ode-part").write_bytes(CONTENT[:100_000])
     assert download(archive, tmp_path).read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("part", [b"x" * 100_000, b"x" * 300_000, b"x" * 400_000])
 def test_a_part_of_another_file_is_noticed_and_deleted(tmp_path, server, part):
     archive = published(server)
-    (tmp_path / "file.gz.part").write_bytes(part)
+    (tmp_path / "file.gz.noprop_ode-part").write_bytes(part)
     if len(part) > len(CONTENT):
         assert download(archive, tmp_path).read_bytes() == CONTENT
         return

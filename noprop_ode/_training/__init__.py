@@ -1,0 +1,1 @@
+"""Training: the step, the generator over steps, `fit` and its callbacks, checkpoints, optimisers."""

@@ -1,0 +1,151 @@
+"""Writes a data set as the array_record folder that TFDS reads."""
+
+import contextlib
+import io
+import json
+import os
+import re
+import secrets
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .._errors import require
+from ._archives import Contents
+from ._download import Progress
+
+
+# Folders that are being written, and the files in them. What has another name is not ours.
+_OUR_FOLDER = re.compile(r"\.noprop_ode-[0-9a-f]{8}\.incomplete", re.ASCII)
+_OUR_FILE = re.compile(
+    r"dataset_info\.json|features\.json|\w+\.labels\.txt|\w+-\w+\.array_record-\d{5}-of-\d{5}", re.ASCII
+)
+
+
+def write_folder(name: str, contents: Contents, final: Path) -> None:
+    """Write one prepared data set, whole or not at all.
+
+    Everything is written to a hidden folder of a new name beside the final one, which is then renamed, so that a
+    run that is interrupted leaves nothing under the final name. What killed runs left is removed first; so only
+    one run at a time may do this.
+
+    **Arguments:**
+
+    - `name`: name of the data set.
+    - `contents`: its images and labels.
+    - `final`: the folder to make, `data_dir/NAME/VERSION`.
+
+    **Raises:**
+
+    `OSError` where the disk is full or cannot be written.
+    """
+    for left in final.parent.iterdir():
+        if _OUR_FOLDER.fullmatch(left.name):
+            _remove_own(left)
+    building = final.parent / f".noprop_ode-{secrets.token_hex(4)}.incomplete"
+    building.mkdir()
+    try:
+        splits = [_write_split(name, split, contents, building) for split in contents.images]
+        info = {
+            "name": name,
+            "version": final.name,
+            "fileFormat": "array_record",
+            "supervisedKeys": {"tuple": {"items": [{"featureKey": "image"}, {"featureKey": "label"}]}},
+            "splits": splits,
+        }
+        (building / "features.json").write_text(json.dumps(_features(contents), indent=1))
+        for key, names in contents.class_names.items():
+            (building / f"{key}.labels.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
+        (building / "dataset_info.json").write_text(json.dumps(info, indent=1))
+        _flush(building)
+        building.rename(final)
+    finally:
+        if building.exists():
+            _remove_own(building)
+
+
+def _flush(folder: Path) -> None:
+    """Put the files on the disk before the folder has its final name."""
+    for path in folder.iterdir():
+        with open(path, "rb+") as file:
+            os.fsync(file.fileno())
+
+
+def _remove_own(folder: Path) -> None:
+    """Remove a folder of ours as far as it holds what we write; never through a link, and nothing else."""
+    with contextlib.suppress(OSError):
+        if not stat.S_ISDIR(folder.lstat().st_mode):
+            return
+        for path in folder.iterdir():
+            if _OUR_FILE.fullmatch(path.name) and stat.S_ISREG(path.lstat().st_mode):
+                path.unlink()
+        folder.rmdir()  # fails where something else is in it
+
+
+def _write_split(name: str, split: str, contents: Contents, folder: Path) -> dict[str, Any]:
+    module, proto = require("array_record.python.array_record_module"), require("tensorflow_datasets.proto")
+    picture_of = require("PIL.Image").fromarray
+    images, labels = contents.images[split], contents.labels[split]
+    path = folder / f"{name}-{split}.array_record-00000-of-00001"
+    progress = Progress(f"writing {name} {split}", len(images), "images")
+    size = 0
+    try:
+        # One record a group: data_source reads at random.
+        writer = module.ArrayRecordWriter(str(path), "group_size:1")
+        for i, image in enumerate(images):
+            identity = f"{split}_{i:05d}" if contents.has_ids else None
+            picture = picture_of(image[..., 0] if image.shape[2] == 1 else image)
+            classes = {key: int(values[i]) for key, values in labels.items()}
+            record = _record(proto.tf_example_pb2.Example(), picture, classes, identity)
+            writer.write(record)
+            size += len(record)
+            progress(i + 1)
+        writer.close()
+        reader = module.ArrayRecordReader(str(path))
+        written = reader.num_records()
+        reader.close()
+    except (RuntimeError, ValueError, IndexError) as error:  # how the C++ writer reports a failing disk
+        raise OSError(f"cannot write {path}: {error}") from error
+    if written != len(images):
+        raise OSError(f"expected {len(images)} records in {path}, got {written}; is the disk full?")
+    return {
+        "name": split,
+        "shardLengths": [str(len(images))],
+        "numBytes": str(size),
+        "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
+    }
+
+
+def _record(example: Any, picture: Any, labels: Mapping[str, int], identity: str | None) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    example.features.feature["image"].bytes_list.value.append(buffer.getvalue())
+    for key, label in labels.items():
+        example.features.feature[key].int64_list.value.append(label)
+    if identity is not None:
+        example.features.feature["id"].bytes_list.value.append(identity.encode())
+    # Protobuf orders a map anew in every process unless asked not to.
+    return example.SerializeToString(deterministic=True)
+
+
+def _features(contents: Contents) -> dict[str, Any]:
+    module = "tensorflow_datasets.core.features"
+    shape = [str(d) for d in contents.images["train"].shape[1:]]
+    features: dict[str, Any] = {
+        "image": {
+            "pythonClassName": f"{module}.image_feature.Image",
+            "image": {"dtype": "uint8", "shape": {"dimensions": shape}, "encodingFormat": "png"},
+        }
+    }
+    for key, names in contents.class_names.items():
+        features[key] = {
+            "pythonClassName": f"{module}.class_label_feature.ClassLabel",
+            "classLabel": {"numClasses": str(len(names))},
+        }
+    if contents.has_ids:
+        features["id"] = {"pythonClassName": f"{module}.text_feature.Text", "text": {}}
+    return {
+        "pythonClassName": f"{module}.features_dict.FeaturesDict",
+        "featuresDict": {"features": features},
+    }

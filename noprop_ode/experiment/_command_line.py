@@ -1,0 +1,135 @@
+"""The command line of training, and the table of commands of `noprop-ode`."""
+
+import argparse
+import importlib
+import importlib.metadata
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ._config import Config
+from ._errors import ConfigError, did_you_mean, show
+from ._imports import import_components
+from ._main import guarded
+from ._overrides import override, parse_overrides
+from ._recipes import absolute, config_names, find_config, read_yaml
+from ._registry import KINDS, POSITIONAL, names_of
+from ._run import run
+from ._saved import load_run_config
+from ._yaml import dump_yaml
+
+
+# Each command: where its function is, called as `function(arguments=[...], prog="noprop-ode NAME")`, and what it does.
+COMMANDS = {
+    "train": ("noprop_ode.experiment._command_line:main", "train a classifier, by the name of a configuration"),
+}
+
+_EPILOG = """
+Any setting can be overridden, in any order, by its path or the end of it:
+
+  --epochs 50 --model.field resnet --model.field.depth 34 --out runs/mine --data-dir data
+
+--print-config shows all settings and their paths.
+"""
+
+
+def console(arguments: Sequence[str] | None = None) -> None:
+    """The command `noprop-ode`.
+
+    **Arguments:** `arguments` of the command line; those of the process if not given.
+    """
+    name, *rest = [*(sys.argv[1:] if arguments is None else arguments), "--help"]
+    if name in ("-h", "--help"):
+        print("usage: noprop-ode COMMAND [...]\n")
+        print("\n".join(f"  {command:10s} {what}" for command, (_, what) in COMMANDS.items()))
+        print("\nnoprop-ode COMMAND --help says more of one.")
+    elif name == "--version":
+        print(importlib.metadata.version("noprop_ode"))
+    elif name not in COMMANDS:
+        print(f"error: there is no command {show(name)}. {did_you_mean(name, COMMANDS)}", file=sys.stderr)
+        sys.exit(2)
+    else:
+        module, function = COMMANDS[name][0].split(":")
+        getattr(importlib.import_module(module), function)(arguments=rest[:-1], prog=f"noprop-ode {name}")
+
+
+def main(name: str | None = None, arguments: Sequence[str] | None = None, *, prog: str | None = None) -> None:
+    """The command line of training: a configuration, settings that override it, then a run.
+
+    Exits with 2 for bad settings, missing data or a folder that cannot be used, with 1 for training that diverges, and
+    with 128 and the number of the signal after one; each with one clear message.
+
+    **Arguments:**
+
+    - `name`: a configuration of this package, for a script that runs just that; otherwise the command line says.
+    - `arguments`: of the command line; those of the process if not given.
+    - `prog`: what the command is called, for its help.
+    """
+    guarded(lambda: _main(name, sys.argv[1:] if arguments is None else arguments, prog))
+
+
+def _parser(name: str | None, prog: str | None) -> argparse.ArgumentParser:
+    about = "Train a classifier; NAME is a configuration that --list-configs shows."
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        usage=None if name else "%(prog)s [NAME | --config FILE] [--SETTING VALUE ...]",
+        allow_abbrev=False,
+        description=f"{find_config(name).get('description')} (the configuration {name})" if name else about,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    if name is None:
+        parser.add_argument("--config", type=Path, metavar="FILE", help="a configuration file of your own")
+        parser.add_argument("--list-configs", action="store_true", help="list the configurations, and exit")
+    parser.add_argument("--print-config", action="store_true", help="print all settings as YAML, and exit")
+    parser.add_argument("--list-components", action="store_true", help="list what settings can name, and exit")
+    parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with the run in this folder")
+    parser.add_argument("--trust-imports", action="store_true", help="run the code that the resumed run imports")
+    return parser
+
+
+def _main(name: str | None, arguments: Sequence[str], prog: str | None) -> None:
+    # The name comes first: further on it could not be told from the value of a setting.
+    positional = [arguments[0]] if name is None and arguments and not arguments[0].startswith("-") else []
+    known, rest = _parser(name, prog).parse_known_args(arguments[len(positional) :])
+    chosen, file = name or (positional[0] if positional else None), getattr(known, "config", None)
+    pairs = parse_overrides(rest)
+    if getattr(known, "list_configs", False):
+        for found in config_names():
+            print(f"{found:24s} {find_config(found).get('description', '')}")
+    elif known.list_components:
+        _plain(chosen, file, pairs)  # for what it imports
+        for kind in (*KINDS, *POSITIONAL):
+            print(f"{kind:14s} {', '.join(names_of(kind)) or '(none registered)'}")
+    elif known.resume is not None:
+        _resume(known.resume, pairs, alone=not positional and file is None, trust_imports=known.trust_imports)
+    else:
+        if (chosen is None) == (file is None):
+            raise ConfigError(
+                "Give the name of a configuration first, such as digits_ct --epochs 3, or --config FILE; not both."
+            )
+        config = override(_plain(chosen, file, pairs), [pair for pair in pairs if pair[0] != "imports"])
+        if known.print_config:
+            print(dump_yaml(config), end="")
+        else:
+            run(config)
+
+
+def _plain(name: str | None, file: Path | None, pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """The settings before any override; what they import is imported, because the user named them here."""
+    values = {} if name is None else find_config(name)
+    if file is not None:
+        values = {"name": file.stem, **read_yaml(file)}
+    for setting, text in pairs:
+        if setting == "imports":
+            values["imports"] = [absolute(part) for part in text.split(",")]
+    import_components(values.get("imports"), trust_imports=True)
+    return values
+
+
+def _resume(folder: Path, pairs: Sequence[tuple[str, str]], *, alone: bool, trust_imports: bool) -> None:
+    if not alone or any(setting not in ("epochs", "training.epochs") for setting, _ in pairs):
+        raise ConfigError("--resume goes on with the settings of the run, and takes no others but --epochs.")
+    config: Config = load_run_config(folder, trust_imports=trust_imports)
+    run(override(config.to_plain(), pairs), resume=folder)

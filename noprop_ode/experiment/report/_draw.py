@@ -1,0 +1,53 @@
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import jax.random as jr
+
+from ... import AbstractModel, Prediction, data, read_records
+from .._config import Config
+from ._confusion import plot_confusion
+from ._learning import plot_learning_curves
+from ._probabilities import plot_trajectories
+from ._text import printable, shortened
+
+
+_PLOT_STREAM = 0x706C6F74  # of the randomness of plots
+
+
+def draw_plots(
+    folder: Path,
+    model: AbstractModel,
+    test: data.Dataset | None,
+    config: Config,
+    *,
+    prediction: Prediction | None = None,
+) -> None:
+    """The plots of a finished run: learning curve, class probabilities along t, confusion matrix.
+
+    Figures are what counts, and `plot.py` draws a plot again: whatever goes wrong with one is a warning.
+
+    **Arguments:**
+
+    - `folder`: of the run.
+    - `model`: the trained model.
+    - `test`: the test set; without one, the learning curve is all there is.
+    - `config`: the settings of the run.
+    - `prediction`: how the run predicts; the model's own way by default.
+    """
+    key = jr.fold_in(jr.key(config.training.seed), _PLOT_STREAM)
+
+    def learning(path: Path) -> None:
+        records = {folder.name: read_records(folder / "metrics.jsonl")}
+        plot_learning_curves(path, records, settings={folder.name: config.to_plain()})
+
+    plots: dict[str, Callable[[Path], None]] = {"learning_curve.png": learning}
+    if test is not None:
+        plots["probabilities.png"] = lambda path: plot_trajectories(path, model, test, key=key, prediction=prediction)
+        plots["confusion.png"] = lambda path: plot_confusion(path, model, test, key=key, prediction=prediction)
+    for name, draw in plots.items():
+        try:
+            draw(folder / name)
+        except Exception as error:
+            reason = shortened(str(error).partition("\n")[0] or type(error).__name__, 300)
+            print(f"warning: {printable(folder / name)} could not be drawn: {reason}", file=sys.stderr)

@@ -1,0 +1,89 @@
+"""Which runs belong together, and what tells the others apart."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ._text import shortened
+
+
+Settings = Mapping[str, Any]
+
+
+def flat(settings: Any, path: str = "") -> dict[str, Any]:
+    """Nested settings by their path: `{"model.field.width": 32}`; a component by its type, and its settings."""
+    if not isinstance(settings, Mapping):
+        return {path: settings}
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        where = path if name == "type" and path else f"{path}.{name}" if path else str(name)
+        found |= flat(value, where)
+    return found
+
+
+def _telling(settings: Settings) -> dict[str, Any]:
+    """What a result depends on: neither names nor places, nor what is evaluated at the end."""
+    skipped = ("output", "name", "description", "data.dir", "prediction.protocols")
+    return {k: v for k, v in flat(settings).items() if not any(k == s or k.startswith(s + ".") for s in skipped)}
+
+
+def group_runs(runs: Mapping[str, Settings]) -> dict[str, list[str]]:
+    """The names of runs, grouped: together are those that differ in their seed alone.
+
+    **Arguments:** settings as plain values, by the name of the run; empty ones where they are not known.
+
+    **Returns:** the names of each group, by a label that says what differs: `variant=ct`.
+    """
+    told = {name: _telling(settings) for name, settings in runs.items()}
+    groups: list[tuple[Any, set[Any], list[str]]] = []
+    for name, settings in told.items():
+        rest = {k: v for k, v in settings.items() if k != "training.seed"}
+        seed = repr(settings.get("training.seed"))
+        for known, seeds, names in groups:
+            if settings and known == rest and seed not in seeds:
+                seeds.add(seed)
+                names.append(name)
+                break
+        else:
+            groups.append((rest, {seed}, [name]))
+    keys = sorted({k for rest, _, _ in groups for k in rest}, key=lambda k: (k not in _FIRST, k))
+    differing = [k for k in keys if len({repr(rest.get(k, "")) for rest, _, _ in groups}) > 1]
+    # Of two different components, their settings say nothing more.
+    differing = [k for k in differing if not any(k.startswith(other + ".") for other in differing)]
+    short = [k.rsplit(".", 1)[-1] for k in differing]
+    labels: dict[str, list[str]] = {}
+    for rest, seeds, names in groups:
+        parts = [
+            f"{s if short.count(s) == 1 else k}={shortened(rest[k], 20)}"
+            for k, s in zip(differing, short)
+            if rest.get(k) is not None
+        ]
+        label = ", ".join(parts[:4]) or names[0]
+        if len(names) > 1:
+            label += f" (mean ± s.d. of {len(names)} seeds)"
+        if label in labels:
+            label += f" [{names[0]}]"
+        labels[label] = names
+    return labels
+
+
+def name_of_run(settings: Settings, fallback: str) -> str:
+    """A line about one run: its configuration, data, variant and seed."""
+    known = flat(settings)
+    parts = [f"{word}{known[k]}" for k, word in _PARTS if known.get(k) is not None]
+    return " · ".join([fallback, *parts])
+
+
+_FIRST = ("data.name", "model.variant", "model.field")
+_PARTS = (("data.name", ""), ("model.variant", ""), ("model.field", ""), ("training.seed", "seed "))
+
+
+def is_in_nats(settings: Settings) -> bool:
+    """Whether the training loss is a plain negative log-likelihood; a squared error, or a weighted one, has no unit."""
+    known = flat(settings)
+    if known.get("model.variant") in ("backprop", "adjoint"):
+        return True
+    return (
+        known.get("model.variant") in ("ct", "dt")
+        and known.get("model.objective", "cross-entropy") == "cross-entropy"
+        and known.get("model.weighting", "default") in ("default", "uniform")
+    )

@@ -1,0 +1,131 @@
+"""What the scripts that come after training share: a run's model, its data, and how to predict. Everything that they
+need of the rest of the harness for it comes through here."""
+
+import argparse
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from ... import AbstractModel, data
+from .._config import Config
+from .._context import DataSpec
+from .._errors import ConfigError, RunError
+from .._saved import load_model
+from ._text import printable, shortened
+
+
+class OpenedRun(NamedTuple):
+    """The model of a run, its settings, and the description of its data."""
+
+    model: AbstractModel
+    config: Config
+    spec: DataSpec
+
+
+def open_run(
+    run: Path,
+    *,
+    best: bool = False,
+    trust_imports: bool = False,
+    data_dir: Path | None = None,
+    prediction: dict[str, Any] | None = None,
+) -> OpenedRun:
+    """Loads the model of a run, and changes some of its settings.
+
+    **Arguments:**
+
+    - `run`: output folder of a run.
+    - `best`: the model with the best validation accuracy, instead of the one that was evaluated.
+    - `trust_imports`: whether to import the modules that the run names, which runs their code.
+    - `data_dir`: where prepared data sets are, if not where the run found them.
+    - `prediction`: settings of the prediction that differ from those of the run.
+
+    **Returns:** the model, the settings and the description of the data.
+
+    **Raises:** as [`noprop_ode.experiment.load_model`][], and `ConfigError` for bad settings.
+    """
+    model, config, spec = load_model(run, best=best, trust_imports=trust_imports)
+    if prediction:
+        config = config.replace(prediction=prediction)
+    if data_dir is not None:
+        config = config.replace(data={"dir": str(data_dir)})
+    return OpenedRun(model, config, spec)
+
+
+def split_of(splits: data.Splits, name: Literal["validation", "test"]) -> data.Dataset:
+    """One part of the data.
+
+    **Raises:** `RunError` if there is no such part.
+    """
+    part = splits.validation if name == "validation" else splits.test
+    if part is None:
+        raise RunError(f"The data set {splits.train.name!r} has no {name} part.")
+    return part
+
+
+def check_data(images: data.Dataset, spec: DataSpec) -> data.Dataset:
+    """Refuses data that are not what a model was trained on: figures would mean nothing.
+
+    **Arguments:** the data, and the description in the header of the model. **Returns:** the data.
+
+    **Raises:** `RunError` for another shape of images, or other classes or another order of them.
+    """
+    if tuple(images.image_shape) != tuple(spec.image_shape):
+        raise RunError(
+            f"The model was trained on images of {list(spec.image_shape)}, but those of {printable(images.name)} are "
+            f"{list(images.image_shape)}; evaluate it on the data of its run."
+        )
+    expected, found = tuple(spec.class_names), tuple(images.class_names)
+    if expected != found:
+        different = [i for i, (a, b) in enumerate(zip(expected, found)) if a != b]
+        if len(expected) != len(found):
+            what = f"{len(expected)} classes, but {printable(images.name)} has {len(found)}"
+        else:
+            i = different[0]
+            what = (
+                f"other classes than {printable(images.name)} has: class {i} was {shortened(repr(expected[i]))}, and "
+                f"is {shortened(repr(found[i]))}"
+            )
+        raise RunError(f"The model was trained on {what}; evaluate it on the data of its run.")
+    return images
+
+
+def add_run_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of every script about saved models: `--best`, `--trust-imports`, `--data-dir`."""
+    parser.add_argument("--best", action="store_true", help="the model with the best validation accuracy")
+    parser.add_argument(
+        "--trust-imports",
+        action="store_true",
+        help="import the modules that the run names in its settings: they can do anything, so only for a run you trust",
+    )
+    parser.add_argument("--data-dir", type=Path, help="where prepared data sets are, if not where the run found them")
+
+
+def add_prediction_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags for another prediction: `--sampler`, `--steps`, `--early-exit`, `--start`, `--decoder`, `--draws`."""
+    parser.add_argument("--sampler", help="a sampler: ode, adaptive, ancestral, ddim, sde, or an ODE solver by name")
+    parser.add_argument("--steps", type=int, help="its number of steps")
+    parser.add_argument("--early-exit", type=float, help="class probability at which to stop")
+    parser.add_argument("--start", choices=("noise", "mean"))
+    parser.add_argument("--decoder", choices=("denoiser", "readout", "posterior"))
+    parser.add_argument("--draws", type=int, help="trajectories to average")
+
+
+_SOLVERS = ("euler", "heun", "midpoint", "ralston", "bosh3", "dopri5", "tsit5")
+
+
+def prediction_changes(args: argparse.Namespace) -> dict[str, Any]:
+    """The `prediction` settings that the flags of `add_prediction_flags` change.
+
+    **Raises:** `ConfigError` for flags that need another.
+    """
+    changes = {k: v for k in ("start", "decoder", "draws") if (v := getattr(args, k)) is not None}
+    settings = {k: v for k in ("steps", "early_exit") if (v := getattr(args, k)) is not None}
+    if args.sampler is None:
+        if settings:
+            raise ConfigError("--steps and --early-exit belong to a --sampler; name one, such as --sampler heun.")
+        return changes
+    if args.sampler in _SOLVERS:
+        kind = {"type": "ode" if args.steps or args.sampler != "tsit5" else "adaptive", "solver": args.sampler}
+    else:
+        kind = {"type": args.sampler}
+    return {**changes, "sampler": {**kind, **settings}}

@@ -1,0 +1,129 @@
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ... import AbstractGaussianModel, NoPropFM, PrototypeEmbedding, data, read_records
+from .._build import build_prediction
+from .._data import load_data
+from .._errors import ConfigError, RunError
+from .._evaluate import evaluation_key
+from .._recipes import read_yaml
+from ._confusion import plot_confusion
+from ._cost import plot_cost, ways_by_cost
+from ._learning import plot_learning_curves
+from ._open import OpenedRun, check_data, open_run, split_of
+from ._probabilities import plot_trajectories
+from ._prototypes import plot_prototypes
+from ._schedule import plot_schedule
+from ._text import printable
+
+
+KINDS = ("learning", "schedule", "prototypes", "trajectories", "confusion", "cost")
+
+
+def plot_runs(
+    runs: Sequence[Path],
+    out: Path,
+    *,
+    kinds: Sequence[str] = KINDS,
+    indices: Sequence[int] | None = None,
+    suffix: str = "png",
+    split: Literal["validation", "test"] | None = None,
+    data_dir: Path | None = None,
+    best: bool = False,
+    trust_imports: bool = False,
+) -> Iterator[Path]:
+    """Draws the plots of runs: learning curves of all of them, everything else of the first. Says on standard error
+    which it is at.
+
+    **Arguments:**
+
+    - `runs`: output folders.
+    - `out`: folder for the plots.
+    - `kinds`: among `learning`, `cost`, `schedule`, `trajectories`, `prototypes` and `confusion`; those that do not
+        apply to the model are left out.
+    - `indices`: images whose trajectories to show; some of which the model is sure, torn and wrong by default.
+    - `suffix`: `"png"` or `"svg"`.
+    - `split`: what to draw on; by default the validation split for the cost, where a choice is made by it, and the test
+        set for the rest.
+    - `data_dir`: where prepared data sets are.
+    - `best`: the model with the best validation accuracy.
+    - `trust_imports`: whether to import the modules that the run names, which runs their code.
+
+    **Yields:** the path of each plot, once it is there.
+
+    **Raises:** `RunError` for a folder without a run, an image that does not exist, or data of another shape or other
+    classes than the model was trained on.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    draw = {"learning": lambda path: _learning(path, runs)} if "learning" in kinds else {}
+    if [k for k in kinds if k != "learning"]:
+        opened = open_run(runs[0], best=best, trust_imports=trust_imports, data_dir=data_dir)
+        draw |= _of_model(opened, kinds, indices, split)
+    names = {"learning": "learning_curve", "trajectories": "probabilities"}
+    for kind in (k for k in KINDS if k in draw):
+        path = out / f"{names.get(kind, kind)}.{suffix}"
+        print(f"drawing {printable(path.name)} ...", file=sys.stderr, flush=True)
+        draw[kind](path)
+        yield path
+
+
+def _learning(path: Path, runs: Sequence[Path]) -> None:
+    alike = len({run.name for run in runs}) < len(runs)
+    names = {str(run) if alike else run.name or str(run): run for run in runs}
+    records = {name: read_records(run / "metrics.jsonl") for name, run in names.items()}
+    if missing := [name for name, found in records.items() if not found]:
+        raise RunError(f"There are no metrics of a run in {printable(missing[0])}.")
+    plot_learning_curves(path, records, settings={name: _settings(run) for name, run in names.items()})
+
+
+def _settings(run: Path) -> dict[Any, Any]:
+    """The settings of a run as plain data; none where they cannot be read, because the curves need them for names."""
+    try:
+        return read_yaml(run / "config.yaml")
+    except (ConfigError, OSError):
+        return {}
+
+
+def _of_model(
+    run: OpenedRun,
+    kinds: Sequence[str],
+    indices: Sequence[int] | None,
+    split: Literal["validation", "test"] | None,
+) -> dict[str, Callable[[Path], None]]:
+    """What draws each plot of one model."""
+    model, config, spec = run
+    key = evaluation_key(config)
+    draw: dict[str, Callable[[Path], None]] = {}
+    if "schedule" in kinds and isinstance(model, AbstractGaussianModel):
+        draw["schedule"] = lambda path: plot_schedule(path, model.schedule)
+    if "prototypes" in kinds and isinstance(model.embedding, PrototypeEmbedding):
+        images = np.asarray(model.embedding.matrix).reshape(-1, *spec.image_shape)
+        draw["prototypes"] = lambda path: plot_prototypes(path, images, spec.class_names)
+    if not {"cost", "trajectories", "confusion"} & set(kinds):
+        return draw
+    splits = load_data(config)
+    prediction = build_prediction(config, model, spec)
+
+    def part(name: Literal["validation", "test"]) -> data.Dataset:
+        return check_data(split_of(splits, name), spec)
+
+    shown = split or "test"
+    if "trajectories" in kinds:
+        images_shown = part(shown)
+        if beyond := [i for i in indices or () if not 0 <= i < len(images_shown)]:
+            raise RunError(
+                f"There is no {shown} image {beyond[0]}; they are numbered from 0 to {len(images_shown) - 1}."
+            )
+        draw["trajectories"] = lambda path: plot_trajectories(
+            path, model, images_shown, key=key, indices=indices, prediction=prediction
+        )
+    if "confusion" in kinds:
+        draw["confusion"] = lambda path: plot_confusion(path, model, part(shown), key=key, prediction=prediction)
+    if "cost" in kinds and isinstance(model, AbstractGaussianModel | NoPropFM):
+        by = split or "validation"
+        draw["cost"] = lambda path: plot_cost(path, model, part(by), ways_by_cost(model), key=key, split=by)
+    return draw
