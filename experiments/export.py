@@ -2,17 +2,18 @@
 
     python experiments/export.py runs/digits-ct-seed0-00
 
-It writes model.jax_export and model.json beside the model, and compares both on test images. To use it, with nothing
-but JAX installed:
+It compares the artefact with the model on test images, and writes model.jax_export and model.json beside the model. To
+use it, with nothing but JAX and flatbuffers installed:
 
-    predict = jax.export.deserialize(open("model.jax_export", "rb").read()).call
+    predict = jax.export.deserialize(bytearray(open("model.jax_export", "rb").read())).call
     log_probabilities = predict(images)     # uint8 [n, height, width, channels] -> float32 [n, classes]
 """
 
 import argparse
+import math
 from pathlib import Path
 
-from noprop_ode.experiment import export_model, guarded
+from noprop_ode.experiment import add_run_flags, export_model, guarded, printable, say
 
 
 def main() -> None:
@@ -20,12 +21,22 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="output folder of a run")
     parser.add_argument("--out", type=Path, help="folder for the artefact; that of the run if not given")
     parser.add_argument("--platforms", nargs="+", default=["cpu", "cuda", "tpu"], help="where it shall run")
-    parser.add_argument("--best", action="store_true", help="the model with the best validation accuracy")
+    add_run_flags(parser)
     args = parser.parse_args()
 
     def command() -> None:
-        path, difference = export_model(args.run, args.out or args.run, platforms=args.platforms, best=args.best)
-        print(f"written to {path}; greatest difference to the live model {difference:.2g} in probability")
+        path, difference = export_model(
+            args.run,
+            args.out or args.run,
+            platforms=args.platforms,
+            best=args.best,
+            trust_imports=args.trust_imports,
+            data_dir=args.data_dir,
+        )
+        compared = "not compared with the live model, because it does not run on this device"
+        if not math.isnan(difference):
+            compared = f"greatest difference to the live model {difference:.2g} in probability"
+        say(f"written to {printable(path)}; {compared}")
 
     guarded(command)
 

@@ -129,9 +129,7 @@ with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
     from ._training._folder import RunFolder as RunFolder
     from ._training._optimiser import warmup_cosine as warmup_cosine
     from ._training._run import (
-        Callback as Callback,
         EpochEnded as EpochEnded,
-        Event as Event,
         Progress as Progress,
         Recorded as Recorded,
         Run as Run,

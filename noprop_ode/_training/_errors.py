@@ -13,7 +13,7 @@ class Interrupted(Exception):
     """A run was asked to stop by a signal, and has saved itself; `exit_code` is 128 and the number of the signal."""
 
     def __init__(self, name: str, exit_code: int):
-        super().__init__(name)
+        Exception.__init__(self, name)
         self.exit_code = exit_code
 
 

@@ -230,7 +230,7 @@ def _advance(run: Run, metrics: Any, learning_rate: optax.Schedule | None) -> No
     epoch = run.progress.epoch + 1
     for row in rows(metrics):
         if learning_rate is not None:
-            row["learning_rate"] = float(learning_rate(row["step"] - 1)) * run.progress.rate_scale
+            row["learning_rate"] = float(jnp.asarray(learning_rate(int(row["step"]) - 1))) * run.progress.rate_scale
         run.record("train", **row, epoch=epoch)
         run.progress.step = int(row["step"])
     run.emit(Stepped(metrics, epoch))

@@ -1,10 +1,10 @@
 """How `fit` applies an optimiser: to each block on its own, and at a smaller rate after a rollback."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import optax
-from jaxtyping import PyTree
 
 from .._blockwise import BlockwiseTransformation, blockwise
 from .._model import AbstractModel
@@ -31,9 +31,9 @@ def scaled(state: TrainState, optimiser: optax.GradientTransformation, scale: fl
     if scale == 1:
         return dataclasses.replace(state, optimiser=optimiser)
 
-    def update(updates: PyTree, opt_state: PyTree, params: PyTree | None = None) -> tuple[PyTree, PyTree]:
-        updates, opt_state = optimiser.update(updates, opt_state, params)
-        return jax.tree.map(lambda u: (scale * u).astype(u.dtype), updates), opt_state
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        updates, state = optimiser.update(updates, state, params)
+        return jax.tree.map(lambda u: (scale * u).astype(u.dtype), updates), state
 
     return dataclasses.replace(state, optimiser=optax.GradientTransformation(optimiser.init, update))
 

@@ -36,7 +36,6 @@ with _install_import_hook("noprop_ode.experiment", "noprop_ode._typecheck.typech
         FilePrediction as FilePrediction,
         add_prediction_flags as add_prediction_flags,
         add_run_flags as add_run_flags,
-        add_trust_flag as add_trust_flag,
         check_data as check_data,
         classify_files as classify_files,
         confusion_matrix as confusion_matrix,
@@ -52,5 +51,7 @@ with _install_import_hook("noprop_ode.experiment", "noprop_ode._typecheck.typech
         plot_schedule as plot_schedule,
         plot_trajectories as plot_trajectories,
         prediction_changes as prediction_changes,
+        printable as printable,
+        say as say,
         split_of as split_of,
     )

@@ -13,7 +13,6 @@ from ._learning import plot_learning_curves as plot_learning_curves
 from ._open import (
     add_prediction_flags as add_prediction_flags,
     add_run_flags as add_run_flags,
-    add_trust_flag as add_trust_flag,
     check_data as check_data,
     open_run as open_run,
     prediction_changes as prediction_changes,
@@ -23,3 +22,4 @@ from ._plot_runs import plot_runs as plot_runs
 from ._probabilities import plot_trajectories as plot_trajectories
 from ._prototypes import plot_prototypes as plot_prototypes
 from ._schedule import plot_schedule as plot_schedule
+from ._text import printable as printable, say as say

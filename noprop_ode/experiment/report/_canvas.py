@@ -26,10 +26,11 @@ def plain(name: object, length: int = 24) -> str:
 
 
 def tidy(axes: Iterable[Any]) -> None:
-    """A light grid, and no frame where there is no axis."""
+    """A light grid behind everything, and no frame where there is no axis."""
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(alpha=0.25)
+        axis.set_axisbelow(True)
 
 
 def plain_ticks(axis: Any) -> None:
@@ -61,22 +62,24 @@ def show_image(axis: Any, image: Shaped[np.ndarray, "..."], title: str = "") -> 
     """Draws an image of any shape: three channels in colour, one in grey, of four the first three, of any other number
     the mean; one line of pixels is a strip.
 
-    **Arguments:** where, the image as uint8 or as floating point in [0, 1], and a text above it.
+    **Arguments:** where, the image as uint8 or as floating point, and a text above it.
     """
     values = image.astype(np.float32) / (255 if image.dtype == np.uint8 else 1)
-    values = np.clip(np.nan_to_num(values), 0, 1)
+    values = np.nan_to_num(values)
+    if values.min() < 0 or values.max() > 1:  # normalised: from its darkest to its brightest
+        values = (values - values.min()) / np.ptp(values)
     if values.ndim < 2:
         values = values.reshape(1, -1)
     if values.ndim > 3:
         values = values.reshape(values.shape[0], -1)
-    if values.ndim == 3 and values.shape[2] not in (3, 4):
+    if values.ndim == 3 and values.shape[-1] not in (3, 4):
         values = values.mean(axis=2)
     height, width = values.shape[:2]
     aspect = "equal" if 1 / 4 <= height / width <= 4 else "auto"
     if values.ndim == 2:
         axis.imshow(values, cmap="gray_r", vmin=0, vmax=1, aspect=aspect)
     else:
-        axis.imshow(values[:, :, :3], aspect=aspect)
+        axis.imshow(values[..., :3], aspect=aspect)
     axis.set_title(title, fontsize=9)
     axis.set_xticks([])
     axis.set_yticks([])

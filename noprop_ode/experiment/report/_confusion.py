@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from ... import AbstractModel, data, predict
+from ... import AbstractModel, Prediction, data, predict
 from ..._types import Key
 from . import _canvas
 
@@ -24,7 +24,9 @@ def confusion_matrix(
     return flat.reshape(num_classes, num_classes)
 
 
-def plot_confusion(path: Path, model: AbstractModel, test: data.Dataset, *, key: Key, **how: Any) -> None:
+def plot_confusion(
+    path: Path, model: AbstractModel, test: data.Dataset, *, key: Key, prediction: Prediction | None = None
+) -> None:
     """The confusion matrix, and beside it the mistakes that are made most.
 
     **Arguments:**
@@ -33,9 +35,9 @@ def plot_confusion(path: Path, model: AbstractModel, test: data.Dataset, *, key:
     - `model`: the model.
     - `test`: images and labels.
     - `key`: randomness.
-    - `how`: named arguments of [`noprop_ode.predict`][]; the model's own way by default.
+    - `prediction`: how to predict; the model's own way by default.
     """
-    predicted = np.asarray(predict(model, test.images, key=key, **how))
+    predicted = np.asarray(predict(model, test.images, key=key, prediction=prediction))
     matrix = confusion_matrix(predicted, test.labels, test.num_classes)
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     size = float(np.clip(2.5 + 0.35 * test.num_classes, 4.5, 12.0))

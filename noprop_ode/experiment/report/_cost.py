@@ -6,7 +6,17 @@ from typing import Any
 import diffrax
 import numpy as np
 
-from ... import ODE, AbstractGaussianModel, AbstractModel, Ancestral, ReadoutDecoder, SolverError, data, evaluate
+from ... import (
+    ODE,
+    AbstractGaussianModel,
+    AbstractModel,
+    Ancestral,
+    Prediction,
+    ReadoutDecoder,
+    SolverError,
+    data,
+    evaluate,
+)
 from ..._types import Key
 from . import _canvas
 
@@ -14,9 +24,8 @@ from . import _canvas
 _MARKERS = "osD^vP"
 
 
-def ways_by_cost(model: AbstractModel, counts: Sequence[int] = (1, 2, 4, 8, 16, 32)) -> dict[str, list[dict[str, Any]]]:
-    """Samplers by name, each with growing numbers of steps, from one draw of noise to the readout: named arguments of
-    [`noprop_ode.evaluate`][]."""
+def ways_by_cost(model: AbstractModel, counts: Sequence[int] = (1, 2, 4, 8, 16, 32)) -> dict[str, list[Prediction]]:
+    """Samplers by name, each with growing numbers of steps, from one draw of noise to the readout."""
     samplers: dict[str, list[Any]] = {
         "Euler": [ODE(diffrax.Euler(), steps=n) for n in counts],
         "Heun": [ODE(diffrax.Heun(), steps=n) for n in counts],
@@ -24,15 +33,14 @@ def ways_by_cost(model: AbstractModel, counts: Sequence[int] = (1, 2, 4, 8, 16, 
     if isinstance(model, AbstractGaussianModel):
         samplers["DDIM"] = [Ancestral(n, churn=0.0) for n in counts]
         samplers["ancestral"] = [Ancestral(n) for n in counts]
-    fixed = {"start": "noise", "draws": 1, "decoder": ReadoutDecoder()}
-    return {name: [{**fixed, "sampler": s} for s in found] for name, found in samplers.items()}
+    return {name: [Prediction("noise", s, ReadoutDecoder()) for s in found] for name, found in samplers.items()}
 
 
 def plot_cost(
     path: Path,
     model: AbstractModel,
     images: data.Dataset,
-    samplers: Mapping[str, Sequence[dict[str, Any]]],
+    samplers: Mapping[str, Sequence[Prediction]],
     *,
     key: Key,
     split: str = "validation",
@@ -47,7 +55,7 @@ def plot_cost(
     - `path`: the image file to write.
     - `model`: the model.
     - `images`: images and labels.
-    - `samplers`: by name, named arguments of [`noprop_ode.evaluate`][] of growing cost.
+    - `samplers`: by name, predictions of growing cost.
     - `key`: randomness.
     - `split`: what part of the data the images are, for the title.
     """
@@ -61,7 +69,7 @@ def plot_cost(
             for how in ways:
                 bar.set_description(f"cost, {name}")
                 try:
-                    found = evaluate(model, images.images, images.labels, key=key, **how)
+                    found = evaluate(model, images.images, images.labels, key=key, prediction=how)
                     points[name].append((found.num_evaluations, found.accuracy))
                 except SolverError as error:  # one that fails must not cost the others
                     bar.write(f"warning: {name}: {error}", file=sys.stderr)
@@ -78,7 +86,10 @@ def plot_cost(
     _zoom(right, [a for found in points.values() for _, a in found], len(images))
     left.legend(frameon=False, loc="lower right")
     _canvas.tidy((left, right))
-    figure.suptitle(f"{_canvas.plain(images.name)}, {len(images)} {split} images; {_in_words(samplers)}", fontsize=10)
+    figure.suptitle(
+        f"{_canvas.plain(images.name.removesuffix(f'/{split}'))}, {len(images)} {split} images; {_in_words(samplers)}",
+        fontsize=10,
+    )
     _canvas.save(figure, path)
 
 
@@ -102,18 +113,16 @@ def _zoom(axis: Any, accuracies: Sequence[float], count: int) -> None:
     axis.legend(*[[found[-1]] for found in axis.get_legend_handles_labels()], frameon=False, loc="lower right")
 
 
-def _in_words(samplers: Mapping[str, Sequence[dict[str, Any]]]) -> str:
+def _in_words(samplers: Mapping[str, Sequence[Prediction]]) -> str:
     """Start and decoder, where all ways share them."""
     ways = [how for found in samplers.values() for how in found]
     words = []
     for name in ("start", "draws", "decoder"):
-        values = {_word(how.get(name)) for how in ways}
+        values = {_word(getattr(how, name)) for how in ways}
         if len(values) == 1:
             words.append(f"{name}: {values.pop()}")
     return ", ".join(words)
 
 
 def _word(value: Any) -> str:
-    if value is None:
-        return "the model's own"
     return str(value) if isinstance(value, str | int) else type(value).__name__.removesuffix("Decoder").lower()

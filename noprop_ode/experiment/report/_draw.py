@@ -1,7 +1,6 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import jax.random as jr
 
@@ -17,7 +16,12 @@ _PLOT_STREAM = 0x706C6F74  # of the randomness of plots
 
 
 def draw_plots(
-    folder: Path, model: AbstractModel, test: data.Dataset, config: Config, *, prediction: Prediction | None = None
+    folder: Path,
+    model: AbstractModel,
+    test: data.Dataset | None,
+    config: Config,
+    *,
+    prediction: Prediction | None = None,
 ) -> None:
     """The plots of a finished run: learning curve, class probabilities along t, confusion matrix.
 
@@ -27,29 +31,23 @@ def draw_plots(
 
     - `folder`: of the run.
     - `model`: the trained model.
-    - `test`: the test set.
+    - `test`: the test set; without one, the learning curve is all there is.
     - `config`: the settings of the run.
     - `prediction`: how the run predicts; the model's own way by default.
     """
     key = jr.fold_in(jr.key(config.training.seed), _PLOT_STREAM)
-    how = _arguments(config, prediction)
 
     def learning(path: Path) -> None:
         records = {folder.name: read_records(folder / "metrics.jsonl")}
         plot_learning_curves(path, records, settings={folder.name: config.to_plain()})
 
-    plots: dict[str, Callable[[Path], None]] = {
-        "learning_curve.png": learning,
-        "probabilities.png": lambda path: plot_trajectories(path, model, test, key=key, **how),
-        "confusion.png": lambda path: plot_confusion(path, model, test, key=key, **how),
-    }
+    plots: dict[str, Callable[[Path], None]] = {"learning_curve.png": learning}
+    if test is not None:
+        plots["probabilities.png"] = lambda path: plot_trajectories(path, model, test, key=key, prediction=prediction)
+        plots["confusion.png"] = lambda path: plot_confusion(path, model, test, key=key, prediction=prediction)
     for name, draw in plots.items():
         try:
             draw(folder / name)
         except Exception as error:
             reason = shortened(str(error).partition("\n")[0] or type(error).__name__, 300)
             print(f"warning: {printable(folder / name)} could not be drawn: {reason}", file=sys.stderr)
-
-
-def _arguments(config: Config, prediction: Prediction | None) -> dict[str, Any]:
-    return {} if prediction is None else prediction._asdict()

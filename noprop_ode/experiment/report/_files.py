@@ -9,12 +9,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from ... import AbstractModel, predict_log_proba
+from .._build import build_prediction
 from .._config import Config
 from .._context import DataSpec
 from .._errors import RunError
 from .._evaluate import evaluation_key
 from ._images import find_images, mode_of, read_image
-from ._open import prediction_arguments
 from ._text import printable
 
 
@@ -53,7 +53,7 @@ def classify_files(
             f"The header of the model names {len(spec.class_names)} classes, but it has {model.embedding.num_classes}."
         )
     mode_of(spec.image_shape)
-    how = prediction_arguments(config, model, spec)
+    prediction, key = build_prediction(config, model, spec), evaluation_key(config)
     files = [file for path in paths for file in find_images(path)]
     images, errors = [], {}
     for i, file in enumerate(tqdm(files, unit="file", disable=None, file=sys.stderr, leave=False)):
@@ -63,7 +63,8 @@ def classify_files(
             errors[i] = str(error)
     if not images:
         raise RunError(next(iter(errors.values())))
-    ps = iter(np.exp(np.asarray(predict_log_proba(model, np.stack(images), key=evaluation_key(config), **how))))
+    log_ps = predict_log_proba(model, np.stack(images), key=key, prediction=prediction)
+    ps = iter(np.exp(np.asarray(log_ps)))
     found = []
     for i, file in enumerate(files):
         if i in errors:

@@ -45,7 +45,7 @@ def group_runs(runs: Mapping[str, Settings]) -> dict[str, list[str]]:
                 break
         else:
             groups.append((rest, {seed}, [name]))
-    keys = sorted({k for rest, _, _ in groups for k in rest})
+    keys = sorted({k for rest, _, _ in groups for k in rest}, key=lambda k: (k not in _FIRST, k))
     differing = [k for k in keys if len({repr(rest.get(k, "")) for rest, _, _ in groups}) > 1]
     # Of two different components, their settings say nothing more.
     differing = [k for k in differing if not any(k.startswith(other + ".") for other in differing)]
@@ -73,6 +73,7 @@ def name_of_run(settings: Settings, fallback: str) -> str:
     return " · ".join([fallback, *parts])
 
 
+_FIRST = ("data.name", "model.variant", "model.field")
 _PARTS = (("data.name", ""), ("model.variant", ""), ("model.field", ""), ("training.seed", "seed "))
 
 

@@ -61,6 +61,7 @@ def plot_learning_curves(
         axes["rate"].set(title="learning rate", ylabel="learning rate")
     for panel, axis in axes.items():
         axis.set_xlabel("epoch" if in_epochs else "step")
+        axis.locator_params(axis="x", integer=True, nbins=6)
         if panel in ("loss", "nll") and axis.lines and min(_lowest(line) for line in axis.lines) > 0:
             axis.set_yscale("log")
             _canvas.plain_ticks(axis.yaxis)
@@ -142,7 +143,8 @@ def _series(records: Sequence[dict[str, Any]], kind: str, key: str) -> Series:
     """What was measured, by step; of a step that was made again after a rollback, the last."""
     found = {}
     for record in records:
-        step, value = record.get("step"), record.get(key)
+        step: Any = record.get("step")
+        value: Any = record.get(key)
         if record.get("kind") == kind and _is_number(step) and _is_number(value) and np.isfinite(value):
             found[float(step)] = float(value)
     steps = np.array(sorted(found), float)
@@ -153,7 +155,8 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
-def _smoothed(steps: Float[np.ndarray, " n"], values: Float[np.ndarray, " n"]) -> Series:
+def _smoothed(steps: Float[np.ndarray, " n"], values: Float[np.ndarray, " n"]) -> tuple[Any, Any]:
+    """A moving mean, at the step where each window ends: a little shorter than what came in."""
     width = max(1, len(steps) // 40)
     return steps[width - 1 :], np.convolve(values, np.ones(width) / width, mode="valid")
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from ... import AbstractModel, data
-from .._build import build_prediction
 from .._config import Config
 from .._context import DataSpec
 from .._errors import ConfigError, RunError
@@ -52,14 +51,6 @@ def open_run(
     return OpenedRun(model, config, spec)
 
 
-def prediction_arguments(config: Config, model: AbstractModel, spec: DataSpec) -> dict[str, Any]:
-    """How a run predicts, as named arguments of [`noprop_ode.predict_log_proba`][].
-
-    **Raises:** `ConfigError` for settings that do not suit the model.
-    """
-    return build_prediction(config, model, spec)._asdict()
-
-
 def split_of(splits: data.Splits, name: Literal["validation", "test"]) -> data.Dataset:
     """One part of the data.
 
@@ -99,22 +90,18 @@ def check_data(images: data.Dataset, spec: DataSpec) -> data.Dataset:
 
 
 def add_run_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags of every script about one run: `--best`, `--trust-imports`."""
+    """The flags of every script about saved models: `--best`, `--trust-imports`, `--data-dir`."""
     parser.add_argument("--best", action="store_true", help="the model with the best validation accuracy")
-    add_trust_flag(parser)
-
-
-def add_trust_flag(parser: argparse.ArgumentParser) -> None:
-    """The flag `--trust-imports`."""
     parser.add_argument(
         "--trust-imports",
         action="store_true",
-        help="import the modules that the run names in its settings; they can do anything, so only for a run you trust",
+        help="import the modules that the run names in its settings: they can do anything, so only for a run you trust",
     )
+    parser.add_argument("--data-dir", type=Path, help="where prepared data sets are, if not where the run found them")
 
 
 def add_prediction_flags(parser: argparse.ArgumentParser) -> None:
-    """Flags for a prediction of one's own: sampler, steps, early exit, start, decoder and draws."""
+    """Flags for another prediction: `--sampler`, `--steps`, `--early-exit`, `--start`, `--decoder`, `--draws`."""
     parser.add_argument("--sampler", help="a sampler: ode, adaptive, ancestral, ddim, sde, or an ODE solver by name")
     parser.add_argument("--steps", type=int, help="its number of steps")
     parser.add_argument("--early-exit", type=float, help="class probability at which to stop")

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ... import AbstractGaussianModel, NoPropFM, PrototypeEmbedding, data, read_records
+from .._build import build_prediction
 from .._data import load_data
 from .._errors import ConfigError, RunError
 from .._evaluate import evaluation_key
@@ -13,7 +14,7 @@ from .._recipes import read_yaml
 from ._confusion import plot_confusion
 from ._cost import plot_cost, ways_by_cost
 from ._learning import plot_learning_curves
-from ._open import check_data, open_run, prediction_arguments, split_of
+from ._open import OpenedRun, check_data, open_run, split_of
 from ._probabilities import plot_trajectories
 from ._prototypes import plot_prototypes
 from ._schedule import plot_schedule
@@ -32,6 +33,7 @@ def plot_runs(
     suffix: str = "png",
     split: Literal["validation", "test"] | None = None,
     data_dir: Path | None = None,
+    best: bool = False,
     trust_imports: bool = False,
 ) -> Iterator[Path]:
     """Draws the plots of runs: learning curves of all of them, everything else of the first. Says on standard error
@@ -48,6 +50,7 @@ def plot_runs(
     - `split`: what to draw on; by default the validation split for the cost, where a choice is made by it, and the test
         set for the rest.
     - `data_dir`: where prepared data sets are.
+    - `best`: the model with the best validation accuracy.
     - `trust_imports`: whether to import the modules that the run names, which runs their code.
 
     **Yields:** the path of each plot, once it is there.
@@ -55,9 +58,11 @@ def plot_runs(
     **Raises:** `RunError` for a folder without a run, an image that does not exist, or data of another shape or other
     classes than the model was trained on.
     """
+    out.mkdir(parents=True, exist_ok=True)
     draw = {"learning": lambda path: _learning(path, runs)} if "learning" in kinds else {}
     if [k for k in kinds if k != "learning"]:
-        draw |= _of_model(runs[0], kinds, indices, split, data_dir, trust_imports)
+        opened = open_run(runs[0], best=best, trust_imports=trust_imports, data_dir=data_dir)
+        draw |= _of_model(opened, kinds, indices, split)
     names = {"learning": "learning_curve", "trajectories": "probabilities"}
     for kind in (k for k in KINDS if k in draw):
         path = out / f"{names.get(kind, kind)}.{suffix}"
@@ -84,15 +89,13 @@ def _settings(run: Path) -> dict[Any, Any]:
 
 
 def _of_model(
-    run: Path,
+    run: OpenedRun,
     kinds: Sequence[str],
     indices: Sequence[int] | None,
     split: Literal["validation", "test"] | None,
-    data_dir: Path | None,
-    trust_imports: bool,
 ) -> dict[str, Callable[[Path], None]]:
     """What draws each plot of one model."""
-    model, config, spec = open_run(run, data_dir=data_dir, trust_imports=trust_imports)
+    model, config, spec = run
     key = evaluation_key(config)
     draw: dict[str, Callable[[Path], None]] = {}
     if "schedule" in kinds and isinstance(model, AbstractGaussianModel):
@@ -103,7 +106,7 @@ def _of_model(
     if not {"cost", "trajectories", "confusion"} & set(kinds):
         return draw
     splits = load_data(config)
-    how = prediction_arguments(config, model, spec)
+    prediction = build_prediction(config, model, spec)
 
     def part(name: Literal["validation", "test"]) -> data.Dataset:
         return check_data(split_of(splits, name), spec)
@@ -116,10 +119,10 @@ def _of_model(
                 f"There is no {shown} image {beyond[0]}; they are numbered from 0 to {len(images_shown) - 1}."
             )
         draw["trajectories"] = lambda path: plot_trajectories(
-            path, model, images_shown, key=key, indices=indices, **how
+            path, model, images_shown, key=key, indices=indices, prediction=prediction
         )
     if "confusion" in kinds:
-        draw["confusion"] = lambda path: plot_confusion(path, model, part(shown), key=key, **how)
+        draw["confusion"] = lambda path: plot_confusion(path, model, part(shown), key=key, prediction=prediction)
     if "cost" in kinds and isinstance(model, AbstractGaussianModel | NoPropFM):
         by = split or "validation"
         draw["cost"] = lambda path: plot_cost(path, model, part(by), ways_by_cost(model), key=key, split=by)

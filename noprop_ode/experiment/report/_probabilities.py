@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from ... import ODE, AbstractModel, data, predict_log_proba, trajectories
+from ... import ODE, AbstractModel, Prediction, data, predict_log_proba, trajectories
 from ..._types import Key
 from . import _canvas
 
@@ -15,7 +15,7 @@ from . import _canvas
 class Chosen(NamedTuple):
     """An image to show, and why."""
 
-    index: int
+    position: int
     why: str
 
 
@@ -26,7 +26,7 @@ def plot_trajectories(
     *,
     key: Key,
     indices: Sequence[int] | None = None,
-    **how: Any,
+    prediction: Prediction | None = None,
 ) -> None:
     """A few images with the class probabilities of the network along one trajectory each, from a draw of noise; above
     them, the truth and the prediction.
@@ -39,18 +39,18 @@ def plot_trajectories(
     - `key`: the draws of noise.
     - `indices`: which images; by default two of which the model is sure, two between which and another class it is
         torn, and two that it gets wrong, all among the first thousand.
-    - `how`: named arguments of [`noprop_ode.predict_log_proba`][] for the prediction; the model's own way by default.
+    - `prediction`: how to predict, for what is said above the images; the model's own way by default.
     """
     if indices is None:
         few = test.take(np.arange(min(len(test), 1000)))
-        log_ps = np.asarray(predict_log_proba(model, few.images, key=key, **how), np.float64)
+        log_ps = np.asarray(predict_log_proba(model, few.images, key=key, prediction=prediction), np.float64)
         chosen = choose(np.exp(log_ps), few.labels)
-        ps = np.exp(log_ps[[c.index for c in chosen]])
+        ps = np.exp(log_ps[[c.position for c in chosen]])
     else:
         chosen = [Chosen(i, f"image {i}") for i in indices if 0 <= i < len(test)]
-        images = test.images[[c.index for c in chosen]]
-        ps = np.exp(np.asarray(predict_log_proba(model, images, key=key, **how), np.float64))
-    which = np.array([c.index for c in chosen])
+        images = test.images[[c.position for c in chosen]]
+        ps = np.exp(np.asarray(predict_log_proba(model, images, key=key, prediction=prediction), np.float64))
+    which = np.array([c.position for c in chosen])
     ts = np.linspace(0.0, 1.0, 101)
     found = trajectories(model, test.images[which], ts, key=key, sampler=ODE(diffrax.Heun(), steps=20), start="noise")
     along = np.exp(np.asarray(jax.device_get(found.log_posteriors)))
@@ -90,13 +90,13 @@ def _draw(
     n = max(1, len(chosen))
     figure = _canvas.new_figure(2.1 * n + 0.4, 5.2)
     top, bottom = figure.subplots(2, n, squeeze=False, height_ratios=(1, 1.2))
-    for i, (index, why) in enumerate(chosen):
-        label, predicted = int(test.labels[index]), int(ps[i].argmax())
+    for i, (position, why) in enumerate(chosen):
+        label, predicted = int(test.labels[position]), int(ps[i].argmax())
         title = (
             f"{why}\ntrue: {_canvas.plain(test.class_names[label], 18)}\n"
             f"predicted: {_canvas.plain(test.class_names[predicted], 14)} {100 * ps[i].max():.0f}%"
         )
-        _canvas.show_image(top[i], test.images[index], title)
+        _canvas.show_image(top[i], test.images[position], title)
         if predicted != label:
             top[i].title.set_color("C1")
         _draw_panel(bottom[i], ts, along[i], test.class_names, label, predicted)
@@ -105,7 +105,7 @@ def _draw(
     bottom[0].set_ylabel("class probability")
     _canvas.tidy(bottom)
     figure.suptitle(
-        f"{_canvas.plain(test.name)}: class probabilities along one trajectory from noise (Heun, 20 steps)",
+        f"{_canvas.plain(test.name)}: the network's probabilities along one trajectory from noise (Heun, 20 steps)",
         fontsize=10,
     )
     _canvas.save(figure, path)
@@ -133,6 +133,6 @@ def _draw_panel(
             axis.plot(ts, along[:, c], color="0.75", lw=0.8)
     for c, (color, name) in reversed(named.items()):
         axis.plot(ts, along[:, c], color=color, lw=2.2 if c == label else 1.5, label=name)
-    axis.set(xlabel="time t", ylim=(-0.03, 1.03), xlim=(0, 1))
+    axis.set(xlabel="time t", ylim=(-0.03, 1.03), xlim=(0, 1), xticks=(0, 0.5, 1), xticklabels=("0", "0.5", "1"))
     handles, names = axis.get_legend_handles_labels()
     axis.legend(handles[::-1], names[::-1], frameon=False, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.22))
