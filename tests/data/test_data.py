@@ -90,7 +90,7 @@ def test_arrays_of_ones_own():
     assert np.bincount(splits.validation.labels).tolist() == [2, 2, 2, 2]
     alone = data.from_arrays(xs, np.arange(40) % 4, validation=0, class_names=list("wxyz"))
     assert alone.validation is None and alone.test is None and alone.train.class_names == ("w", "x", "y", "z")
-    with pytest.raises(data.DatasetError, match="got .'fox'. too"):
+    with pytest.raises(data.DatasetError, match=r"got .'fox'. too"):
         data.from_arrays(xs, names, test=(xs[:1], np.array(["fox"])))
     with pytest.raises(data.DatasetError, match="expected 4 class_names"):
         data.from_arrays(xs, names, class_names=["a"])

@@ -13,14 +13,15 @@ import jax
 import numpy as np
 import pytest
 
-from noprop_ode.experiment import load_model, read_records
+from noprop_ode import read_records
+from noprop_ode.experiment import load_model
 
 
 TRAIN = Path(__file__).parents[2] / "experiments" / "train.py"
 # A checkpoint after every step, so that many kills fall into the writing of one.
 SETTINGS = (
     "digits_ct --field mlp --model.field.width 256 --epochs 40 --protocols paper --paper_steps 5 "
-    "--checkpoint_seconds 0 --average_decay 0.99 --output.dir run"
+    "--checkpoint_seconds 0 --average_decay 0.99 --out run"
 ).split()
 
 
@@ -39,7 +40,7 @@ def finish(folder: Path, environment: dict[str, str]) -> None:
 def half_written(folder: Path) -> bool:
     """Whether a checkpoint is being written at this moment, or was when the run was killed."""
     try:
-        return any(name.startswith(".") for name in os.listdir(folder / "run" / "checkpoints"))
+        return any(name.startswith(".noprop_ode-") for name in os.listdir(folder / "run" / "checkpoints"))
     except FileNotFoundError:
         return False
 

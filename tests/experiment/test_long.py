@@ -7,7 +7,8 @@ from pathlib import Path
 import jax
 import pytest
 
-from noprop_ode.experiment import Config, _loop as loop, _run as run_module, run
+import noprop_ode as no
+from noprop_ode.experiment import Config, _run as run_module, run
 
 
 def resident_mib() -> float:
@@ -29,14 +30,13 @@ def test_ten_thousand_steps_do_not_grow_in_memory(tmp_path, monkeypatch):
         }
     )
     sizes = {}
-    finish = loop.Trainer._finish_epoch
 
-    def and_measure(self, epochs, bar):
-        finish(self, epochs, bar)
-        sizes[self.progress.step] = resident_mib()
+    def measure(run, event):
+        if isinstance(event, no.EpochEnded):
+            sizes[run.progress.step] = resident_mib()
 
-    monkeypatch.setattr(loop.Trainer, "_finish_epoch", and_measure)
-    monkeypatch.setattr(run_module, "draw_plots", lambda *args: None)
+    monkeypatch.setattr(run_module, "_callbacks", lambda config: [measure])
+    monkeypatch.setattr(run_module, "draw_plots", lambda *args, **how: None)
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # a thousand checkpoints need not reach the disk
     with jax.numpy_dtype_promotion("standard"):
         summary = run(config)
