@@ -7,9 +7,9 @@ import jax.nn as jnn
 import jax.numpy as jnp
 import jax.random as jr
 
+from ._labels.readout import evidence, marginal_log_posterior
 from ._model import AbstractMarginalModel
-from ._readout import evidence, marginal_log_posterior
-from ._schedule import AbstractNoiseSchedule
+from ._schedules.base import AbstractNoiseSchedule
 from ._types import Features, Image, Key, Label, Latent, Logits, LogProbs, Scalar
 
 

@@ -19,7 +19,7 @@ from .. import (
     partitioned,
     predict_one,
 )
-from .._predict import complete
+from .._prediction.prediction import complete
 from .._types import Key
 from ..data import Dataset
 from ._config import Config, ModelConfig

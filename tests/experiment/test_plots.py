@@ -1,0 +1,262 @@
+"""Plots: what they say, that any data can be drawn, and that they harm nothing."""
+
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+from conftest import SETTINGS, save_run
+
+import noprop_ode as no
+from noprop_ode.experiment import Config, confusion_matrix, draw_plots, load_model, plot_confusion, plot_cost, plot_runs
+from noprop_ode.experiment.report import _canvas, _confusion, _cost, _draw, _learning
+from noprop_ode.experiment.report._groups import group_runs, is_in_nats
+from noprop_ode.experiment.report._learning import plot_learning_curves
+from noprop_ode.experiment.report._probabilities import Chosen, _draw as draw_probabilities, choose
+
+
+ODD = (r"$a^b", "$x$", "\x1b[31mred\x1b[0m", "a\\b_{c", "", "ü" * 80)
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """The figures, instead of files of them."""
+    found = []
+    monkeypatch.setattr(_canvas, "save", lambda figure, path: found.append(figure))
+    return found
+
+
+def texts(figure) -> str:
+    from matplotlib.text import Text
+
+    figure.canvas.draw()
+    return "\n".join(t.get_text() for t in figure.findobj(Text))
+
+
+def test_importing_and_drawing_leave_the_callers_matplotlib_alone(tmp_path):
+    code = (
+        "import sys, pathlib, noprop_ode as no, noprop_ode.experiment as e\n"
+        "assert 'matplotlib' not in sys.modules and 'PIL' not in sys.modules\n"
+        "e.plot_schedule(pathlib.Path('a.png'), no.CosineSchedule())\n"
+        "assert 'matplotlib.pyplot' not in sys.modules\n"
+        "import matplotlib; assert dict.__getitem__(matplotlib.rcParams, 'backend') is not None\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=300)
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    "shape", [(8, 8, 1), (8, 8, 3), (8, 8, 4), (8, 8, 2), (8, 8, 5), (1, 9, 1), (9, 1, 3), (7,), (4, 5)]
+)
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_an_image_of_any_shape_is_drawn(shape, dtype, tmp_path):
+    figure = _canvas.new_figure(2, 2)
+    image = np.arange(np.prod(shape), dtype=dtype).reshape(shape)
+    _canvas.show_image(figure.subplots(), image - dtype(dtype is np.float32), _canvas.plain("$a^b"))
+    _canvas.save(figure, tmp_path / "a.png")
+
+
+@pytest.mark.plots
+def test_odd_names_and_shapes_are_drawn_in_a_run(tmp_path, tiny_images, capsys):
+    folder = save_run(tmp_path / "$run^a", names=ODD, shape=(1, 8, 5))
+    model, config, _ = load_model(folder)
+    draw_plots(folder, model, tiny_images((1, 8, 5), ODD), config)
+    assert capsys.readouterr().err == ""
+    for name in ("learning_curve.png", "probabilities.png", "confusion.png"):
+        assert (folder / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_plot_can_only_warn(tmp_path, monkeypatch, capsys, tiny_images):
+    def fail(*args, **how):
+        raise ZeroDivisionError("of\nmany lines")
+
+    monkeypatch.setattr(_draw, "plot_confusion", fail)
+    monkeypatch.setattr(_draw, "plot_trajectories", lambda path, *args, **how: path.write_bytes(b"drawn"))
+    draw_plots(tmp_path, None, tiny_images((2, 2, 1), ("a", "b")), Config.from_plain(SETTINGS))
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "confusion.png could not be drawn: of" in error
+    assert (tmp_path / "probabilities.png").exists() and (tmp_path / "learning_curve.png").exists()
+
+
+def test_a_plot_replaces_a_link_instead_of_writing_through_it(tmp_path):
+    (tmp_path / "mine.txt").write_text("precious")
+    (tmp_path / "a.png").symlink_to(tmp_path / "mine.txt")
+    _canvas.save(_canvas.new_figure(1, 1), tmp_path / "a.png")
+    assert (tmp_path / "mine.txt").read_text() == "precious"
+    assert not (tmp_path / "a.png").is_symlink()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.png", "mine.txt"]
+
+
+class TestLearningCurves:
+    def records(self, **constant):
+        found = [{"kind": "train", "step": s, "loss": 1 / s, "denoising": 1 / s, **constant} for s in range(1, 21)]
+        return found + [
+            {"kind": "validation", "step": s, "epoch": s // 5, "accuracy": 0.5, "nll": 0.7} for s in (5, 10, 15, 20)
+        ]
+
+    def test_axes_titles_and_the_constant_prior(self, figures, tmp_path):
+        records = self.records(prior=0.003, readout=-0.0, learning_rate=0.1)
+        plot_learning_curves(
+            tmp_path / "a.png", {"a": records}, settings={"a": SETTINGS | {"model": {"variant": "ct"}}}
+        )
+        loss, accuracy, nll, rate = figures[0].axes
+        assert loss.get_xlabel() == "epoch" and loss.get_ylabel() == "loss (nats)" and loss.get_yscale() == "log"
+        assert max(max(line.get_xdata(), default=0) for line in loss.lines) == 4.0
+        drawn = [line for line in loss.lines if len(line.get_xdata())]
+        assert all(line.get_label() == "denoising" or line.get_label().startswith("_") for line in drawn)
+        assert "prior 0.003, constant" in texts(figures[0]) and "digits" in texts(figures[0])
+        assert accuracy.get_title() == "validation accuracy" and nll.get_ylabel() == "NLL (nats)"
+        assert rate.get_title() == "learning rate" and len(rate.lines) == 1
+        assert "mathdefault" not in texts(figures[0])
+
+    def test_a_squared_error_is_not_in_nats(self, figures, tmp_path):
+        plot_learning_curves(tmp_path / "a.png", {"a": self.records()}, settings={"a": {"model": {"variant": "fm"}}})
+        assert figures[0].axes[0].get_ylabel() == "loss"
+        assert is_in_nats({"model": {"variant": "dt", "objective": {"type": "cross-entropy"}}})
+        assert not is_in_nats({"model": {"variant": "ct", "objective": "squared-error"}})
+        assert not is_in_nats({"model": {"variant": "ct", "weighting": {"type": "elbo"}}}) and not is_in_nats({})
+
+    def test_runs_that_differ_in_their_seed_alone_are_one_curve(self, figures, tmp_path):
+        def settings(width, seed):
+            return {
+                "model": {"field": {"type": "mlp", "width": width}},
+                "training": {"seed": seed},
+                "output": {"dir": seed},
+            }
+
+        runs = {"a": settings(8, 0), "b": settings(8, 1), "c": settings(16, 0), "d": settings(8, 2)}
+        assert group_runs(runs) == {"width=8 (mean ± s.d. of 3 seeds)": ["a", "b", "d"], "width=16": ["c"]}
+        plot_learning_curves(tmp_path / "a.png", dict.fromkeys(runs, self.records()), settings=runs)
+        loss = figures[0].axes[0]
+        assert len(loss.collections) == 1 and "width=16" in texts(figures[0])
+
+    def test_equal_runs_keep_their_names(self):
+        assert group_runs({"a": SETTINGS, "b": SETTINGS}) == {"a": ["a"], "b": ["b"]}
+        assert group_runs({"a": {}, "b": {}}) == {"a": ["a"], "b": ["b"]}
+
+    def test_of_a_step_made_twice_the_last_counts_and_nonsense_is_left_out(self):
+        records = [
+            *({"kind": "train", "step": s, "loss": 9.0} for s in (1, 2, 3)),
+            {"kind": "train", "step": 2, "loss": 1.0},
+            {"kind": "train", "step": "x", "loss": 1.0},
+            {"kind": "train", "step": 4, "loss": float("nan")},
+            {"kind": "train", "step": 5, "loss": "1"},
+            {"kind": "train"},
+        ]
+        steps, values = _learning._series(records, "train", "loss")
+        assert steps.tolist() == [1, 2, 3] and values.tolist() == [9, 1, 9]
+
+    @pytest.mark.parametrize("records", [[], [{"kind": "train", "step": 1, "loss": 1.0, "denoising": 1.0}]])
+    def test_few_records_are_drawn(self, records, tmp_path):
+        plot_learning_curves(tmp_path / "a.svg", {"a": records})
+        assert b"<svg" in (tmp_path / "a.svg").read_bytes()
+
+
+class TestProbabilities:
+    def test_images_are_chosen_sure_torn_and_wrong(self):
+        ps = np.array([[0.9, 0.1], [0.01, 0.99], [0.48, 0.52], [0.2, 0.8], [0.97, 0.03], [0.6, 0.4]])
+        found = choose(ps, np.array([0, 1, 1, 0, 0, 0]))
+        assert [(c.position, c.why) for c in found] == [
+            (1, "sure"), (4, "sure"), (2, "torn"), (5, "torn"), (3, "wrong"),
+        ]  # fmt: skip
+        assert choose(np.array([[1.0]]), np.array([0])) == [Chosen(0, "sure")]
+
+    def test_a_hundred_classes_have_colours_of_their_own(self, figures, tmp_path, tiny_images):
+        names = tuple(f"class {i}" for i in range(100))
+        test = tiny_images((4, 4, 3), names, count=100)
+        along = np.full((2, 11, 100), 0.2 / 95)
+        along[:, :, [3, 13, 23, 33, 0]] = 0.16
+        ps = np.eye(100)[[0, 13]]
+        draw_probabilities(
+            tmp_path / "a.png", test, [Chosen(0, "sure"), Chosen(1, "wrong")], ps, np.linspace(0, 1, 11), along
+        )
+        for panel in figures[0].axes[2:4]:
+            colors = [line.get_color() for line in panel.lines if not line.get_label().startswith("_")]
+            assert len(colors) >= 5 and len(set(colors)) == len(colors)
+        assert "true: class 1\npredicted: class 13 100%" in texts(figures[0])
+
+
+def test_the_cost_states_what_was_done_and_looks_closely_at_the_top(figures, tmp_path, monkeypatch, tiny_images):
+    found = iter([(1, 0.2), (2, 0.9), (4, 0.96), (8, 0.97)])
+    monkeypatch.setattr(
+        _cost,
+        "evaluate",
+        lambda *args, **how: SimpleNamespace(**dict(zip(("num_evaluations", "accuracy"), next(found)))),
+    )
+    ways = [no.Prediction("noise", no.Ancestral(n), no.ReadoutDecoder()) for n in (1, 2, 4, 8)]
+    plot_cost(
+        tmp_path / "a.png",
+        None,
+        tiny_images((2, 2, 1), ("a", "b"), count=100),
+        {"ancestral": ways},
+        key=jax.random.key(0),
+    )
+    text = texts(figures[0])
+    assert "100 validation images; start: noise, draws: 1, decoder: readout" in text and "mathdefault" not in text
+    left, right = figures[0].axes
+    assert [t.get_text() for t in left.get_xticklabels()] == ["1", "2", "4", "8"]
+    assert right.get_ylim()[0] > 0.85 > left.get_ylim()[0]
+
+
+@pytest.mark.parametrize("classes", [2, 10, 100, 300])
+def test_a_confusion_matrix_of_any_size_can_be_read(classes, figures, tmp_path, monkeypatch, tiny_images):
+    names = tuple(f"name {i}" for i in range(classes))
+    test = tiny_images((2, 2, 1), names, count=2 * classes)
+    predicted = test.labels.copy()
+    predicted[0] = 1
+    monkeypatch.setattr(_confusion, "predict", lambda *args, **how: predicted)
+    plot_confusion(tmp_path / "a.png", None, test, key=jax.random.key(0))
+    text = texts(figures[0])
+    assert "name 0 → name 1" in text and f"{2 * classes} images" in text
+    if classes <= 100:
+        assert f"\nname {classes - 1}\n" in text
+        assert min(t.get_fontsize() for t in figures[0].axes[0].get_yticklabels()) >= 5
+    if classes <= 10:
+        assert figures[0].axes[0].texts
+
+
+def test_the_confusion_matrix_counts():
+    matrix = confusion_matrix(np.array([0, 1, 1, 2]), np.array([0, 1, 2, 2]), 3)
+    assert matrix.tolist() == [[1, 0, 0], [0, 1, 0], [0, 1, 1]]
+
+
+@pytest.mark.plots
+def test_plots_of_a_run(saved, tmp_path, call_script):
+    code, out, err = call_script(
+        "plot", saved, "--out", tmp_path / "new", "--only", "learning", "schedule", "trajectories", "prototypes",
+        "confusion", "--images", 0, 5, "--format", "svg",
+    )  # fmt: skip
+    assert code == 0, err
+    names = ["learning_curve.svg", "schedule.svg", "probabilities.svg", "confusion.svg"]
+    assert out.split() == [str(tmp_path / "new" / name) for name in names]
+    assert all(b"<svg" in (tmp_path / "new" / name).read_bytes() for name in names)
+    assert "drawing probabilities.svg" in err
+
+
+def test_what_cannot_be_plotted_is_said(saved, tmp_path, call_script):
+    for flags, message in (
+        ((saved, "--only", "trajectories", "--images", 5000), "no test image 5000"),
+        ((tmp_path, "--only", "learning"), "no metrics"),
+        ((save_run(tmp_path / "b", names=tuple("9876543210")), "--only", "confusion"), "class 0 was '9', and is '0'"),
+        (
+            (save_run(tmp_path / "c", names=tuple("012345678")), "--only", "confusion"),
+            "9 classes, but digits/test has 10",
+        ),
+        ((save_run(tmp_path / "d", shape=(4, 4, 1)), "--only", "cost"), "images of [4, 4, 1]"),
+    ):
+        code, _, err = call_script("plot", *flags)
+        assert code == 2 and message in err and "Traceback" not in err
+
+
+def test_the_cost_is_drawn_on_the_validation_split(saved, tmp_path, monkeypatch):
+    from noprop_ode.experiment.report import _plot_runs
+
+    seen = []
+    monkeypatch.setattr(
+        _plot_runs, "plot_cost", lambda path, model, images, ways, **how: seen.append((images.name, how["split"]))
+    )
+    for split in (None, "test"):
+        list(plot_runs([saved], tmp_path, kinds=("cost",), split=split))
+    assert seen == [("digits/validation", "validation"), ("digits/test", "test")]
