@@ -3,9 +3,15 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
+import tracemalloc
+import types
 import warnings
+import zipfile
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -76,26 +82,9 @@ def test_statistics_of_pixels():
     scaled = images.astype(np.float64) / 255
     np.testing.assert_allclose([made.mean, made.std], [scaled.mean(), scaled.std()], rtol=1e-12)
     as_floats = data.Dataset("toys", scaled, labels, ("a", "b", "c", "d"))
-    np.testing.assert_allclose([as_floats.mean, as_floats.std], [made.mean, made.std], rtol=1e-12)
+    assert as_floats.images.dtype == np.float32
+    np.testing.assert_allclose([as_floats.mean, as_floats.std], [made.mean, made.std], rtol=1e-6)
     assert data.Dataset("flat", np.zeros((2, 3), np.uint8), np.array([0, 1]), ("a", "b")).std == 1.0
-
-
-def test_arrays_of_ones_own():
-    xs = np.random.default_rng(0).random((40, 7))
-    names = np.array(["dog", "cat", "eel", "ant"])[np.arange(40) % 4]
-    splits = data.from_arrays(xs, names, test=(xs[:4], names[:4]), validation=8)
-    assert splits.train.class_names == ("ant", "cat", "dog", "eel")
-    assert (len(splits.train), len(splits.validation), len(splits.test)) == (32, 8, 4)
-    assert splits.test.labels.tolist() == [2, 1, 3, 0]
-    assert np.bincount(splits.validation.labels).tolist() == [2, 2, 2, 2]
-    alone = data.from_arrays(xs, np.arange(40) % 4, validation=0, class_names=list("wxyz"))
-    assert alone.validation is None and alone.test is None and alone.train.class_names == ("w", "x", "y", "z")
-    with pytest.raises(data.DatasetError, match=r"got .'fox'. too"):
-        data.from_arrays(xs, names, test=(xs[:1], np.array(["fox"])))
-    with pytest.raises(data.DatasetError, match="expected 4 class_names"):
-        data.from_arrays(xs, names, class_names=["a"])
-    with pytest.raises(data.DatasetError, match="one label an image"):
-        data.from_arrays(xs, 3)
 
 
 @pytest.mark.parametrize(
@@ -103,9 +92,14 @@ def test_arrays_of_ones_own():
     [
         (np.zeros(2, np.uint8), np.zeros(2, np.int32), "uint8 .n h w c."),
         (np.zeros((2, 4, 4, 1), np.int16), np.zeros(2, np.int32), "got int16"),
-        (np.full((2, 4, 4, 1), 255.0), np.zeros(2, np.int32), "got pixels up to 255"),
-        (np.full((2, 4, 4, 1), np.nan), np.zeros(2, np.int32), "got pixels up to nan"),
+        (np.full((2, 4, 4, 1), 255.0), np.zeros(2, np.int32), "got 255..255; divide by 255"),
+        (np.full((2, 4, 4, 1), np.nan), np.zeros(2, np.int32), "finite images, got nan"),
+        (np.zeros((2, 4, 4, 1), np.uint16), np.zeros(2, np.int32), "those of 16 bits by 65535"),
+        (np.full((2, 3), 17.0), np.zeros(2, np.int32), "got 17..17"),
+        ([[1, 2], [3]], np.zeros(2, np.int32), "give all rows one shape"),
         (np.zeros((2, 4, 4, 1), np.uint8), np.zeros(2, np.float32), "integer labels"),
+        (np.zeros((2, 4, 4, 1), np.uint8), np.eye(2, dtype=np.int32), "argmax"),
+        (np.zeros((2, 4, 4, 1), np.uint8), np.array([0, 2**63], np.uint64), r"labels in \[0, 2\)"),
         (np.zeros((2, 4, 4, 1), np.uint8), np.array(["a", "b"]), "from_arrays"),
         (np.zeros((2, 4, 4, 1), np.uint8), np.zeros(3, np.int32), "2 images and 3 labels"),
         (np.zeros((0, 4, 4, 1), np.uint8), np.zeros(0, np.int32), "at least one image"),
@@ -116,6 +110,32 @@ def test_arrays_of_ones_own():
 def test_dataset_refuses_what_it_is_not(images, labels, message):
     with pytest.raises(data.DatasetError, match=message):
         data.Dataset("bad", images, labels, ("a", "b"))
+
+
+def test_statistics_take_little_memory_and_are_exact():
+    # More pixels than are summed at a time; numbers of one value each, so that the mean is known.
+    images = np.repeat(np.arange(256, dtype=np.uint8), 2**16).reshape(256, 256, 256)
+    made = data.Dataset("ramp", images, np.zeros(256, np.int64), ("a",))
+    assert made.mean == 0.5 and abs(made.std - np.sqrt((256**2 - 1) / 12) / 255) < 1e-15
+    tracemalloc.start()
+    try:
+        assert data.Dataset("ramp", images, made.labels, ("a",)).std == made.std
+        assert tracemalloc.get_traced_memory()[1] < 50 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_arrays_of_other_libraries_and_lists():
+    made = data.Dataset("toys", jax.numpy.ones((2, 3), jax.numpy.bfloat16), [1, 0], ["a", "b"])
+    assert made.images.dtype == np.float32 and made.labels.dtype == np.int32 and made.class_names == ("a", "b")
+    assert made.image_shape == (3,) and repr(made) == "Dataset('toys', 2 images of 3, 2 classes)"
+
+
+def test_parts_may_be_missing():
+    train = data.Dataset("toys", np.zeros((2, 3), np.uint8), np.array([0, 1]), ("a", "b"))
+    assert data.Splits(train).validation is None and data.Splits(train).test is None
+    with pytest.raises(data.DatasetError, match="take all parts from one data set"):
+        data.Splits(train, test=data.Dataset("other", np.zeros((2, 4), np.uint8), train.labels, ("a", "b")))
 
 
 def test_take_refuses_what_is_not_there():
@@ -206,6 +226,23 @@ def test_batches_refuse_at_the_call(size, seed, epoch):
     train = data.load("digits").train
     with pytest.raises(data.DatasetError):
         data.batches(train, size, seed=seed, epoch=epoch)
+
+
+def test_batches_of_anything_with_images_and_labels():
+    plain = types.SimpleNamespace(images=np.arange(6.0).reshape(6, 1), labels=np.arange(6))
+    ((x, y),) = data.batches(plain, 6, seed=0, epoch=0)
+    np.testing.assert_array_equal(x[:, 0], y)
+    plain.images = plain.images[:5]
+    with pytest.raises(data.DatasetError, match="5 images and 6 labels"):
+        data.batches(plain, 2, seed=0, epoch=0)
+
+
+def test_importing_brings_nothing_heavy():
+    heavy = ["sklearn", "tensorflow_datasets", "PIL", "array_record", "noprop_ode.data.prepare"]
+    code = f"import sys, noprop_ode.data; print([m for m in {heavy} if m in sys.modules])"
+    root = Path(data.__file__).parents[2]
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
+    assert found.stdout.strip() == "[]"
 
 
 # --- folders that TFDS prepared
@@ -323,7 +360,7 @@ def test_damaged_folders(tmp_path, damage, message):
     "name, suggestion", [("mnits", "mnist"), ("digit", "digits"), ("cifar-10", "cifar10"), ("CIFAR10", "cifar10")]
 )
 def test_mistyped_names(name, suggestion):
-    with pytest.raises(data.DatasetError, match=suggestion) as caught:
+    with pytest.raises(data.DatasetError, match=f"Did you mean .*'{suggestion}'") as caught:
         data.load(name)
     assert not isinstance(caught.value, data.DatasetNotFoundError)
 
@@ -397,6 +434,94 @@ def test_cache_is_used_and_renewed(tmp_path, monkeypatch):
     assert not list((tmp_path / "cache").glob("*.tmp"))
 
 
+def bomb(path):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("images.npy", bytes(2**27))
+
+
+def giant(path):
+    # A header that says 2^60 images, on a sparse file whose length does not agree.
+    header = _cache._HEADER.pack(_cache._MAGIC, 20, 2**20, 2**20, 2**20, 0)
+    path.write_bytes(header)
+    os.truncate(path, 2**36)
+
+
+def wrapped(path):
+    # Lengths whose product is small only in 64 bits.
+    header = _cache._HEADER.pack(_cache._MAGIC, 20, 2**32, 2**32, 1, 0)
+    path.write_bytes(header + bytes(80))
+
+
+def consistent(path):
+    # Sparse, of the length that the header says, and too long for memory; its checksum is wrong.
+    header = _cache._HEADER.pack(_cache._MAGIC, 20, 2**11, 2**11, 4, 7)
+    path.write_bytes(header)
+    os.truncate(path, _cache._HEADER.size + 80 + 20 * 2**24)
+
+
+def another_archive(path):
+    np.savez(path.with_suffix(".npz"), images=np.array(["(" * 500]), labels=np.zeros(20, np.int32))
+    path.with_suffix(".npz").replace(path)
+
+
+def other_count(path):
+    with open(path, "wb") as file:
+        _cache._write_arrays(file, np.zeros((19, 6, 5, 3), np.uint8), np.zeros(19, np.int32))
+
+
+def a_folder(path):
+    path.unlink()
+    path.mkdir()
+
+
+def a_pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [bomb, giant, wrapped, consistent, another_archive, other_count, a_folder, a_pipe],
+    ids=lambda f: f.__name__,
+)
+@pytest.mark.filterwarnings("ignore:cannot keep decoded images")
+def test_a_cache_damaged_in_any_way_is_decoded_again_in_little_memory(tmp_path, damage):
+    parts, _ = make_folder(tmp_path, train=20, test=8)
+    data.load("toys", data_dir=tmp_path)
+    (path,) = (tmp_path / "cache").glob("*train*")
+    damage(path)
+    tracemalloc.start()
+    try:
+        splits = data.load("toys", data_dir=tmp_path, validation=0)
+        assert tracemalloc.get_traced_memory()[1] < 50 * 2**20
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_array_equal(splits.train.images, parts["train"][0])
+    np.testing.assert_array_equal(splits.train.labels, parts["train"][1])
+
+
+def test_every_changed_byte_of_a_cache_is_noticed(tmp_path):
+    images, labels = arrays(7)
+    labels = labels.astype(np.int32)
+    path = tmp_path / "cache" / "key.images"
+    made = _cache.cached("key", 7, lambda: (images, labels))
+    assert made[0] is images
+    content = path.read_bytes()
+    for at in np.random.default_rng(0).choice(len(content), 200, replace=False):
+        changed = bytearray(content)
+        changed[at] ^= 1 << (at % 8)
+        path.write_bytes(bytes(changed))
+        assert _cache._read(path, 7) is None
+    for length in range(0, len(content), 7):
+        path.write_bytes(content[:length])
+        assert _cache._read(path, 7) is None
+    path.write_bytes(content)
+    found = _cache._read(path, 7)
+    assert found is not None
+    np.testing.assert_array_equal(found[0], images)
+    np.testing.assert_array_equal(found[1], labels)
+
+
 def test_unwritable_cache_warns_once(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("NOPROP_ODE_CACHE", str(tmp_path / "file" / "cache"))
@@ -435,6 +560,7 @@ REAL = {
         ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
     ),
 }
+REAL["cifar100"] = ((32, 32, 3), [500] * 100, [100] * 100, None)
 REAL_DIR = Path(os.environ.get("TFDS_DATA_DIR", SHARED))
 
 
@@ -450,7 +576,7 @@ def test_real_sets_whole(name):
     shape, train_counts, test_counts, class_names = REAL[name]
     splits = data.load(name, data_dir=real_dir(name), validation=5000)
     assert splits.validation is not None
-    assert splits.train.image_shape == shape and splits.train.class_names == class_names
+    assert splits.train.image_shape == shape and splits.train.class_names == (class_names or splits.test.class_names)
     counts = np.bincount(splits.train.labels) + np.bincount(splits.validation.labels)
     assert counts.tolist() == train_counts
     assert np.bincount(splits.test.labels).tolist() == test_counts
@@ -463,11 +589,15 @@ def test_real_sets_begin_as_published(name):
     from noprop_ode.data._folders import find_folder
 
     folder = _tfds.PreparedFolder(name, find_folder(name, real_dir(name)))
-    assert folder.class_names == REAL[name][3]
+    assert folder.class_names == (REAL[name][3] or folder.class_names) and len(folder.class_names) == len(REAL[name][1])
     source = folder._source("train")
     assert len(source) == sum(REAL[name][1]) and len(folder._source("test")) == 10000
     first = source.__getitems__([0, 1, 2])
-    assert [example["label"] for example in first] == {"mnist": [5, 0, 4], "cifar10": [6, 9, 9]}[name]
+    assert [example["label"] for example in first] == {
+        "mnist": [5, 0, 4],
+        "cifar10": [6, 9, 9],
+        "cifar100": [19, 29, 0],
+    }[name]
     assert first[0]["image"].shape == REAL[name][0]
 
 

@@ -21,7 +21,7 @@ import pytest
 
 from noprop_ode import data
 from noprop_ode.data.__main__ import main
-from noprop_ode.data.prepare import SOURCES, _prepare, _write
+from noprop_ode.data.prepare import SOURCES, _prepare, _sources, _write
 from noprop_ode.data.prepare._download import DownloadError, download
 from noprop_ode.data.prepare._sources import Archive
 
@@ -379,6 +379,107 @@ def test_a_killed_run_leaves_no_final_folder(tmp_path):
     assert leftovers(tmp_path) == ["3.0.1"]
 
 
+def names_in(folder):
+    return sorted(str(f.relative_to(folder)) for f in folder.rglob("*"))
+
+
+def test_a_run_that_is_refused_changes_nothing(tmp_path):
+    """Also when the first run has made its folder and nothing in it yet."""
+    filelock = pytest.importorskip("filelock")
+    folder = tmp_path / "tfds" / "mnist"
+    folder.mkdir(parents=True)
+    write_idx(tmp_path / "archives")
+    lock = tmp_path / "tfds" / "downloads" / "noprop_ode" / "mnist.lock"
+    lock.parent.mkdir(parents=True)
+    with filelock.FileLock(lock):
+        before = names_in(tmp_path)
+        with pytest.raises(OSError, match="another run is preparing"):
+            _prepare.prepare("mnist", tmp_path / "tfds", tmp_path / "archives")
+        assert names_in(tmp_path) == before
+    assert _prepare.prepare("mnist", tmp_path / "tfds", tmp_path / "archives")[1]
+
+
+def test_what_another_run_finished_in_the_meantime_is_taken(tmp_path, monkeypatch):
+    write_idx(tmp_path / "archives")
+    other = tmp_path / "other"
+    arguments = ("mnist", tmp_path / "tfds", tmp_path / "archives")
+    _prepare.prepare("mnist", other, tmp_path / "archives")
+    alone = _prepare.alone
+
+    def late(*paths):
+        # Between the first look and the lock.
+        (tmp_path / "tfds").mkdir()
+        (other / "mnist").rename(tmp_path / "tfds" / "mnist")
+        return alone(*paths)
+
+    monkeypatch.setattr(_prepare, "alone", late)
+    monkeypatch.setattr(_prepare, "write_folder", None)
+    assert _prepare.prepare(*arguments) == (tmp_path / "tfds" / "mnist" / "3.0.1", False)
+
+
+@pytest.mark.parametrize("content", ["link", "file", "folder"])
+def test_a_lock_that_is_not_ours_is_left_alone(tmp_path, capsys, content):
+    write_idx(tmp_path / "archives")
+    lock, mine = tmp_path / "tfds" / "downloads" / "noprop_ode" / "mnist.lock", tmp_path / "mine.txt"
+    lock.parent.mkdir(parents=True)
+    mine.write_text("precious")
+    lock.symlink_to(mine) if content == "link" else lock.mkdir() if content == "folder" else mine.rename(lock)
+    before = names_in(tmp_path)
+    assert main(["prepare", "mnist", "--archives", str(tmp_path / "archives")]) == 1
+    assert "move it away" in capsys.readouterr().err and names_in(tmp_path) == before
+    assert (lock if content == "file" else mine).read_text() == "precious"
+
+
+def test_only_what_killed_runs_left_is_removed(tmp_path):
+    write_idx(tmp_path / "archives")
+    folder, elsewhere = tmp_path / "tfds" / "mnist", tmp_path / "elsewhere"
+    ours = ["features.json", "label.labels.txt", "mnist-train.array_record-00000-of-00001", "dataset_info.json"]
+    for place in (folder / ".noprop_ode-0123abcd.incomplete", elsewhere, folder / ".noprop_ode-mine.incomplete"):
+        place.mkdir(parents=True)
+        for name in ours:
+            (place / name).write_text("x")
+    mixed = folder / ".noprop_ode-00000000.incomplete"
+    mixed.mkdir()
+    (mixed / "notes.txt").write_text("precious")
+    (mixed / "features.json").symlink_to(elsewhere / "features.json")
+    (folder / ".noprop_ode-11111111.incomplete").symlink_to(elsewhere)
+    (folder / ".noprop_ode-22222222.incomplete").write_text("a file")
+    (folder / ".3.0.1.incomplete").mkdir()
+    before = set(names_in(tmp_path))
+    assert main(["prepare", "mnist", "--archives", str(tmp_path / "archives")]) == 0
+    gone = before - set(names_in(tmp_path))
+    killed = "tfds/mnist/.noprop_ode-0123abcd.incomplete"
+    assert gone == {killed, *(f"{killed}/{name}" for name in ours)}
+    assert len(data.load("mnist", validation=0).train) == 40
+
+
+def test_a_folder_that_was_there_and_empty_stays(tmp_path):
+    (tmp_path / "tfds" / "mnist").mkdir(parents=True)
+    write_idx(tmp_path / "archives")
+    not_gzip(tmp_path / "archives")
+    assert main(["prepare", "mnist", "--archives", str(tmp_path / "archives")]) == 2
+    assert (tmp_path / "tfds" / "mnist").is_dir()
+
+
+def test_a_link_to_nothing_under_the_final_name_is_left_alone(tmp_path, capsys):
+    final = tmp_path / "tfds" / "mnist" / "3.0.1"
+    final.parent.mkdir(parents=True)
+    final.symlink_to(tmp_path / "not mounted")
+    write_idx(tmp_path / "archives")
+    assert main(["prepare", "mnist", "--archives", str(tmp_path / "archives")]) == 2
+    assert "move it away" in capsys.readouterr().err and final.is_symlink()
+
+
+def test_more_images_than_are_published_are_refused(tmp_path, capsys, monkeypatch):
+    source = SOURCES["mnist"]
+    small = _sources._idx("http://localhost/", tuple("0123456789"), tuple((a.unpacked, 1, "") for a in source.archives))
+    monkeypatch.setitem(small.counts, "train", 39)
+    monkeypatch.setitem(SOURCES, "mnist", small)
+    write_idx(tmp_path / "archives")
+    assert main(["prepare", "mnist", "--archives", str(tmp_path / "archives")]) == 2
+    assert f"at most {16 + 39 * 784} bytes" in capsys.readouterr().err
+
+
 # --- downloads, from a server on this machine
 
 
@@ -494,6 +595,23 @@ def test_a_file_shorter_than_the_published_one_is_refused(tmp_path, server):
     with pytest.raises(DownloadError, match=r"416|closed early"):
         download(archive, tmp_path)
     assert not (tmp_path / "file.gz").exists()
+
+
+def test_a_download_writes_over_no_file_of_the_users(tmp_path, server):
+    archive = published(server)
+    (tmp_path / "file.gz").write_text("mine")
+    (tmp_path / "file.gz.part").write_text("mine too, from a browser")
+    with pytest.raises(DownloadError, match="move it away"):
+        download(archive, tmp_path)
+    assert (tmp_path / "file.gz").read_text() == "mine" and server.requests == []
+    (tmp_path / "file.gz").rename(tmp_path / "mine")
+    (tmp_path / "file.gz.noprop_ode-part").symlink_to(tmp_path / "mine")
+    with pytest.raises(DownloadError, match="move it away"):
+        download(archive, tmp_path)
+    assert (tmp_path / "mine").read_text() == "mine" and server.requests == []
+    (tmp_path / "file.gz.noprop_ode-part").unlink()
+    assert download(archive, tmp_path).read_bytes() == CONTENT
+    assert (tmp_path / "file.gz.part").read_text() == "mine too, from a browser"
 
 
 def publish_mnist(tmp_path, server, monkeypatch):

@@ -1,0 +1,259 @@
+"""Data of the user's own: arrays in memory, and folders of pictures."""
+
+import io
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from noprop_ode import data
+
+
+# --- arrays
+
+
+def test_arrays_of_ones_own():
+    xs = np.random.default_rng(0).random((40, 7))
+    names = np.array(["dog", "cat", "eel", "ant"])[np.arange(40) % 4]
+    splits = data.from_arrays(xs, names, test=(xs[:4], names[:4]), validation=8)
+    assert splits.train.class_names == ("ant", "cat", "dog", "eel")
+    assert splits.validation is not None and splits.test is not None
+    assert (len(splits.train), len(splits.validation), len(splits.test)) == (32, 8, 4)
+    assert splits.test.labels.tolist() == [2, 1, 3, 0]
+    assert np.bincount(splits.validation.labels).tolist() == [2, 2, 2, 2]
+    alone = data.from_arrays(xs, np.arange(40) % 4, validation=0, class_names=list("wxyz"))
+    assert alone.validation is None and alone.test is None and alone.train.class_names == ("w", "x", "y", "z")
+
+
+def test_parts_cut_from_arrays_are_disjoint_and_the_test_part_is_fixed():
+    xs = np.random.default_rng(0).random((40, 7)).astype(np.float32)
+    first, other = (data.from_arrays(xs, np.arange(40) % 4, test=0.2, validation=0.25, seed=s) for s in (0, 1))
+    parts = first.train, first.validation, first.test
+    assert [len(part) for part in parts if part] == [24, 8, 8]
+    assert len({row.tobytes() for part in parts if part for row in part.images}) == 40
+    assert first.test and other.test and first.validation and other.validation
+    np.testing.assert_array_equal(first.test.images, other.test.images)
+    assert not np.array_equal(first.validation.images, other.validation.images)
+
+
+@pytest.mark.parametrize(
+    "labels, class_names, names, numbers",
+    [
+        ([0, 2, 1, 0], None, ("0", "1", "2"), [0, 2, 1, 0]),
+        (np.array([0, 2, 1, 0], np.uint8), None, ("0", "1", "2"), [0, 2, 1, 0]),
+        ([-1, 1, 1, -1], None, ("-1", "1"), [0, 1, 1, 0]),
+        ([-1, 1, 1, -1], ["no", "yes"], ("no", "yes"), [0, 1, 1, 0]),
+        ([True, False, True, True], ["no", "yes"], ("no", "yes"), [1, 0, 1, 1]),
+        ([0.5, 1.5, 0.5, 1.5], None, ("0.5", "1.5"), [0, 1, 0, 1]),
+        (np.array(["b", "a", "b", "b"], object), None, ("a", "b"), [1, 0, 1, 1]),
+        (np.array([b"b", b"a", b"b", b"b"]), None, ("a", "b"), [1, 0, 1, 1]),
+        # Names in an order of their own, one of them without images.
+        (["b", "a", "b", "b"], ["b", "c", "a"], ("b", "c", "a"), [0, 2, 0, 0]),
+    ],
+)
+def test_labels_of_any_kind(labels, class_names, names, numbers):
+    train = data.from_arrays(np.zeros((4, 3), np.uint8), labels, class_names=class_names, validation=0).train
+    assert train.class_names == names and train.labels.tolist() == numbers and train.labels.dtype == np.int32
+
+
+@pytest.mark.parametrize(
+    "labels, how, message",
+    [
+        (["a", "b", "a", "b"], {"test": (np.zeros((1, 3)), ["fox"])}, "got .'fox'. too"),
+        (["a", "b", "a", "b"], {"class_names": ["a"]}, "expected 2 class_names"),
+        (["a", "b", "a", "b"], {"class_names": "ab"}, "got the string 'ab'"),
+        (["a", "b", "a", "b"], {"class_names": ["a", "b", "a"]}, "some twice"),
+        ([0, 1, 5, 1], {"class_names": ["a", "b"]}, "got .5. too"),
+        ([0, 1, 2**40, 1], {}, "number the classes"),
+        ([0.0, 1.0, np.nan, 1.0], {}, "NaN"),
+        (np.array(["a", 1, None, "b"], object), {}, "can be sorted"),
+        (3, {}, "labels as an array"),
+        ([[0], [1], [0], [1]], {}, "one label an image"),
+        ([0, 1, 0], {}, "4 images and 3 labels"),
+        ([0, 1, 0, 1], {"validation": 1.5}, "expected validation as a fraction"),
+        ([0, 1, 0, 1], {"test": -1}, "expected test as a fraction"),
+        ([0, 1, 0, 1], {"seed": -1}, "seed"),
+    ],
+)
+def test_arrays_that_do_not_go_together(labels, how, message):
+    with pytest.raises(data.DatasetError, match=message):
+        data.from_arrays(np.zeros((4, 3)), labels, **{"validation": 0, **how})
+
+
+# --- folders
+
+
+def colours(n, size=(4, 5), channels=3, seed=0):
+    shape = (n, *size, channels) if channels > 1 else (n, *size)
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def put(folder: Path, images, suffix=".png"):
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, image in enumerate(images):
+        Image.fromarray(image).save(folder / f"{i:03d}{suffix}")
+
+
+def test_one_folder_a_class(tmp_path):
+    cats, ants = colours(10), colours(20, seed=1)
+    put(tmp_path / "cat", cats)
+    put(tmp_path / "ant", ants)
+    (tmp_path / "cat" / "notes.txt").write_text("not an image")
+    (tmp_path / "cat" / ".hidden.png").write_text("not an image")
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "README.md").write_text("about them")
+    splits = data.from_folder(tmp_path, validation=0)
+    assert splits.train.class_names == ("ant", "cat") and splits.validation is None and splits.test is None
+    np.testing.assert_array_equal(splits.train.images, np.concatenate([ants, cats]))
+    assert splits.train.labels.tolist() == [0] * 20 + [1] * 10
+    cut = data.from_folder(str(tmp_path), test=6, validation=0.25)
+    assert cut.validation is not None and cut.test is not None
+    assert [np.bincount(part.labels).tolist() for part in (cut.train, cut.validation, cut.test)] == [
+        [12, 6],
+        [4, 2],
+        [4, 2],
+    ]
+    again = data.from_folder(tmp_path, test=6, validation=0.25)
+    np.testing.assert_array_equal(cut.train.images, again.train.images)
+
+
+def test_parts_in_folders_of_their_own(tmp_path):
+    for part, n in (("train", 10), ("test", 3), ("val", 2)):
+        for label in "ab":
+            put(tmp_path / part / label, colours(n, seed=ord(label)))
+    splits = data.from_folder(tmp_path)
+    assert splits.validation is not None and splits.test is not None
+    assert (len(splits.train), len(splits.validation), len(splits.test)) == (20, 4, 6)
+    assert data.from_folder(tmp_path, validation=0).validation is None
+    with pytest.raises(data.DatasetError, match="leave test"):
+        data.from_folder(tmp_path, test=0.1)
+    put(tmp_path / "test" / "c", colours(1))
+    with pytest.raises(data.DatasetError, match=r"got \['c'\] too"):
+        data.from_folder(tmp_path)
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    for label in ("train", "bus"):
+        put(tmp_path / label, colours(3))
+    assert data.from_folder(tmp_path, validation=0).train.class_names == ("bus", "train")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".ppm", ".gif", ".JPG", ".webp"])
+def test_formats(tmp_path, suffix):
+    images = np.repeat(colours(2, (8, 8), 1), 2, axis=0)
+    put(tmp_path / "a", images, suffix)
+    found = data.from_folder(tmp_path, validation=0).train
+    assert found.image_shape[:2] == (8, 8)
+    if suffix not in (".JPG", ".webp"):  # those lose some
+        np.testing.assert_array_equal(found.images[..., 0], images)
+
+
+def test_channels(tmp_path):
+    grey, colour = colours(2, channels=1), colours(2)
+    put(tmp_path / "grey", grey)
+    assert data.from_folder(tmp_path, validation=0).train.image_shape == (4, 5, 1)
+    assert data.from_folder(tmp_path, validation=0, channels=3).train.image_shape == (4, 5, 3)
+    put(tmp_path / "x", colour)
+    mixed = data.from_folder(tmp_path, validation=0).train.images
+    np.testing.assert_array_equal(mixed[:2], np.repeat(grey[..., None], 3, axis=3))
+    assert data.from_folder(tmp_path, validation=0, channels=1).train.image_shape == (4, 5, 1)
+    transparent = np.concatenate([colour[0], np.full((4, 5, 1), 99, np.uint8)], axis=2)
+    put(tmp_path / "y", [transparent])
+    np.testing.assert_array_equal(data.from_folder(tmp_path, validation=0).train.images[-1], colour[0])
+
+
+def test_16_bits_are_rounded_not_clipped(tmp_path):
+    values = np.array([[0, 257, 128 * 257], [65535, 300, 1000]], np.uint16)
+    (tmp_path / "a").mkdir()
+    Image.fromarray(values).save(tmp_path / "a" / "x.png")
+    found = data.from_folder(tmp_path, validation=0).train.images
+    assert found[0, ..., 0].tolist() == [[0, 1, 128], [255, 1, 4]]
+
+
+def test_pictures_are_turned_as_their_cameras_say(tmp_path):
+    (tmp_path / "a").mkdir()
+    picture = Image.fromarray(colours(1)[0])
+    exif = picture.getexif()
+    exif[0x0112] = 6
+    picture.save(tmp_path / "a" / "x.png", exif=exif)
+    found = data.from_folder(tmp_path, validation=0).train.images[0]
+    np.testing.assert_array_equal(found, np.rot90(colours(1)[0], -1))
+
+
+def test_sizes(tmp_path):
+    put(tmp_path / "a", colours(2))
+    put(tmp_path / "b", colours(2, (6, 6)))
+    with pytest.raises(data.DatasetError, match=r"000.png has 4x5 and .*000.png has 6x6; pass image_size"):
+        data.from_folder(tmp_path)
+    assert data.from_folder(tmp_path, image_size=(3, 7), validation=0).train.images.shape == (4, 3, 7, 3)
+
+
+def png_bomb(path):
+    """Says 60000x60000 in a few bytes."""
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    head = struct.pack(">IIBBBBB", 60000, 60000, 8, 0, 0, 0, 0)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", b"") + chunk(b"IEND", b""))
+
+
+def truncated(path):
+    buffer = io.BytesIO()
+    Image.fromarray(colours(1, (40, 40))[0]).resize((5, 4)).save(buffer, "PNG")
+    path.write_bytes(buffer.getvalue()[:-30])
+
+
+def postscript(path):
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 5 4\n%%EndComments\nshowpage\n")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [png_bomb, truncated, postscript, lambda path: path.write_bytes(b""), lambda path: path.write_text("<html>")],
+)
+def test_corrupt_files_are_named(tmp_path, damage):
+    put(tmp_path / "a", colours(2))
+    damage(tmp_path / "a" / "strange.png")
+    with pytest.raises(data.DatasetError, match=r"cannot read .*strange.png as an image"):
+        data.from_folder(tmp_path, validation=0)
+
+
+def test_links_are_not_followed_unasked(tmp_path):
+    put(tmp_path / "elsewhere" / "c", colours(2))
+    root = tmp_path / "mine"
+    put(root / "a", colours(2))
+    (root / "b").symlink_to(tmp_path / "elsewhere" / "c")
+    with pytest.raises(data.DatasetError, match="b is a symbolic link; pass follow_links=True"):
+        data.from_folder(root)
+    assert len(data.from_folder(root, follow_links=True, validation=0).train) == 4
+    (root / "b").unlink()
+    (root / "a" / "x.png").symlink_to(tmp_path / "elsewhere" / "c" / "000.png")
+    with pytest.raises(data.DatasetError, match=r"x.png is a symbolic link"):
+        data.from_folder(root)
+    assert len(data.from_folder(root, follow_links=True, validation=0).train) == 3
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_is_not_waited_on(tmp_path):
+    put(tmp_path / "a", colours(2))
+    os.mkfifo(tmp_path / "a" / "pipe.png")
+    assert len(data.from_folder(tmp_path, validation=0).train) == 2
+
+
+def test_folders_that_cannot_be_used(tmp_path):
+    with pytest.raises(data.DatasetError, match="expected a folder of images"):
+        data.from_folder(tmp_path / "none")
+    with pytest.raises(data.DatasetError, match="got no folders"):
+        data.from_folder(tmp_path)
+    put(tmp_path / "a", colours(2))
+    (tmp_path / "b").mkdir()
+    with pytest.raises(data.DatasetError, match="got none; put some there"):
+        data.from_folder(tmp_path)
+    for how in ({"channels": 2}, {"image_size": (0, 1)}, {"validation": -1}, {"test": 2.0}):
+        with pytest.raises(data.DatasetError, match="expected"):
+            data.from_folder(tmp_path, **how)
