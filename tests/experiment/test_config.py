@@ -1,5 +1,6 @@
 """Configurations: what they say is what is built, and what they must not say is refused with its path."""
 
+import itertools
 import json
 import re
 import subprocess
@@ -35,6 +36,7 @@ from noprop_ode.experiment import (
     protocols,
     register,
 )
+from noprop_ode.experiment._data import describe
 from noprop_ode.experiment._recipes import read_yaml
 from noprop_ode.experiment._yaml import parse_yaml
 
@@ -314,11 +316,18 @@ class TestRegister:
         with pytest.raises(ConfigError, match=r"mine.yaml imports '.*tiny.py', and that runs code.*--trust-imports"):
             load_config(tmp_path / "mine.yaml")
         config = load_config(tmp_path / "mine.yaml", trust_imports=True)
-        model = build_model(config, SPEC)
-        assert model.field.gain == 0.5
-        assert bool(jnp.isfinite(model.loss(np.zeros((8, 8, 1), np.uint8), 1, key=jr.key(1)).total))
         assert Path(config.imports[0]).is_absolute()
-        assert override(read_yaml(tmp_path / "mine.yaml"), [("gain", 3)]).model.field.settings["gain"] == 3.0
+        assert override(read_yaml(tmp_path / "mine.yaml"), [("width", 3)]).model.field.settings["width"] == 3
+        # It learns, too.
+        splits = no.data.load("digits")
+        model = build_model(config, describe(splits.train))
+        assert model.field.image.out_features == 128
+        state = no.TrainState.create(model, build_optimiser(config, 100, model=model), key=jr.key(1))
+        epochs = (no.data.batches(splits.train, 128, seed=0, epoch=epoch) for epoch in range(12))
+        for state, metrics in no.train(state, itertools.chain.from_iterable(epochs)):
+            pass
+        found = no.evaluate(state.model, splits.validation.images, splits.validation.labels, key=jr.key(2))
+        assert found.accuracy > 0.8
 
     def test_a_clash_or_a_setting_without_default_is_refused(self):
         with pytest.raises(ConfigError, match="registered already"):
