@@ -12,7 +12,6 @@ from . import _typecheck as _typecheck  # before the hook, which looks it up her
 with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
     from . import nn as nn
     from ._allocator import keep_freed_memory as keep_freed_memory
-    from ._baseline import AdjointODE as AdjointODE, Backprop as Backprop
     from ._blocks import (
         AbstractBlockPlan as AbstractBlockPlan,
         AllBlocks as AllBlocks,
@@ -21,35 +20,6 @@ with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
         OnlyBlock as OnlyBlock,
         SampledBlock as SampledBlock,
     )
-    from ._blockwise import (
-        BlockwiseState as BlockwiseState,
-        BlockwiseTransformation as BlockwiseTransformation,
-        blockwise as blockwise,
-    )
-    from ._ct import NoPropCT as NoPropCT
-    from ._decoder import (
-        DenoiserDecoder as DenoiserDecoder,
-        PosteriorDecoder as PosteriorDecoder,
-        ReadoutDecoder as ReadoutDecoder,
-    )
-    from ._dt import NoPropDT as NoPropDT
-    from ._early_exit import EarlyExit as EarlyExit
-    from ._elbo import elbo as elbo
-    from ._embedding import (
-        AbstractLabelEmbedding as AbstractLabelEmbedding,
-        AbstractMatrixEmbedding as AbstractMatrixEmbedding,
-        LearnedEmbedding as LearnedEmbedding,
-        OneHot as OneHot,
-        PrototypeEmbedding as PrototypeEmbedding,
-        prototypes as prototypes,
-    )
-    from ._end_state import SampledEndState as SampledEndState
-    from ._evaluate import (
-        Evaluation as Evaluation,
-        calibration_error as calibration_error,
-        evaluate as evaluate,
-    )
-    from ._fm import NoPropFM as NoPropFM
     from ._gaussian import (
         AbstractEndState as AbstractEndState,
         AbstractGaussianModel as AbstractGaussianModel,
@@ -57,30 +27,14 @@ with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
         kl_to_standard_normal as kl_to_standard_normal,
         marginal_sample as marginal_sample,
     )
-    from ._grid import (
-        GridSchedule as GridSchedule,
-        cosine_grid as cosine_grid,
-        linear_grid as linear_grid,
-        noise_grid as noise_grid,
+    from ._labels.embedding import (
+        AbstractLabelEmbedding as AbstractLabelEmbedding,
+        AbstractMatrixEmbedding as AbstractMatrixEmbedding,
+        LearnedEmbedding as LearnedEmbedding,
+        OneHot as OneHot,
     )
-    from ._learned_schedule import LearnedSchedule as LearnedSchedule
-    from ._model import (
-        AbstractDecoder as AbstractDecoder,
-        AbstractMarginalModel as AbstractMarginalModel,
-        AbstractModel as AbstractModel,
-        AbstractSampler as AbstractSampler,
-        LossTerms as LossTerms,
-        Prediction as Prediction,
-        Sample as Sample,
-    )
-    from ._partition import partitioned as partitioned
-    from ._predict import (
-        SolverError as SolverError,
-        predict as predict,
-        predict_log_proba as predict_log_proba,
-        predict_one as predict_one,
-    )
-    from ._readout import (
+    from ._labels.prototypes import PrototypeEmbedding as PrototypeEmbedding, prototypes as prototypes
+    from ._labels.readout import (
         AbstractReadout as AbstractReadout,
         LinearReadout as LinearReadout,
         NearestEmbedding as NearestEmbedding,
@@ -90,48 +44,91 @@ with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
         marginal_log_posterior as marginal_log_posterior,
         marginal_readout as marginal_readout,
     )
-    from ._sampler import ODE as ODE, SDE as SDE, Ancestral as Ancestral
-    from ._schedule import (
-        AbstractNoiseSchedule as AbstractNoiseSchedule,
-        CosineSchedule as CosineSchedule,
-        LinearSchedule as LinearSchedule,
-        SigmoidSchedule as SigmoidSchedule,
+    from ._model import (
+        AbstractDecoder as AbstractDecoder,
+        AbstractMarginalModel as AbstractMarginalModel,
+        AbstractModel as AbstractModel,
+        AbstractSampler as AbstractSampler,
+        LossTerms as LossTerms,
+        Prediction as Prediction,
+        Sample as Sample,
     )
-    from ._solver_sampler import AbstractSolverSampler as AbstractSolverSampler
-    from ._term import (
+    from ._objectives.objective import (
+        AbstractObjective as AbstractObjective,
+        CrossEntropy as CrossEntropy,
+        SquaredError as SquaredError,
+    )
+    from ._objectives.times import (
+        AbstractTimes as AbstractTimes,
+        PowerTimes as PowerTimes,
+        UniformTimes as UniformTimes,
+    )
+    from ._objectives.weighting import (
+        AbstractWeighting as AbstractWeighting,
+        ELBOWeighting as ELBOWeighting,
+        MinSNRWeighting as MinSNRWeighting,
+        SigmoidWeighting as SigmoidWeighting,
+        UniformWeighting as UniformWeighting,
+    )
+    from ._prediction.decoder import (
+        DenoiserDecoder as DenoiserDecoder,
+        PosteriorDecoder as PosteriorDecoder,
+        ReadoutDecoder as ReadoutDecoder,
+    )
+    from ._prediction.evaluate import (
+        Evaluation as Evaluation,
+        calibration_error as calibration_error,
+        evaluate as evaluate,
+    )
+    from ._prediction.predict import (
+        SolverError as SolverError,
+        predict as predict,
+        predict_log_proba as predict_log_proba,
+        predict_one as predict_one,
+    )
+    from ._prediction.trajectory import Trajectories as Trajectories, trajectories as trajectories
+    from ._samplers.ancestral import (
+        Ancestral as Ancestral,
         AncestralCoefficients as AncestralCoefficients,
         AncestralTerm as AncestralTerm,
         ancestral_coefficients as ancestral_coefficients,
     )
-    from ._timed_model import AbstractTimedModel as AbstractTimedModel
-    from ._times import AbstractTimes as AbstractTimes, PowerTimes as PowerTimes, UniformTimes as UniformTimes
-    from ._train import (
-        Metrics as Metrics,
-        NonFiniteLossError as NonFiniteLossError,
-        TrainState as TrainState,
-        train as train,
-        train_step as train_step,
+    from ._samplers.base import AbstractSolverSampler as AbstractSolverSampler
+    from ._samplers.early_exit import EarlyExit as EarlyExit
+    from ._samplers.ode import ODE as ODE
+    from ._samplers.sde import SDE as SDE
+    from ._schedules.base import AbstractNoiseSchedule as AbstractNoiseSchedule
+    from ._schedules.cosine import CosineSchedule as CosineSchedule
+    from ._schedules.grid import (
+        GridSchedule as GridSchedule,
+        cosine_grid as cosine_grid,
+        linear_grid as linear_grid,
+        noise_grid as noise_grid,
     )
+    from ._schedules.learned import LearnedSchedule as LearnedSchedule
+    from ._schedules.linear import LinearSchedule as LinearSchedule
+    from ._schedules.sigmoid import SigmoidSchedule as SigmoidSchedule
     from ._trainable import AbstractFreezable as AbstractFreezable, trainable_mask as trainable_mask
-    from ._training._callbacks import ProgressBar as ProgressBar, Validate as Validate
-    from ._training._checkpoint import (
-        load_arrays as load_arrays,
-        read_header as read_header,
-        save_arrays as save_arrays,
+    from ._training.blockwise import (
+        BlockwiseState as BlockwiseState,
+        BlockwiseTransformation as BlockwiseTransformation,
+        blockwise as blockwise,
     )
-    from ._training._errors import (
+    from ._training.callbacks import ProgressBar as ProgressBar, Validate as Validate
+    from ._training.checkpoint import load_arrays as load_arrays, read_header as read_header, save_arrays as save_arrays
+    from ._training.errors import (
         CheckpointError as CheckpointError,
         FolderLostError as FolderLostError,
         Interrupted as Interrupted,
         RunError as RunError,
     )
-    from ._training._fit import FitResult as FitResult, fit as fit
-    from ._training._folder import RunFolder as RunFolder
-    from ._training._optimiser import warmup_cosine as warmup_cosine
-    from ._training._run import (
-        Callback as Callback,
+    from ._training.fit import FitResult as FitResult, fit as fit
+    from ._training.folder import RunFolder as RunFolder
+    from ._training.generator import NonFiniteLossError as NonFiniteLossError, train as train
+    from ._training.optimiser import warmup_cosine as warmup_cosine
+    from ._training.partition import partitioned as partitioned
+    from ._training.run import (
         EpochEnded as EpochEnded,
-        Event as Event,
         Progress as Progress,
         Recorded as Recorded,
         Run as Run,
@@ -139,24 +136,21 @@ with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
         Stepped as Stepped,
         Stopped as Stopped,
     )
-    from ._training._sinks import (
+    from ._training.sinks import (
         JsonLines as JsonLines,
         TensorBoard as TensorBoard,
         WeightsAndBiases as WeightsAndBiases,
         read_records as read_records,
     )
-    from ._trajectory import Trajectories as Trajectories, trajectories as trajectories
+    from ._training.step import Metrics as Metrics, TrainState as TrainState, train_step as train_step
+    from ._variants.baselines import AdjointODE as AdjointODE, Backprop as Backprop
+    from ._variants.ct import NoPropCT as NoPropCT
+    from ._variants.dt import NoPropDT as NoPropDT
+    from ._variants.elbo import elbo as elbo
+    from ._variants.end_state import SampledEndState as SampledEndState
+    from ._variants.fm import NoPropFM as NoPropFM
+    from ._variants.timed import AbstractTimedModel as AbstractTimedModel
     from ._vector_field import AbstractVectorField as AbstractVectorField
-    from ._weighting import (
-        AbstractObjective as AbstractObjective,
-        AbstractWeighting as AbstractWeighting,
-        CrossEntropy as CrossEntropy,
-        ELBOWeighting as ELBOWeighting,
-        MinSNRWeighting as MinSNRWeighting,
-        SigmoidWeighting as SigmoidWeighting,
-        SquaredError as SquaredError,
-        UniformWeighting as UniformWeighting,
-    )
 
 __version__ = "0.1.0"
 

@@ -1,3 +1,5 @@
+"""Memory that is freed and asked for again in every step."""
+
 import ctypes
 import platform
 

@@ -1,3 +1,5 @@
+"""T networks on a leading axis, and which of them a step trains."""
+
 import abc
 from collections.abc import Callable
 from typing import Any

@@ -7,9 +7,9 @@ import jax.nn as jnn
 import jax.numpy as jnp
 import jax.random as jr
 
+from ._labels.readout import evidence, marginal_log_posterior
 from ._model import AbstractMarginalModel
-from ._readout import evidence, marginal_log_posterior
-from ._schedule import AbstractNoiseSchedule
+from ._schedules.base import AbstractNoiseSchedule
 from ._types import Features, Image, Key, Label, Latent, Logits, LogProbs, Scalar
 
 
@@ -65,19 +65,11 @@ class AbstractEndState(eqx.Module):
         """
 
 
-class MarginalEndState(AbstractEndState):
-    r"""A draw from the marginal, $z_1 \sim q(z_1 | y)$: the paper's loss, which never runs the dynamics."""
-
-    def __call__(self, model: "AbstractGaussianModel", x: Image, u: Latent, *, key: Key) -> Latent:
-        """See [`noprop_ode.AbstractEndState.__call__`][]."""
-        return marginal_sample(u, jnp.ones((), jnp.float32), model.schedule, key=key)
-
-
 class AbstractGaussianModel(AbstractMarginalModel):
     """What DT and CT share: a variance-preserving Gaussian path and a prediction of the clean embedding."""
 
     schedule: eqx.AbstractVar[AbstractNoiseSchedule]
-    end_state: "eqx.AbstractVar[AbstractEndState]"
+    end_state: eqx.AbstractVar[AbstractEndState]
     evidence_skip: eqx.AbstractVar[bool]
 
     def skip(self, t: Scalar, z: Latent) -> Logits | Scalar:
@@ -146,7 +138,7 @@ class AbstractGaussianModel(AbstractMarginalModel):
         return marginal_log_posterior(z, jnp.ones((), jnp.float32), self.schedule, self.embedding)
 
     def shared_terms(
-        self, x: Image, y: Label, *, key: Key, end_state: "AbstractEndState | None" = None
+        self, x: Image, y: Label, *, key: Key, end_state: AbstractEndState | None = None
     ) -> tuple[Scalar, Scalar]:
         """The readout and the prior term of the loss, which involve no time and no block.
 
@@ -162,3 +154,11 @@ class AbstractGaussianModel(AbstractMarginalModel):
         z1 = (self.end_state if end_state is None else end_state)(self, x, u, key=key)
         prior = kl_to_standard_normal(u, *self.schedule.alpha_sigma(jnp.zeros((), jnp.float32)))
         return -self.readout(z1, self.embedding)[y], prior
+
+
+class MarginalEndState(AbstractEndState):
+    r"""A draw from the marginal, $z_1 \sim q(z_1 | y)$: the paper's loss, which never runs the dynamics."""
+
+    def __call__(self, model: AbstractGaussianModel, x: Image, u: Latent, *, key: Key) -> Latent:
+        """See [`noprop_ode.AbstractEndState.__call__`][]."""
+        return marginal_sample(u, jnp.ones((), jnp.float32), model.schedule, key=key)

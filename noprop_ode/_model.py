@@ -1,3 +1,5 @@
+"""What model, sampler and decoder ask of each other."""
+
 import abc
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -8,8 +10,8 @@ import jax.random as jr
 from jaxtyping import Array, Float
 
 from ._blocks import Blocks
-from ._embedding import AbstractLabelEmbedding
-from ._readout import AbstractReadout
+from ._labels.embedding import AbstractLabelEmbedding
+from ._labels.readout import AbstractReadout
 from ._types import Features, Image, Images, Key, Label, Labels, Latent, LogProbs, Scalar
 from ._vector_field import AbstractVectorField
 

@@ -1,3 +1,5 @@
+"""Which arrays an optimiser may change."""
+
 from typing import Any
 
 import equinox as eqx

@@ -1,3 +1,5 @@
+"""The network of a classifier, as the dynamics see it."""
+
 import abc
 
 import equinox as eqx

@@ -5,8 +5,15 @@ from jaxtyping import install_import_hook
 
 with install_import_hook("noprop_ode.data", "noprop_ode._typecheck.typecheck"):
     from ._arrays import from_arrays as from_arrays
-    from ._augment import crop_and_flip as crop_and_flip
+    from ._augment import (
+        Augmentation as Augmentation,
+        crop_and_flip as crop_and_flip,
+        cutout as cutout,
+        mirror as mirror,
+        translate as translate,
+    )
     from ._batches import batches as batches
+    from ._class_folders import from_folder as from_folder
     from ._dataset import Dataset as Dataset, Splits as Splits
     from ._errors import (
         DatasetError as DatasetError,

@@ -5,33 +5,34 @@ from typing import Any
 
 import numpy as np
 
-from ._dataset import Dataset, Splits
+from ._cut import check_cut, cut_test, cut_validation
+from ._dataset import Dataset, Splits, as_array
 from ._errors import DatasetError
-from ._load import cut_validation
 
 
 def from_arrays(
     images: Any,
     labels: Any,
     *,
-    test: tuple[Any, Any] | None = None,
+    test: tuple[Any, Any] | int | float | None = None,
     validation: int | float = 0.1,
     class_names: Sequence[str] | None = None,
     seed: int = 0,
     name: str = "arrays",
 ) -> Splits:
-    """Makes a data set of arrays in memory.
+    """Make a data set of arrays in memory.
 
     **Arguments:**
 
     - `images`: one a row, `[n h w c]` or any other shape that a network takes; uint8 in 0..255, or floating point in
       [0, 1] or normalised.
     - `labels`: one an image: integers, strings or anything else that can be sorted. Integers from 0 on are the classes
-      themselves; of others, the sorted distinct values are.
-    - `test`: images and labels of a test part.
+      themselves; of others, the sorted distinct values are. Strings among given `class_names` are taken by name.
+    - `test`: images and labels of a test part, or a fraction or number of images to cut off for it, the same for
+      every seed; `None` for no test part.
     - `validation`: a fraction of the images in [0, 1), or a number of them, cut off by class; 0 for none.
     - `class_names`: one name a class, in the order of the classes.
-    - `seed`: chooses which images are cut off, at least 0.
+    - `seed`: chooses which images are cut off for validation, at least 0.
     - `name`: what to call the set in messages.
 
     **Returns:**
@@ -42,30 +43,64 @@ def from_arrays(
 
     `DatasetError` for arrays that do not go together, or labels of the test part that no training image has.
     """
-    images, labels = np.asarray(images), np.asarray(labels)
-    if labels.ndim != 1 or len(labels) == 0:
-        raise DatasetError(f"{name}: expected one label an image, [n], got labels of shape {list(labels.shape)}")
-    if np.issubdtype(labels.dtype, np.integer) and labels.min() >= 0:
-        values = np.arange(labels.max() + 1 if class_names is None else len(class_names))
-    else:
-        values = np.unique(labels)
-    names = tuple(str(v) for v in values) if class_names is None else tuple(class_names)
-    if len(names) != len(values):
-        raise DatasetError(f"{name}: expected {len(values)} class_names, one a class, got {len(names)}")
-    train = Dataset(f"{name}/train", images, _numbered(labels, values, name), names)
+    check_cut("validation", validation, seed)
+    labels = _flat(labels, name)
+    values, names = _classes(labels, class_names, name)
+    train = Dataset(f"{name}/train", as_array(images, "images", name), _numbered(labels, values, name), names)
     held_out = None
-    if test is not None:
-        test_images, test_labels = np.asarray(test[0]), np.asarray(test[1])
-        held_out = Dataset(f"{name}/test", test_images, _numbered(test_labels, values, name), names)
+    if isinstance(test, tuple):
+        numbers = _numbered(_flat(test[1], name), values, name)
+        held_out = Dataset(f"{name}/test", as_array(test[0], "images", name), numbers, names)
+    elif test is not None and test != 0:
+        train, held_out = cut_test(train, test)
     rest, part = cut_validation(train, validation, seed)
     return Splits(rest, part, held_out)
 
 
+def _flat(labels: Any, name: str) -> np.ndarray:
+    array = as_array(labels, "labels", name)
+    if array.ndim != 1 or len(array) == 0:
+        raise DatasetError(f"{name}: expected one label an image, [n], got labels of shape {list(array.shape)}")
+    if array.dtype.kind in "fc" and not np.isfinite(array).all():
+        raise DatasetError(f"{name}: expected a label for every image, got NaN or infinity; leave those images out")
+    return array
+
+
+def _classes(labels: np.ndarray, class_names: Sequence[str] | None, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The value that labels of each class have, and the name of each class."""
+    if isinstance(class_names, str):
+        raise DatasetError(f"{name}: expected class_names as a list of strings, got the string {class_names!r}")
+    names = None if class_names is None else tuple(class_names)
+    if labels.dtype.kind in "iu" and labels.min() >= 0:
+        greatest = int(labels.max())
+        if names is None and greatest >= max(2 * len(labels), 1000):
+            raise DatasetError(
+                f"{name}: expected labels 0, 1, ... in order, got one of {greatest} for {len(labels)} images; "
+                "number the classes, as np.unique(labels, return_inverse=True)[1] does"
+            )
+        count = greatest + 1 if names is None else len(names)
+        values: np.ndarray = np.arange(count)
+        return values, names or tuple(str(v) for v in values)
+    if names is not None and labels.dtype.kind in "UOT" and set(labels.tolist()) <= set(names):
+        return np.array(names, dtype=labels.dtype if labels.dtype.kind == "O" else None), names
+    try:
+        values = np.unique(labels)
+    except TypeError as error:
+        raise DatasetError(f"{name}: expected labels that can be sorted, got: {error}; use one type") from error
+    if names is None:
+        names = tuple(v.decode("utf-8", "replace") if isinstance(v, bytes) else str(v) for v in values.tolist())
+    if len(names) != len(values):
+        raise DatasetError(f"{name}: expected {len(values)} class_names, one a class, got {len(names)}")
+    return values, names
+
+
 def _numbered(labels: np.ndarray, values: np.ndarray, name: str) -> np.ndarray:
     """Labels as positions among the values of the classes."""
-    positions = np.searchsorted(values, labels)
-    known = (positions < len(values)) & (values[np.minimum(positions, len(values) - 1)] == labels)
-    if not known.all():
-        strange = np.unique(labels[~known])[:3].tolist()
-        raise DatasetError(f"{name}: expected labels among {len(values)} classes, got {strange} too")
-    return positions.astype(np.int32)
+    position = {value: i for i, value in enumerate(values.tolist())}
+    if len(position) < len(values):
+        raise DatasetError(f"{name}: expected different class_names for labels that are names, got some twice")
+    distinct, inverse = np.unique(labels, return_inverse=True)
+    if strange := [value for value in distinct.tolist() if value not in position]:
+        raise DatasetError(f"{name}: expected labels among {len(values)} classes, got {strange[:3]} too")
+    numbers = np.array([position[value] for value in distinct.tolist()], np.int32)
+    return numbers[inverse]

@@ -1,45 +1,186 @@
 """Random changes of training images, on the device."""
 
 import functools
+from dataclasses import dataclass
 
 import jax
 import jax.nn as jnn
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, UInt8
+from jaxtyping import Array, Bool, Int, Shaped
 
 from .._types import Key
+from ._errors import DatasetError
+
+
+ImageBatch = Shaped[Array, "b h w c"]
 
 
 @functools.partial(jax.jit, static_argnames=("padding", "flip"))
-def crop_and_flip(
-    images: UInt8[Array, "b h w c"], *, key: Key, padding: int = 4, flip: bool = True
-) -> UInt8[Array, "b h w c"]:
+def crop_and_flip(images: ImageBatch, *, key: Key, padding: int = 4, flip: bool = True) -> ImageBatch:
     """Shift each image by up to some pixels either way, and mirror every other one, at random.
 
-    What comes in from outside the image is black. Shifts are products with a matrix of zeros and ones, exact
-    for bytes, and several times faster than slicing each image at its own place.
+    What comes in from outside the image is black, as in the CIFAR recipe of He et al. (arXiv 1512.03385, section 4.2).
+    Shifts are products with a matrix of zeros and ones, exact, and several times faster than slicing each image at its
+    own place.
 
     **Arguments:**
 
-    - `images`: pixel values 0..255, shape `[b h w c]`.
+    - `images`: shape `[b h w c]`, uint8 or floating point, with any number of channels.
     - `key`: randomness.
     - `padding`: the greatest shift, in pixels; 0 for none.
     - `flip`: whether to mirror left and right.
 
     **Returns:**
 
-    Images of the same shape.
+    Images of the same shape and dtype.
     """
     batch, height, width, _ = images.shape
     row_key, column_key, flip_key = jr.split(key, 3)
-    rows = jr.randint(row_key, (batch, 1), -padding, padding + 1) + jnp.arange(height)[None]
-    columns = jr.randint(column_key, (batch, 1), -padding, padding + 1) + jnp.arange(width)[None]
+    rows = _shifted(row_key, batch, height, padding)
+    columns = _shifted(column_key, batch, width, padding)
     if flip:
         columns = jnp.where(jr.bernoulli(flip_key, 0.5, (batch, 1)), columns[:, ::-1], columns)
+    return _pick(images, rows, columns)
+
+
+@functools.partial(jax.jit, static_argnames="pixels")
+def translate(images: ImageBatch, *, key: Key, pixels: int = 2) -> ImageBatch:
+    """Shift each image by up to some pixels either way, at random, its edges mirrored.
+
+    With 2 pixels and reflection this is the translation of airbench (Jordan, arXiv 2404.00498), whose networks
+    learn CIFAR-10 in seconds.
+
+    **Arguments:**
+
+    - `images`: shape `[b h w c]`, uint8 or floating point, with any number of channels.
+    - `key`: randomness.
+    - `pixels`: the greatest shift; less than height and width.
+
+    **Returns:**
+
+    Images of the same shape and dtype.
+    """
+    batch, height, width, _ = images.shape
+    if pixels >= min(height, width):
+        raise DatasetError(f"expected a shift of less than {min(height, width)} pixels, got {pixels}")
+    row_key, column_key = jr.split(key)
+    rows = _reflected(_shifted(row_key, batch, height, pixels), height)
+    columns = _reflected(_shifted(column_key, batch, width, pixels), width)
+    return _pick(images, rows, columns)
+
+
+@jax.jit
+def mirror(images: ImageBatch, *, key: Key) -> ImageBatch:
+    """Mirror every other image left and right, at random (Krizhevsky et al. 2012, section 4.1).
+
+    **Arguments:**
+
+    - `images`: shape `[b h w c]`, of any dtype, with any number of channels.
+    - `key`: randomness.
+
+    **Returns:**
+
+    Images of the same shape and dtype.
+    """
+    chosen = jr.bernoulli(key, 0.5, (images.shape[0], 1, 1, 1))
+    return jnp.where(chosen, images[:, :, ::-1], images)
+
+
+@functools.partial(jax.jit, static_argnames="size")
+def cutout(images: ImageBatch, *, key: Key, size: int = 8) -> ImageBatch:
+    """Blacken a square at a random place of each image (DeVries and Taylor, arXiv 1708.04552).
+
+    The centre is uniform over the pixels, so that a square may reach beyond the edge, as in the paper. Black is zero:
+    augment before normalising.
+
+    **Arguments:**
+
+    - `images`: shape `[b h w c]`, of any dtype, with any number of channels.
+    - `key`: randomness.
+    - `size`: side of the square in pixels; 0 for none.
+
+    **Returns:**
+
+    Images of the same shape and dtype.
+    """
+    batch, height, width, _ = images.shape
+    row_key, column_key = jr.split(key)
+    rows, columns = _inside(row_key, batch, height, size), _inside(column_key, batch, width, size)
+    hidden = rows[:, :, None, None] & columns[:, None, :, None]
+    return jnp.where(hidden, jnp.zeros((), images.dtype), images)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Mirrors, translates and cuts out, in this order: the fast CIFAR recipe by default.
+
+    It is what `augment` of [`noprop_ode.fit`][] asks for. The default is that of airbench (arXiv 2404.00498) but for
+    its alternating flip, with cutout left off as in its shorter runs.
+
+    **Arguments:**
+
+    - `flip`: whether to [`noprop_ode.data.mirror`][]; not for digits or letters.
+    - `pixels`: the greatest shift of [`noprop_ode.data.translate`][]; 0 for none.
+    - `hole`: side of the square of [`noprop_ode.data.cutout`][]; 0 for none.
+
+    **Raises:**
+
+    `DatasetError` for negative numbers.
+    """
+
+    flip: bool = True
+    pixels: int = 2
+    hole: int = 0
+
+    def __post_init__(self):
+        if self.pixels < 0 or self.hole < 0:
+            raise DatasetError(f"expected pixels and hole of at least 0, got {self.pixels} and {self.hole}")
+
+    def __call__(self, images: ImageBatch, *, key: Key) -> ImageBatch:
+        """Change the images of a batch.
+
+        **Arguments:**
+
+        - `images`: shape `[b h w c]`, uint8 or floating point.
+        - `key`: randomness.
+
+        **Returns:**
+
+        Images of the same shape and dtype.
+        """
+        flip_key, shift_key, hole_key = jr.split(key, 3)
+        if self.flip:
+            images = mirror(images, key=flip_key)
+        if self.pixels:
+            images = translate(images, key=shift_key, pixels=self.pixels)
+        return cutout(images, key=hole_key, size=self.hole) if self.hole else images
+
+
+def _shifted(key: Key, batch: int, size: int, most: int) -> Int[Array, "b size"]:
+    """For each image, where along one axis its pixels come from."""
+    return jr.randint(key, (batch, 1), -most, most + 1) + jnp.arange(size)[None]
+
+
+def _reflected(positions: Int[Array, "b size"], size: int) -> Int[Array, "b size"]:
+    positions = jnp.abs(positions)
+    return jnp.minimum(positions, 2 * (size - 1) - positions)
+
+
+def _inside(key: Key, batch: int, size: int, hole: int) -> Bool[Array, "b size"]:
+    start = jr.randint(key, (batch, 1), 0, size) - hole // 2
+    positions = jnp.arange(size)[None]
+    return (positions >= start) & (positions < start + hole)
+
+
+def _pick(images: ImageBatch, rows: Int[Array, "b h"], columns: Int[Array, "b w"]) -> ImageBatch:
+    """Pixels at the given rows and columns of each image; black where a position is outside of it."""
     # A position outside the image has a row of zeros.
-    pick_rows = jnn.one_hot(rows, height, dtype=jnp.float32)
-    pick_columns = jnn.one_hot(columns, width, dtype=jnp.float32)
-    moved = jnp.einsum("brh,bhwc->brwc", pick_rows, images.astype(jnp.float32))
-    moved = jnp.einsum("bkw,brwc->brkc", pick_columns, moved)
-    return jnp.round(moved).astype(jnp.uint8)
+    pick_rows = jnn.one_hot(rows, images.shape[1], dtype=jnp.float32)
+    pick_columns = jnn.one_hot(columns, images.shape[2], dtype=jnp.float32)
+    is_bytes = images.dtype == jnp.uint8
+    # Bytes are exact in the 8 bits that an accelerator multiplies by default; other values need all of theirs.
+    precision = None if is_bytes else jax.lax.Precision.HIGHEST
+    moved = jnp.einsum("brh,bhwc->brwc", pick_rows, images.astype(jnp.float32), precision=precision)
+    moved = jnp.einsum("bkw,brwc->brkc", pick_columns, moved, precision=precision)
+    return (jnp.round(moved) if is_bytes else moved).astype(images.dtype)

@@ -1,7 +1,7 @@
 """Mini-batches of one epoch."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int
@@ -14,7 +14,22 @@ from ._random import permutation
 _EPOCH_STREAM = 1
 
 
-def batches(dataset: Any, batch_size: int, *, seed: int, epoch: int) -> Iterator[tuple[Any, Any]]:
+@runtime_checkable
+class Labelled(Protocol):
+    """Anything with images and labels, in arrays that can be indexed by arrays."""
+
+    @property
+    def images(self) -> Any:
+        """One image a row, `[n, ...]`."""
+        ...
+
+    @property
+    def labels(self) -> Any:
+        """The class of each image, `[n]`."""
+        ...
+
+
+def batches(dataset: Labelled, batch_size: int, *, seed: int, epoch: int) -> Iterator[tuple[Any, Any]]:
     """Shuffle a data set and deal it out for one epoch.
 
     The order depends on `seed`, `epoch` and the number of images alone, so a run that is resumed at
@@ -23,20 +38,22 @@ def batches(dataset: Any, batch_size: int, *, seed: int, epoch: int) -> Iterator
 
     **Arguments:**
 
-    - `dataset`: anything with `images` `[n, ...]` and `labels` `[n]`, such as a [`noprop_ode.data.Dataset`][].
+    - `dataset`: anything with arrays `images` `[n, ...]` and `labels` `[n]`, such as a [`noprop_ode.data.Dataset`][].
     - `batch_size`: images in a batch, b.
     - `seed`: seed of the run, at least 0.
     - `epoch`: number of the epoch, at least 0.
 
     **Returns:**
 
-    An iterator over `n // batch_size` pairs: images `[b h w c]`, labels `[b]`.
+    An iterator over `n // batch_size` pairs: images `[b, ...]`, labels `[b]`.
 
     **Raises:**
 
     `DatasetError` on the call itself where no full batch exists or a number is negative.
     """
     n = len(dataset.labels)
+    if len(dataset.images) != n:
+        raise DatasetError(f"expected one label an image, got {len(dataset.images)} images and {n} labels")
     if not 1 <= batch_size <= n:
         raise DatasetError(
             f"expected a batch_size in [1, {n}], the number of images, got {batch_size}; "
@@ -48,7 +65,7 @@ def batches(dataset: Any, batch_size: int, *, seed: int, epoch: int) -> Iterator
     return _deal(dataset, batch_size, order)
 
 
-def _deal(dataset: Any, batch_size: int, order: Int[np.ndarray, " n"]):
+def _deal(dataset: Labelled, batch_size: int, order: Int[np.ndarray, " n"]):
     for stop in range(batch_size, len(order) + 1, batch_size):
         chosen = order[stop - batch_size : stop]
         yield dataset.images[chosen], dataset.labels[chosen]

@@ -2,19 +2,27 @@
 
 import functools
 import hashlib
+import math
 import os
+import struct
 import tempfile
 import warnings
-import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int32, UInt8
 
 
 Arrays = tuple[UInt8[np.ndarray, "n h w c"], Int32[np.ndarray, " n"]]
+
+# A cache file is these bytes, the shape, a checksum of everything else, the labels and the images. Its length follows
+# from the shape, so that no file, whatever became of it, asks for more memory than the disk that it takes.
+_MAGIC = b"noprop_ode images 1\n"
+_HEADER = struct.Struct("<20s4QI")
+_CHUNK = 2**20
 
 
 def cache_dir() -> Path:
@@ -45,47 +53,63 @@ def fingerprint(folder: Path) -> str:
     return hashlib.sha256(repr(listing).encode()).hexdigest()[:16]
 
 
-def cached(key: str, make: Callable[[], Arrays]) -> Arrays:
+def cached(key: str, count: int, make: Callable[[], Arrays]) -> Arrays:
     """Return the arrays cached under a key, making them where there are none.
 
-    A cache file that cannot be read is made again; a cache folder that cannot be written is
-    reported by one warning and done without.
+    A cache file that is damaged in any way is made again, and is read in no more memory than the images
+    take; a cache folder that cannot be written is reported by one warning and done without.
 
     **Arguments:**
 
     - `key`: file name without its suffix.
+    - `count`: how many images there are, n.
     - `make`: makes the arrays.
 
     **Returns:**
 
     Images `[n h w c]` and labels `[n]`.
     """
-    path = cache_dir() / f"{key}.npz"
-    arrays = _read(path)
+    path = cache_dir() / f"{key}.images"
+    arrays = _read(path, count)
     if arrays is None:
         arrays = make()
         _write(path, arrays)
     return arrays
 
 
-def _read(path: Path) -> Arrays | None:
+def _read(path: Path, count: int) -> Arrays | None:
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
-            images, labels = stored["images"], stored["labels"]
-    # What NumPy raises for files that are cut short, overwritten or not archives at all.
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError):
+        if not path.is_file():
+            return None
+        with open(path, "rb") as file:
+            header = file.read(_HEADER.size)
+            if len(header) < _HEADER.size:
+                return None
+            magic, *shape, checksum = _HEADER.unpack(header)
+            length = _HEADER.size + 4 * shape[0] + math.prod(shape)
+            if magic != _MAGIC or shape[0] != count or os.fstat(file.fileno()).st_size != length:
+                return None
+            # The checksum first: nothing is allocated for a file that is damaged.
+            found = zlib.crc32(header[:-4])
+            while chunk := file.read(_CHUNK):
+                found = zlib.crc32(chunk, found)
+            if found != checksum:
+                return None
+            file.seek(_HEADER.size)
+            labels = np.fromfile(file, "<i4", shape[0]).astype(np.int32, copy=False)
+            images = np.fromfile(file, np.uint8, math.prod(shape)).reshape(shape)
+            return images, labels
+    except (OSError, ValueError, MemoryError):  # a disk that fails, and a file that changes while it is read
         return None
-    well_formed = images.dtype == np.uint8 and images.ndim == 4 and labels.dtype == np.int32
-    return (images, labels) if well_formed and labels.shape == images.shape[:1] else None
 
 
 def _write(path: Path, arrays: Arrays) -> None:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".noprop_ode-", suffix=".tmp", delete=False) as file:
             temporary = file.name
-            np.savez(file, images=arrays[0], labels=arrays[1])
+            _write_arrays(file, *arrays)
         os.replace(temporary, path)
     except OSError as error:
         _warn_once(
@@ -95,6 +119,17 @@ def _write(path: Path, arrays: Arrays) -> None:
     finally:
         if temporary is not None and os.path.exists(temporary):
             os.unlink(temporary)
+
+
+def _write_arrays(file: Any, images: np.ndarray, labels: np.ndarray) -> None:
+    parts = [np.ascontiguousarray(a).reshape(-1).view(np.uint8).data for a in (labels.astype("<i4"), images)]
+    header = _HEADER.pack(_MAGIC, *images.shape, 0)[:-4]
+    checksum = zlib.crc32(header)
+    for part in parts:
+        checksum = zlib.crc32(part, checksum)
+    file.write(header + struct.pack("<I", checksum))
+    for part in parts:
+        file.write(part)
 
 
 @functools.cache

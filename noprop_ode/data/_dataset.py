@@ -1,16 +1,19 @@
 """A labelled set of images in memory."""
 
 import functools
+import reprlib
 from dataclasses import dataclass
-from typing import no_type_check
+from typing import Any, no_type_check
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Int, Int32, Shaped
 
 from ._errors import DatasetError
 
 
-_GREATEST = 64.0  # no normalised image has greater pixels, and one in 0..255 has
+_GREATEST = 16.0  # no normalised image has greater pixels, and one in 0..255 has
+_CHUNK = 2**22  # pixels summed at a time: eight bytes each
 
 
 # `__post_init__` checks everything that the annotations say, and answers with what to do about it.
@@ -23,7 +26,7 @@ class Dataset:
 
     - `name`: what to call it in messages, such as `"mnist/train"`.
     - `images`: one a row, `[n h w c]` or any other shape that a network takes; uint8 in 0..255, or floating point in
-      [0, 1] or normalised.
+      [0, 1] or normalised, kept as float32.
     - `labels`: class of each image, in `[0, len(class_names))`; any integer dtype, kept as int32.
     - `class_names`: one name a class; their number is the number of classes.
 
@@ -38,47 +41,26 @@ class Dataset:
     class_names: tuple[str, ...]
 
     def __post_init__(self):
-        images, labels, classes = self.images, self.labels, len(self.class_names)
-        is_float = np.issubdtype(images.dtype, np.floating)
-        if not (images.dtype == np.uint8 or is_float) or images.ndim < 2:
-            raise DatasetError(
-                f"{self.name}: expected images uint8 [n h w c], or floating point in [0, 1], got {images.dtype} "
-                f"{list(images.shape)}; scale to 0..255 and cast with .astype('uint8'), and give grey images a last "
-                "axis of 1"
-            )
-        if is_float and images.size and not np.abs(images).max() <= _GREATEST:
-            raise DatasetError(
-                f"{self.name}: expected floating-point images in [0, 1] or normalised, got pixels up to "
-                f"{np.abs(images).max():g}; divide by 255, or cast with .astype('uint8'), and remove NaN and infinity"
-            )
-        if not np.issubdtype(labels.dtype, np.integer) or labels.ndim != 1:
-            raise DatasetError(
-                f"{self.name}: expected integer labels [n], got {labels.dtype} {list(labels.shape)}; number the "
-                "classes 0, 1, ..., as noprop_ode.data.from_arrays does with labels of any kind"
-            )
+        images, labels = as_array(self.images, "images", self.name), as_array(self.labels, "labels", self.name)
+        names = (self.class_names,) if isinstance(self.class_names, str) else tuple(self.class_names)
+        if not all(isinstance(name, str) for name in names):
+            raise DatasetError(f"{self.name}: expected class_names as strings, got {reprlib.repr(names)}")
+        images = _check_images(images, self.name)
+        if np.issubdtype(labels.dtype, np.integer) and len(images) == len(labels) == 0:
+            raise DatasetError(f"{self.name}: expected at least one image, got none; pass None for no set")
+        _check_labels(labels, len(names), self.name)
         if len(images) != len(labels):
             raise DatasetError(
                 f"{self.name}: expected one label an image, got {len(images)} images and {len(labels)} "
                 "labels; pass arrays of equal length in the same order"
             )
-        if len(images) == 0:
-            raise DatasetError(f"{self.name}: expected at least one image, got none; pass None for no set")
-        if labels.min() < 0 or labels.max() >= classes:
-            raise DatasetError(
-                f"{self.name}: expected labels in [0, {classes}), got {labels.min()}..{labels.max()}; "
-                "name every class in class_names and leave unlabelled images out"
-            )
+        object.__setattr__(self, "images", images)
         object.__setattr__(self, "labels", labels.astype(np.int32, copy=False))
+        object.__setattr__(self, "class_names", names)
 
     @functools.cached_property
     def _moments(self) -> tuple[float, float]:
-        if self.images.dtype != np.uint8:
-            return float(np.mean(self.images, dtype=np.float64)), float(np.std(self.images, dtype=np.float64))
-        # Exact and fast by a histogram: float64 sums over the 256 values of a byte.
-        counts = np.bincount(self.images.reshape(-1), minlength=256) / self.images.size
-        values = np.arange(256) / 255
-        mean = float(counts @ values)
-        return mean, float(np.sqrt(counts @ (values - mean) ** 2))
+        return _moments(self.images)
 
     @property
     def mean(self) -> float:
@@ -133,14 +115,92 @@ class Dataset:
         return Dataset(self.name, images, labels, self.class_names)
 
 
+def as_array(values: Any, what: str, name: str) -> np.ndarray:
+    """What is said to be an array, as one of NumPy's.
+
+    **Arguments:**
+
+    - `values`: an array of any library, or nested lists.
+    - `what`: what to call it in messages.
+    - `name`: name of the data set.
+
+    **Returns:**
+
+    The array, not copied where it is one already.
+
+    **Raises:**
+
+    `DatasetError` where the rows differ in shape.
+    """
+    try:
+        array = np.asarray(values)
+    except (ValueError, TypeError) as error:
+        raise DatasetError(f"{name}: expected {what} as one array, got: {error}; give all rows one shape") from error
+    if array.ndim == 0:
+        raise DatasetError(f"{name}: expected {what} as an array, got {reprlib.repr(values)}")
+    return array
+
+
+def _check_images(images: np.ndarray, name: str) -> np.ndarray:
+    is_float = jnp.issubdtype(images.dtype, jnp.floating)  # JAX knows bfloat16 too
+    if not (images.dtype == np.uint8 or is_float) or images.ndim < 2:
+        raise DatasetError(
+            f"{name}: expected images uint8 [n h w c], or floating point in [0, 1], got {images.dtype} "
+            f"{list(images.shape)}; cast whole numbers in 0..255 with .astype('uint8'), divide those of 16 bits by "
+            "65535, and give grey images a last axis of 1"
+        )
+    if not is_float or not len(images):
+        return images
+    # NaN and infinity show in the extremes, and no copy of the array is needed to see them.
+    least, greatest = float(images.min()), float(images.max())
+    if not (np.isfinite(least) and np.isfinite(greatest)):
+        raise DatasetError(f"{name}: expected finite images, got {least:g}..{greatest:g}; remove NaN and infinity")
+    if max(-least, greatest) > _GREATEST:
+        raise DatasetError(
+            f"{name}: expected floating-point images in [0, 1] or normalised, got {least:g}..{greatest:g}; "
+            "divide by 255, or cast with .astype('uint8')"
+        )
+    return images.astype(np.float32, copy=False)
+
+
+def _check_labels(labels: np.ndarray, classes: int, name: str) -> None:
+    got = f"{name}: expected integer labels [n], got {labels.dtype} {list(labels.shape)}"
+    if labels.dtype.kind in "USOT":
+        raise DatasetError(f"{got}; noprop_ode.data.from_arrays takes names of classes and numbers them")
+    if labels.dtype.kind not in "iu":
+        raise DatasetError(f"{got}; cast whole numbers with .astype('int32')")
+    if labels.ndim != 1:
+        raise DatasetError(f"{got}; pass .argmax(axis=1) of one-hot labels, .reshape(-1) of a column of classes")
+    if len(labels) and (labels.min() < 0 or labels.max() >= classes):
+        raise DatasetError(
+            f"{name}: expected labels in [0, {classes}), got {labels.min()}..{labels.max()}; "
+            "name every class in class_names and leave unlabelled images out"
+        )
+
+
+def _moments(images: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation of all pixels, in float64 and a few megabytes."""
+    flat = images.reshape(-1)
+    chunks = [flat[start : start + _CHUNK] for start in range(0, flat.size, _CHUNK)]
+    if images.dtype == np.uint8:
+        # Exact and fast by a histogram: float64 sums over the 256 values of a byte.
+        counts = sum(np.bincount(chunk, minlength=256) for chunk in chunks) / flat.size
+        values = np.arange(256) / 255
+        mean = float(counts @ values)
+        return mean, float(np.sqrt(counts @ (values - mean) ** 2))
+    mean = sum(float(chunk.sum(dtype=np.float64)) for chunk in chunks) / flat.size
+    squares = sum(float(np.square(chunk.astype(np.float64) - mean).sum()) for chunk in chunks)
+    return mean, float(np.sqrt(squares / flat.size))
+
+
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """Three disjoint parts of one data set.
+    """Up to three disjoint parts of one data set.
 
     **Arguments:**
 
     - `train`: what to learn from.
-    - `validation`: what to choose by; `None` where none was asked for.
+    - `validation`: what to choose by; `None` where there is none.
     - `test`: what to report on; `None` where there is none.
 
     **Raises:**

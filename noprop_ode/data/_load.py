@@ -5,15 +5,14 @@ import os
 import numpy as np
 
 from ._cache import Arrays
+from ._cut import check_cut, cut_test, cut_validation
 from ._dataset import Dataset, Splits
 from ._errors import DatasetError, require
 from ._folders import BUILT_IN, find_folder, resolve_data_dir
-from ._random import permutation, stratified_cut
-from ._tfds import PreparedFolder, resize
+from ._resize import check_size, resize
+from ._tfds import PreparedFolder
 
 
-# Streams of random words: a user's seed never yields the shuffle that made the fixed test parts.
-_VALIDATION_STREAM, _TEST_STREAM = 2, 3
 _TEST_FRACTION = 0.2
 
 
@@ -57,7 +56,8 @@ def load(
     is not known, a bad argument or data that is not image classification, `MissingDependencyError`
     where a package is missing.
     """
-    _check(validation, seed, image_size)
+    check_cut("validation", validation, seed)
+    check_size(image_size)
     if name == BUILT_IN:
         parts = {"train": _digits(image_size)}
         class_names = tuple(str(i) for i in range(10))
@@ -66,41 +66,10 @@ def load(
     made = {part: Dataset(f"{name}/{part}", *arrays, class_names) for part, arrays in parts.items()}
     train, held_out, test = made["train"], made.get("validation"), made.get("test")
     if test is None:
-        train, test = _cut(train, "test", round(_TEST_FRACTION * len(train)), _TEST_STREAM, 0)
+        train, test = cut_test(train, _TEST_FRACTION)
     if held_out is None:
         train, held_out = cut_validation(train, validation, seed)
     return Splits(train, held_out, test)
-
-
-def cut_validation(train: Dataset, validation: int | float, seed: int) -> tuple[Dataset, Dataset | None]:
-    """Cuts a validation part off a training part, by class.
-
-    **Returns:**
-
-    What is left, and the validation part; `None` where none is wanted.
-
-    **Raises:**
-
-    `DatasetError` for a share that is none, or that leaves one of the parts empty.
-    """
-    _check(validation, seed, None)
-    if validation == 0:
-        return train, None
-    count = validation if isinstance(validation, int) else round(validation * len(train))
-    return _cut(train, "validation", count, _VALIDATION_STREAM, seed)
-
-
-def _check(validation: int | float, seed: int, image_size: tuple[int, int] | None) -> None:
-    fraction_ok = isinstance(validation, int) or validation < 1
-    if isinstance(validation, bool) or not validation >= 0 or not fraction_ok:
-        raise DatasetError(
-            f"expected validation as a fraction in [0, 1) or a number of images, got {validation!r}; "
-            "0.1 takes a tenth, 5000 takes 5000 images, 0 takes none"
-        )
-    if seed < 0:
-        raise DatasetError(f"expected a seed of at least 0, got {seed}")
-    if image_size is not None and min(image_size) < 1:
-        raise DatasetError(f"expected image_size as (height, width) in pixels, got {image_size}")
 
 
 def _digits(image_size: tuple[int, int] | None) -> Arrays:
@@ -132,15 +101,3 @@ def _prepared(
     elif "validation" in there:
         roles["test"] = "validation"
     return {role: folder.read(split, image_size) for role, split in roles.items()}, folder.class_names
-
-
-def _cut(whole: Dataset, part: str, count: int, stream: int, seed: int) -> tuple[Dataset, Dataset]:
-    if not 1 <= count < len(whole):
-        raise DatasetError(
-            f"expected to cut between 1 and {len(whole) - 1} {part} images off {whole.name}, got {count}; "
-            f"change {part}=..., or pass validation=0 for no validation part"
-        )
-    order = permutation(len(whole), (stream, seed, len(whole)))
-    chosen, rest = stratified_cut(whole.labels, count, order)
-    name = whole.name.removesuffix("train") + part
-    return whole.take(rest), Dataset(name, whole.images[chosen], whole.labels[chosen], whole.class_names)

@@ -14,6 +14,7 @@ from jaxtyping import UInt8
 
 from ._cache import Arrays, cached, fingerprint
 from ._errors import DatasetError, require
+from ._resize import resize
 
 
 _READ_BATCH = 1000  # one batched read is about twice as fast as as many single ones
@@ -82,7 +83,8 @@ class PreparedFolder:
         """
         size = "x".join(str(s) for s in image_size) if image_size else "native"
         parts = (self.name.split(":")[0].replace("/", "-"), self.folder.name, split, size)
-        return cached("-".join((*parts, fingerprint(self.folder))), lambda: self._decode(split, image_size))
+        count = self._builder.info.splits[split].num_examples
+        return cached("-".join((*parts, fingerprint(self.folder))), count, lambda: self._decode(split, image_size))
 
     def _keys(self) -> tuple[str, str]:
         features, info = self._tfds.features, self._builder.info
@@ -136,7 +138,7 @@ class PreparedFolder:
                     images[part], labels[part] = block, [example[self._label_key] for example in examples]
         except DatasetError:
             raise
-        except (OSError, ValueError, RuntimeError, IndexError) as error:
+        except Exception as error:  # C++ readers, protobuf and Pillow raise what they like for damaged files
             raise DatasetError(
                 f"cannot read split {split!r} of {self.folder}: {error}; if a file there is damaged, "
                 "delete the folder and prepare it again"
@@ -159,32 +161,6 @@ class PreparedFolder:
                 f"expected images of one size in {self.folder}, got {two}; "
                 "pass image_size=(height, width) to resize them all"
             )
-
-
-def resize(image: UInt8[np.ndarray, "h w c"], size: tuple[int, int]) -> UInt8[np.ndarray, "h2 w2 c"]:
-    """Resize one image bilinearly.
-
-    **Arguments:**
-
-    - `image`: pixel values 0..255, with 1, 3 or 4 channels.
-    - `size`: height and width to resize to.
-
-    **Returns:**
-
-    The resized image, itself where it has that size already.
-
-    **Raises:**
-
-    `DatasetError` for other numbers of channels.
-    """
-    if image.shape[:2] == tuple(size):
-        return image
-    if image.shape[2] not in (1, 3, 4):
-        raise DatasetError(f"expected 1, 3 or 4 channels to resize, got {image.shape[2]}; omit image_size")
-    pil = require("PIL.Image")
-    picture = pil.fromarray(image[..., 0] if image.shape[2] == 1 else image)
-    resized = np.asarray(picture.resize((size[1], size[0]), pil.Resampling.BILINEAR))
-    return resized.reshape(*size, image.shape[2])
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from .. import (
     partitioned,
     predict_one,
 )
+from .._prediction.prediction import complete
 from .._types import Key
 from ..data import Dataset
 from ._config import Config, ModelConfig
@@ -125,13 +126,14 @@ def build_prediction(config: Config, model: AbstractModel, spec: DataSpec) -> Pr
     if section.protocol not in ways:
         raise ConfigError(f"prediction.protocol: {_unknown(section.protocol, ways)}")
     with within("prediction"):
-        changes = {
-            "start": None if section.start == "default" else section.start,
-            "sampler": section.sampler.build("sampler"),
-            "decoder": decoders.get(section.decoder),
-            "draws": section.draws,
-        }
-        found = ways[section.protocol]._replace(**{k: v for k, v in changes.items() if v is not None})
+        found = complete(
+            model,
+            ways[section.protocol],
+            start=None if section.start == "default" else section.start,
+            sampler=section.sampler.build("sampler"),
+            decoder=decoders.get(section.decoder),
+            draws=section.draws,
+        )
         _trace(model, found, spec)
     return found
 

@@ -29,4 +29,5 @@ def load_data(config: Config) -> data.Splits:
 
 def describe(train_set: data.Dataset) -> DataSpec:
     """What a model must know of its data; pixel statistics of the training part alone."""
-    return DataSpec(train_set.image_shape, train_set.class_names, train_set.mean, train_set.std)
+    height, width, channels = train_set.image_shape
+    return DataSpec((height, width, channels), train_set.class_names, train_set.mean, train_set.std)

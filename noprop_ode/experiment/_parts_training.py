@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import diffrax
 import optax
 
-from .. import ODE, SDE, Ancestral, EarlyExit
+from .. import ODE, SDE, Ancestral, EarlyExit, warmup_cosine
 from ..data import crop_and_flip
 from ._parts_model import nothing
 from ._registry import register
@@ -46,8 +46,7 @@ def _lamb(learning_rate: Rate, *, weight_decay: NotNegative = 1e-3):
 
 @register("learning_rate", "warmup-cosine")
 def _warmup_cosine(peak: float, num_steps: int, *, warmup: Share = 0.05, final: Share = 0.0):
-    first = max(1, round(warmup * num_steps))
-    return optax.warmup_cosine_decay_schedule(0.0, peak, first, max(num_steps, first + 1), end_value=final * peak)
+    return warmup_cosine(peak, num_steps, warmup=warmup, final=final)
 
 
 @register("learning_rate", "constant")

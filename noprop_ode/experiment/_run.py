@@ -59,6 +59,13 @@ def run(config: Config, *, resume: Path | None = None) -> dict[str, Any]:
     """
     started = time.perf_counter()
     splits = load_data(config)
+    if splits.test is None:
+        raise ConfigError(f"data.name: {config.data.name!r} has no test part, which the summary is about.")
+    if config.training.batch_size > len(splits.train):
+        raise ConfigError(
+            f"training.batch_size: expected at most {len(splits.train)}, the number of training images; got "
+            f"{config.training.batch_size}."
+        )
     spec = describe(splits.train)
     # Compiled as one program: seconds faster than dozens of small ones for the initial weights.
     model = eqx.filter_jit(lambda: build_model(config, spec, train=splits.train))()
@@ -66,6 +73,8 @@ def run(config: Config, *, resume: Path | None = None) -> dict[str, Any]:
     how = protocols(config, model, spec)
     prediction = how["default"]
     build_optimiser(config, 1, model=model)
+    build_learning_rate(config, 1)
+    config.data.augmentation.build("augmentation")
     callbacks = _callbacks(config)
 
     with _open_folder(config, resume) as folder:

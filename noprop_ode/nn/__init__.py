@@ -1,20 +1,20 @@
-from ._backbone import (
-    AbstractBackbone as AbstractBackbone,
+"""Networks: backbones, heads, the fields made of them, and their layers."""
+
+from ._backbone import AbstractBackbone as AbstractBackbone, SimpleCNN as SimpleCNN
+from ._conv import ConvEncoder as ConvEncoder, ConvLabelBranch as ConvLabelBranch
+from ._field import (
     BackboneBlock as BackboneBlock,
     BackboneField as BackboneField,
-    SimpleCNN as SimpleCNN,
-)
-from ._conv import (
     ConvBlock as ConvBlock,
-    ConvEncoder as ConvEncoder,
     ConvField as ConvField,
-    ConvLabelBranch as ConvLabelBranch,
 )
 from ._heads import (
+    AbstractHead as AbstractHead,
     AbstractLabelBranch as AbstractLabelBranch,
     BlockHead as BlockHead,
     ContinuousHead as ContinuousHead,
 )
+from ._image import to_float as to_float
 from ._layers import (
     Conv as Conv,
     GroupNorm as GroupNorm,

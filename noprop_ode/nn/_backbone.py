@@ -1,3 +1,5 @@
+"""What a backbone is, and a small one."""
+
 import abc
 
 import equinox as eqx
@@ -5,10 +7,9 @@ import jax.nn as jnn
 import jax.random as jr
 from jaxtyping import Array, Float
 
-from .._types import Image, Key, Latent, Logits, Scalar
-from .._vector_field import AbstractVectorField
-from ._heads import BlockHead, ContinuousHead
-from ._layers import Conv, check_image_shape, max_pool, to_float
+from .._types import Image, Key
+from ._image import check_image_shape, to_float
+from ._layers import Conv, max_pool
 
 
 class AbstractBackbone(eqx.Module):
@@ -27,53 +28,6 @@ class AbstractBackbone(eqx.Module):
 
         **Returns:** shape `[feature_size]`.
         """
-
-
-class BackboneField(AbstractVectorField):
-    """Turns any backbone into a field of image, state and time, for NoProp-CT and NoProp-FM."""
-
-    backbone: AbstractBackbone
-    head: ContinuousHead
-
-    def __init__(self, backbone: AbstractBackbone, num_classes: int, label_dim: int, *, width: int = 256, key: Key):
-        """**Arguments:**
-
-        - `backbone`: from image to features.
-        - `num_classes`: number of classes.
-        - `label_dim`: dimension of the state.
-        - `width`: features of the label and of the time branch.
-        - `key`: initialises the head.
-        """
-        self.backbone = backbone
-        self.head = ContinuousHead(backbone.feature_size, num_classes, label_dim, width=width, key=key)
-
-    def encode(self, x: Image, *, key: Key | None = None) -> Float[Array, " feature_size"]:
-        """See [`noprop_ode.AbstractVectorField.encode`][]; shape `[feature_size]`."""
-        return self.backbone(x, key=key)
-
-    def __call__(self, t: Scalar, z: Latent, features: Float[Array, " feature_size"]) -> Logits:
-        """See [`noprop_ode.AbstractVectorField.__call__`][]."""
-        return self.head(t, z, features)
-
-
-class BackboneBlock(AbstractVectorField):
-    """Turns any backbone into a field of image and state, for a block of NoProp-DT."""
-
-    backbone: AbstractBackbone
-    head: BlockHead
-
-    def __init__(self, backbone: AbstractBackbone, num_classes: int, label_dim: int, *, width: int = 256, key: Key):
-        """**Arguments:** as for [`noprop_ode.nn.BackboneField`][]."""
-        self.backbone = backbone
-        self.head = BlockHead(backbone.feature_size, num_classes, label_dim, width=width, key=key)
-
-    def encode(self, x: Image, *, key: Key | None = None) -> Float[Array, " feature_size"]:
-        """See [`noprop_ode.AbstractVectorField.encode`][]; shape `[feature_size]`."""
-        return self.backbone(x, key=key)
-
-    def __call__(self, t: Scalar, z: Latent, features: Float[Array, " feature_size"]) -> Logits:
-        """See [`noprop_ode.AbstractVectorField.__call__`][]; the time is not used."""
-        return self.head(z, features)
 
 
 class SimpleCNN(AbstractBackbone):
@@ -104,7 +58,6 @@ class SimpleCNN(AbstractBackbone):
         self.feature_size = 4 * width
 
     def __call__(self, x: Image, *, key: Key | None = None) -> Float[Array, " feature_size"]:
-        """See [`noprop_ode.nn.AbstractBackbone.__call__`][]."""
         check_image_shape(x, self.image_shape)
         h = to_float(x)
         for conv in self.convs:

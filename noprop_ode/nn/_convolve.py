@@ -1,3 +1,5 @@
+"""A convolution with a gradient that is fast on CPU."""
+
 import functools
 
 import jax

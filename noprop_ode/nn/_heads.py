@@ -1,13 +1,32 @@
+"""What runs inside of the solver: from time, state and image features to logits."""
+
 import abc
 
 import equinox as eqx
 import jax.nn as jnn
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from .._types import Key, Latent, Logits, Scalar
 from ._layers import LayerNorm, Linear, time_embedding
+
+
+class AbstractHead(eqx.Module):
+    """The small part of a field that a solver evaluates at every step."""
+
+    @abc.abstractmethod
+    def __call__(self, t: Scalar, z: Latent, features: Float[Array, " feature_size"]) -> Logits:
+        """The class logits.
+
+        **Arguments:**
+
+        - `t`: time in [0, 1], float32 in every network.
+        - `z`: the state, shape `[dim]`.
+        - `features`: of the image, shape `[feature_size]`.
+
+        **Returns:** logits, shape `[classes]`.
+        """
 
 
 class AbstractLabelBranch(eqx.Module):
@@ -18,15 +37,16 @@ class AbstractLabelBranch(eqx.Module):
         """**Arguments:** a state, `[dim]`. **Returns:** features before any nonlinearity, `[width]`."""
 
 
-class ContinuousHead(eqx.Module):
+class ContinuousHead(AbstractHead):
     """The part of the paper's continuous-time network that runs inside the solver (its figure 6): label and time
     branches of one width, joined with the image features, then three linear layers down to the classes; ReLU
     throughout, no normalisation."""
 
-    label: Linear | AbstractLabelBranch
-    time: Linear
-    layers: tuple[Linear, Linear, Linear]
+    label: eqx.nn.Linear | AbstractLabelBranch
+    time: eqx.nn.Linear
+    layers: tuple[eqx.nn.Linear, eqx.nn.Linear, eqx.nn.Linear]
     time_size: int = eqx.field(static=True)
+    logit_scale: float = eqx.field(static=True)
 
     def __init__(
         self,
@@ -37,6 +57,7 @@ class ContinuousHead(eqx.Module):
         width: int = 256,
         time_size: int = 64,
         label: AbstractLabelBranch | None = None,
+        logit_scale: float = 1.0,
         key: Key,
     ):
         """**Arguments:**
@@ -47,41 +68,42 @@ class ContinuousHead(eqx.Module):
         - `width`: features of the label and of the time branch.
         - `time_size`: number of sinusoidal features of time, even.
         - `label`: the label branch, of `width` features; a linear layer by default.
+        - `logit_scale`: a factor of the logits. Below one, the first predictions are less sure, and the last layer
+            learns more slowly than the others.
         - `key`: initialises the layers.
+
+        **Raises:** `ValueError` for a size below one (a `width` below two), or an odd `time_size`.
         """
         keys = jr.split(key, 5)
         self.label = Linear(label_dim, width, key=keys[0]) if label is None else label
         self.time = Linear(time_size, width, key=keys[1])
-        self.layers = (
-            Linear(feature_size + 2 * width, width, key=keys[2]),
-            Linear(width, width // 2, key=keys[3]),
-            Linear(width // 2, num_classes, key=keys[4]),
-        )
+        self.layers = _down_to(num_classes, feature_size + 2 * width, width, keys[2:])
         self.time_size = time_size
+        self.logit_scale = logit_scale
 
     def __call__(self, t: Scalar, z: Latent, features: Float[Array, " feature_size"]) -> Logits:
-        """**Arguments:** time, state `[dim]` and image features `[feature_size]`. **Returns:** logits `[classes]`."""
         label = jnn.relu(self.label(z))
-        time = jnn.relu(self.time(time_embedding(t, self.time_size)))
+        time = jnn.relu(self.time(time_embedding(t, self.time_size).astype(z.dtype)))
         h = jnp.concatenate([features, label, time])
         h = jnn.relu(self.layers[0](h))
         h = jnn.relu(self.layers[1](h))
-        return self.layers[2](h)
+        return self.logit_scale * self.layers[2](h)
 
 
-class BlockHead(eqx.Module):
+class BlockHead(AbstractHead):
     """The part of the paper's discrete-time block that sees the state (its figure 6): a label branch with a residual
-    block, joined with the image features, then three linear layers down to the classes. It does not see the time,
+    block, joined with the image features, then three linear layers down to the classes. It does not use the time,
     because each block has its own.
 
     LayerNorm stands where the paper has batch normalisation, which would make the loss depend on other examples and
     carry a state.
     """
 
-    label: tuple[Linear | AbstractLabelBranch, Linear, Linear]
-    label_norms: tuple[LayerNorm, LayerNorm, LayerNorm]
-    layers: tuple[Linear, Linear, Linear]
-    norms: tuple[LayerNorm, LayerNorm]
+    label: tuple[eqx.nn.Linear | AbstractLabelBranch, eqx.nn.Linear, eqx.nn.Linear]
+    label_norms: tuple[eqx.nn.LayerNorm, eqx.nn.LayerNorm, eqx.nn.LayerNorm]
+    layers: tuple[eqx.nn.Linear, eqx.nn.Linear, eqx.nn.Linear]
+    norms: tuple[eqx.nn.LayerNorm, eqx.nn.LayerNorm]
+    logit_scale: float = eqx.field(static=True)
 
     def __init__(
         self,
@@ -91,17 +113,11 @@ class BlockHead(eqx.Module):
         *,
         width: int = 256,
         label: AbstractLabelBranch | None = None,
+        logit_scale: float = 1.0,
         key: Key,
     ):
-        """**Arguments:**
-
-        - `feature_size`: number of image features.
-        - `num_classes`: number of classes.
-        - `label_dim`: dimension of the state.
-        - `width`: features of the label branch.
-        - `label`: the first part of the label branch, of `width` features; a linear layer by default.
-        - `key`: initialises the layers.
-        """
+        """**Arguments:** as for [`noprop_ode.nn.ContinuousHead`][], without the time; `label` is the first part of the
+        label branch."""
         keys = jr.split(key, 6)
         self.label = (
             Linear(label_dim, width, key=keys[0]) if label is None else label,
@@ -109,19 +125,26 @@ class BlockHead(eqx.Module):
             Linear(width, width, key=keys[2]),
         )
         self.label_norms = (LayerNorm(width), LayerNorm(width), LayerNorm(width))
-        self.layers = (
-            Linear(feature_size + width, width, key=keys[3]),
-            Linear(width, width // 2, key=keys[4]),
-            Linear(width // 2, num_classes, key=keys[5]),
-        )
+        self.layers = _down_to(num_classes, feature_size + width, width, keys[3:])
         self.norms = (LayerNorm(width), LayerNorm(width // 2))
+        self.logit_scale = logit_scale
 
-    def __call__(self, z: Latent, features: Float[Array, " feature_size"]) -> Logits:
-        """**Arguments:** state `[dim]` and image features `[feature_size]`. **Returns:** logits `[classes]`."""
+    def __call__(self, t: Scalar, z: Latent, features: Float[Array, " feature_size"]) -> Logits:
         label = jnn.relu(self.label_norms[0](self.label[0](z)))
         residual = jnn.relu(self.label_norms[1](self.label[1](label)))
         label = label + self.label_norms[2](self.label[2](residual))
         h = jnp.concatenate([features, label])
         h = jnn.relu(self.norms[0](self.layers[0](h)))
         h = jnn.relu(self.norms[1](self.layers[1](h)))
-        return self.layers[2](h)
+        return self.logit_scale * self.layers[2](h)
+
+
+def _down_to(
+    num_classes: int, in_size: int, width: int, keys: Shaped[Array, "3 ..."]
+) -> tuple[eqx.nn.Linear, eqx.nn.Linear, eqx.nn.Linear]:
+    """The last three layers of both heads: `width`, half of it, classes."""
+    return (
+        Linear(in_size, width, key=keys[0]),
+        Linear(width, width // 2, key=keys[1]),
+        Linear(width // 2, num_classes, key=keys[2]),
+    )

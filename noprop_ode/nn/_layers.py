@@ -1,3 +1,5 @@
+"""The layers: linear and normalisation from Equinox with our first values, and channels-last convolutions."""
+
 import math
 
 import equinox as eqx
@@ -6,29 +8,43 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float
 
-from .._types import Image, Key, Scalar
+from .._types import Key, Scalar
 from ._convolve import convolve
 
 
-class Linear(eqx.Module):
-    r"""A linear layer, $W x + b$, with He-uniform weights and no bias at the start."""
+def Linear(in_size: int, out_size: int, *, key: Key) -> eqx.nn.Linear:
+    r"""A linear layer of Equinox, $W x + b$, with He-uniform weights and no bias at the start.
 
-    weight: Float[Array, "out_size in_size"]
-    bias: Float[Array, " out_size"]
+    A function and not a class: the layer is an `equinox.nn.Linear` and differs in its first values alone.
 
-    def __init__(self, in_size: int, out_size: int, *, key: Key):
-        r"""**Arguments:**
+    **Arguments:**
 
-        - `in_size`, `out_size`: number of inputs and outputs.
-        - `key`: initialises the weight, uniform in $\pm\sqrt{6 / \mathrm{in\_size}}$ (He et al. 2015).
-        """
-        bound = (6 / in_size) ** 0.5
-        self.weight = jr.uniform(key, (out_size, in_size), jnp.float32, -bound, bound)
-        self.bias = jnp.zeros(out_size, jnp.float32)
+    - `in_size`, `out_size`: number of inputs and outputs.
+    - `key`: initialises the weight, uniform in $\pm\sqrt{6 / \mathrm{in\_size}}$ (He et al. 2015).
 
-    def __call__(self, x: Float[Array, " in_size"]) -> Float[Array, " out_size"]:
-        """**Arguments:** `x`, shape `[in_size]`. **Returns:** shape `[out_size]`."""
-        return self.weight @ x.astype(self.weight.dtype) + self.bias
+    **Returns:** the layer, from `[in_size]` to `[out_size]`.
+
+    **Raises:** `ValueError` for a size below one.
+    """
+    _check_sizes(in_size, out_size)
+    # Its own first values are not drawn: they would be thrown away.
+    layer = eqx.filter_eval_shape(eqx.nn.Linear, in_size, out_size, dtype=jnp.float32, key=key)
+    values = _he_uniform((out_size, in_size), in_size, key), jnp.zeros(out_size, jnp.float32)
+    return eqx.tree_at(lambda layer: (layer.weight, layer.bias), layer, values)
+
+
+def LayerNorm(size: int) -> eqx.nn.LayerNorm:
+    """Layer normalisation of a vector, with learned scale and offset (Ba, Kiros and Hinton, 2016, arXiv 1607.06450):
+    an `equinox.nn.LayerNorm` in float32.
+
+    **Arguments:** `size`, the length of the vector.
+
+    **Returns:** the layer, from `[size]` to `[size]`. Its moments are taken in float32, whatever the type it runs in.
+
+    **Raises:** `ValueError` for a size below one.
+    """
+    _check_sizes(size)
+    return eqx.nn.LayerNorm(size, dtype=jnp.float32)
 
 
 class Conv(eqx.Module):
@@ -48,9 +64,11 @@ class Conv(eqx.Module):
         - `size`: side of the kernel, in pixels.
         - `stride`: pixels from one output to the next.
         - `key`: initialises the weight, He-uniform; the bias starts at zero.
+
+        **Raises:** `ValueError` for a number below one.
         """
-        bound = (6 / (size**2 * in_channels)) ** 0.5
-        self.weight = jr.uniform(key, (size, size, in_channels, out_channels), jnp.float32, -bound, bound)
+        _check_sizes(in_channels, out_channels, size, stride)
+        self.weight = _he_uniform((size, size, in_channels, out_channels), size**2 * in_channels, key)
         self.bias = jnp.zeros(out_channels, jnp.float32)
         self.stride = stride
 
@@ -60,25 +78,6 @@ class Conv(eqx.Module):
         """**Arguments:** `x`, shape `[height, width, in_channels]`. **Returns:** height and width divided by the
         stride, rounded up, and `out_channels`."""
         return convolve(x.astype(self.weight.dtype), self.weight, self.stride) + self.bias[None, None]
-
-
-class LayerNorm(eqx.Module):
-    """Layer normalisation of a vector, with learned scale and offset (Ba, Kiros and Hinton, 2016, arXiv 1607.06450)."""
-
-    scale: Float[Array, " size"]
-    offset: Float[Array, " size"]
-
-    def __init__(self, size: int):
-        """**Arguments:** `size`, the length of the vector."""
-        self.scale = jnp.ones(size, jnp.float32)
-        self.offset = jnp.zeros(size, jnp.float32)
-
-    def __call__(self, x: Float[Array, " size"]) -> Float[Array, " size"]:
-        """**Arguments:** `x`, shape `[size]`. **Returns:** the same shape."""
-        wide = x.astype(jnp.float32)  # moments in full precision, whatever that of the network
-        centred = wide - jnp.mean(wide)
-        normal = centred * jax.lax.rsqrt(jnp.mean(centred**2) + 1e-5)
-        return normal.astype(x.dtype) * self.scale + self.offset
 
 
 class GroupNorm(eqx.Module):
@@ -93,7 +92,10 @@ class GroupNorm(eqx.Module):
 
         - `channels`: number of channels.
         - `groups`: number of groups; the greatest common divisor with the channels is used.
+
+        **Raises:** `ValueError` for a number below one.
         """
+        _check_sizes(channels, groups)
         self.scale = jnp.ones(channels, jnp.float32)
         self.offset = jnp.zeros(channels, jnp.float32)
         self.groups = math.gcd(channels, groups)
@@ -143,37 +145,6 @@ def dropout(x: Float[Array, "*shape"], rate: float, key: Key | None) -> Float[Ar
     return jnp.where(keep, x * (256 / (256 - dropped)), 0)
 
 
-def to_float(x: Image) -> Float[Array, "*image"]:
-    """Pixels as float32 in [0, 1].
-
-    **Arguments:**
-
-    - `x`: an image; uint8 in [0, 255], or floating point, taken as it is.
-
-    **Returns:** the same shape.
-
-    **Raises:** `TypeError` for another dtype.
-    """
-    x = jnp.asarray(x)
-    if x.dtype == jnp.uint8:
-        return x.astype(jnp.float32) / 255
-    if jnp.issubdtype(x.dtype, jnp.floating):
-        return x.astype(jnp.float32)
-    raise TypeError(f"Images are uint8 in [0, 255] or floating point in [0, 1]; got dtype {x.dtype}.")
-
-
-def check_image_shape(x: Image, expected: tuple[int, int, int]) -> None:
-    """Refuses an image of another shape than the network was built for.
-
-    **Raises:** `ValueError`.
-    """
-    if x.shape != expected:
-        raise ValueError(
-            f"Expected one image of shape {expected} (height, width, channels), got shape {x.shape}. Build the field "
-            "with image_shape of the data set; for a batch, map over it (jax.vmap) or use predict_log_proba."
-        )
-
-
 def time_embedding(t: Scalar, size: int) -> Float[Array, " size"]:
     r"""Sinusoidal features of time, $\sin(\omega_i t)$ and $\cos(\omega_i t)$ with frequencies from 1 to 32 in
     geometric progression.
@@ -190,7 +161,21 @@ def time_embedding(t: Scalar, size: int) -> Float[Array, " size"]:
     - `t`: time in [0, 1].
     - `size`: number of features, even.
 
-    **Returns:** shape `[size]`.
+    **Returns:** shape `[size]`, float32; cast it to the type of the state, which is that of the network.
+
+    **Raises:** `ValueError` for an odd number.
     """
+    if size < 2 or size % 2:
+        raise ValueError(f"A sine and a cosine for each frequency: the number of features is even; got {size}.")
     frequencies = jnp.geomspace(1.0, 32.0, size // 2, dtype=jnp.float32)
     return jnp.concatenate([jnp.sin(frequencies * t), jnp.cos(frequencies * t)])
+
+
+def _he_uniform(shape: tuple[int, ...], fan_in: int, key: Key) -> Float[Array, "..."]:
+    bound = (6 / fan_in) ** 0.5
+    return jr.uniform(key, shape, jnp.float32, -bound, bound)
+
+
+def _check_sizes(*sizes: int) -> None:
+    if min(sizes) < 1:
+        raise ValueError(f"The sizes of a layer are at least 1; got {', '.join(map(str, sizes))}.")

@@ -1,3 +1,5 @@
+"""The shortest example of a field."""
+
 import equinox as eqx
 import jax.nn as jnn
 import jax.numpy as jnp
@@ -6,15 +8,18 @@ from jaxtyping import Array, Float
 
 from .._types import Image, Key, Latent, Logits, Scalar
 from .._vector_field import AbstractVectorField
-from ._layers import Linear, check_image_shape, time_embedding, to_float
+from ._image import check_image_shape, to_float
+from ._layers import Linear, time_embedding
 
 
 class MLPField(AbstractVectorField):
     """A multi-layer perceptron on the pixels, for small images; the shortest example of a field."""
 
-    encoder: tuple[Linear, Linear]
-    inputs: Linear
-    head: tuple[Linear, Linear]
+    encoder: tuple[eqx.nn.Linear, eqx.nn.Linear]
+    inputs: eqx.nn.Linear
+    head: tuple[eqx.nn.Linear, eqx.nn.Linear]
+    num_classes: int = eqx.field(static=True)
+    label_dim: int = eqx.field(static=True)
     image_shape: tuple[int, int, int] = eqx.field(static=True)
     time_size: int = eqx.field(static=True)
 
@@ -43,16 +48,17 @@ class MLPField(AbstractVectorField):
         self.encoder = (Linear(pixels, width, key=keys[0]), Linear(width, width, key=keys[1]))
         self.inputs = Linear(label_dim + time_size, width, key=keys[2])
         self.head = (Linear(2 * width, width, key=keys[3]), Linear(width, num_classes, key=keys[4]))
+        self.num_classes = num_classes
+        self.label_dim = label_dim
         self.image_shape = image_shape
         self.time_size = time_size
 
     def encode(self, x: Image, *, key: Key | None = None) -> Float[Array, " width"]:
-        """See [`noprop_ode.AbstractVectorField.encode`][]; features of shape `[width]`."""
         check_image_shape(x, self.image_shape)
         h = jnn.relu(self.encoder[0](to_float(x).reshape(-1)))
         return jnn.relu(self.encoder[1](h))
 
     def __call__(self, t: Scalar, z: Latent, features: Float[Array, " width"]) -> Logits:
-        """See [`noprop_ode.AbstractVectorField.__call__`][]."""
-        state = jnn.relu(self.inputs(jnp.concatenate([z, time_embedding(t, self.time_size)])))
+        time = time_embedding(t, self.time_size).astype(z.dtype)
+        state = jnn.relu(self.inputs(jnp.concatenate([z, time])))
         return self.head[1](jnn.relu(self.head[0](jnp.concatenate([features, state]))))

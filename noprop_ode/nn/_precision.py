@@ -1,11 +1,15 @@
+"""Networks in a smaller floating-point type."""
+
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import PyTree
 
 from .._types import Features, Image, Key, Latent, Logits, Scalar
 from .._vector_field import AbstractVectorField
+from ._image import to_float
 
 
 class LowPrecision(AbstractVectorField):
@@ -13,8 +17,10 @@ class LowPrecision(AbstractVectorField):
 
     A wrapper: the weights are kept, and optimised, in float32, and are rounded on the way in. State and time come in as
     float32, and logits go out as float32; so the schedule, the embedding, the loss and the solver are not touched.
-    Layers of your own follow if they cast their input to the type of their weight, as those of
-    `noprop_ode.nn` do.
+
+    Inside, the image (in [0, 1]), the state and the features arrive in the smaller type, as the weights are, so that
+    plain layers of `equinox.nn` compute in it. Time alone stays float32, which a sinusoid of it needs:
+    cast what is made of it to the type of the state.
     """
 
     field: AbstractVectorField
@@ -33,13 +39,12 @@ class LowPrecision(AbstractVectorField):
             raise TypeError(f"A network computes in a floating-point type; got {self.dtype}.")
         self.field = field
 
-    def _rounded(self) -> AbstractVectorField:
-        return jax.tree.map(lambda a: a.astype(self.dtype) if eqx.is_inexact_array(a) else a, self.field)
-
     def encode(self, x: Image, *, key: Key | None = None) -> Features:
-        """See [`noprop_ode.AbstractVectorField.encode`][]; features in the smaller type."""
-        return self._rounded().encode(x, key=key)
+        return self._rounded(self.field).encode(self._rounded(to_float(x)), key=key)
 
     def __call__(self, t: Scalar, z: Latent, features: Features) -> Logits:
-        """See [`noprop_ode.AbstractVectorField.__call__`][]; logits in float32."""
-        return self._rounded()(t, z, features).astype(jnp.float32)
+        logits = self._rounded(self.field)(t, self._rounded(z), self._rounded(features))
+        return logits.astype(jnp.float32)
+
+    def _rounded(self, tree: PyTree[Any]) -> PyTree[Any]:
+        return jax.tree.map(lambda a: a.astype(self.dtype) if eqx.is_inexact_array(a) else a, tree)

@@ -1,3 +1,5 @@
+"""Residual networks."""
+
 import abc
 
 import equinox as eqx
@@ -7,7 +9,8 @@ from jaxtyping import Array, Float
 
 from .._types import Image, Key
 from ._backbone import AbstractBackbone
-from ._layers import Conv, GroupNorm, check_image_shape, to_float
+from ._image import check_image_shape, to_float
+from ._layers import Conv, GroupNorm
 
 
 # Number of units in each of the four stages, and whether a unit is a bottleneck (He et al. 2015, table 1).
@@ -87,7 +90,8 @@ class _Bottleneck(_AbstractUnit):
 
 class ResNet(AbstractBackbone):
     """A residual network for images of 28 to 64 pixels: a 3x3 stem without pooling, and group normalisation instead of
-    batch normalisation, which would mix examples and carry a state.
+    batch normalisation, which would mix examples and carry a state. The features are the mean over pixels of the last
+    stage.
 
     ??? cite "Reference"
 
@@ -128,7 +132,6 @@ class ResNet(AbstractBackbone):
         self.feature_size = in_channels
 
     def __call__(self, x: Image, *, key: Key | None = None) -> Float[Array, " feature_size"]:
-        """See [`noprop_ode.nn.AbstractBackbone.__call__`][]; the mean over pixels of the last stage."""
         check_image_shape(x, self.image_shape)
         h = jnn.relu(self.norm(self.stem(to_float(x))))
         for unit in self.units:

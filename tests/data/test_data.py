@@ -64,12 +64,49 @@ def test_dataset_describes_itself():
     assert len(one.take(labels == 0)) == 2
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int64, np.uint32])
+def test_integer_labels_of_any_kind_are_kept_as_int32(dtype):
+    made = data.Dataset("toys", np.zeros((2, 4, 4, 1), np.uint8), np.array([0, 1], dtype), ("a", "b"))
+    assert made.labels.dtype == np.int32 and made.labels.tolist() == [0, 1]
+
+
+def test_statistics_of_pixels():
+    images, labels = arrays(8)
+    made = data.Dataset("toys", images, labels.astype(np.int32), ("a", "b", "c", "d"))
+    scaled = images.astype(np.float64) / 255
+    np.testing.assert_allclose([made.mean, made.std], [scaled.mean(), scaled.std()], rtol=1e-12)
+    as_floats = data.Dataset("toys", scaled, labels, ("a", "b", "c", "d"))
+    np.testing.assert_allclose([as_floats.mean, as_floats.std], [made.mean, made.std], rtol=1e-12)
+    assert data.Dataset("flat", np.zeros((2, 3), np.uint8), np.array([0, 1]), ("a", "b")).std == 1.0
+
+
+def test_arrays_of_ones_own():
+    xs = np.random.default_rng(0).random((40, 7))
+    names = np.array(["dog", "cat", "eel", "ant"])[np.arange(40) % 4]
+    splits = data.from_arrays(xs, names, test=(xs[:4], names[:4]), validation=8)
+    assert splits.train.class_names == ("ant", "cat", "dog", "eel")
+    assert (len(splits.train), len(splits.validation), len(splits.test)) == (32, 8, 4)
+    assert splits.test.labels.tolist() == [2, 1, 3, 0]
+    assert np.bincount(splits.validation.labels).tolist() == [2, 2, 2, 2]
+    alone = data.from_arrays(xs, np.arange(40) % 4, validation=0, class_names=list("wxyz"))
+    assert alone.validation is None and alone.test is None and alone.train.class_names == ("w", "x", "y", "z")
+    with pytest.raises(data.DatasetError, match="got .'fox'. too"):
+        data.from_arrays(xs, names, test=(xs[:1], np.array(["fox"])))
+    with pytest.raises(data.DatasetError, match="expected 4 class_names"):
+        data.from_arrays(xs, names, class_names=["a"])
+    with pytest.raises(data.DatasetError, match="one label an image"):
+        data.from_arrays(xs, 3)
+
+
 @pytest.mark.parametrize(
     "images, labels, message",
     [
-        (np.zeros((2, 4, 4), np.uint8), np.zeros(2, np.int32), "uint8 .n h w c."),
-        (np.zeros((2, 4, 4, 1), np.float32), np.zeros(2, np.int32), "got float32"),
-        (np.zeros((2, 4, 4, 1), np.uint8), np.zeros(2, np.int64), "labels int32"),
+        (np.zeros(2, np.uint8), np.zeros(2, np.int32), "uint8 .n h w c."),
+        (np.zeros((2, 4, 4, 1), np.int16), np.zeros(2, np.int32), "got int16"),
+        (np.full((2, 4, 4, 1), 255.0), np.zeros(2, np.int32), "got pixels up to 255"),
+        (np.full((2, 4, 4, 1), np.nan), np.zeros(2, np.int32), "got pixels up to nan"),
+        (np.zeros((2, 4, 4, 1), np.uint8), np.zeros(2, np.float32), "integer labels"),
+        (np.zeros((2, 4, 4, 1), np.uint8), np.array(["a", "b"]), "from_arrays"),
         (np.zeros((2, 4, 4, 1), np.uint8), np.zeros(3, np.int32), "2 images and 3 labels"),
         (np.zeros((0, 4, 4, 1), np.uint8), np.zeros(0, np.int32), "at least one image"),
         (np.zeros((2, 4, 4, 1), np.uint8), np.array([0, 2], np.int32), r"labels in \[0, 2\), got 0..2"),

@@ -275,7 +275,7 @@ def test_bad_idx_files_are_refused(tmp_path, capsys, damage, message):
         ({"test_batch.bin": bytes([10]) + bytes(3072)}, r"labels in \[0, 10\)"),
         ({"batches.meta.txt": b"one\ntwo\n"}, "10 different class names"),
         ({"batches.meta.txt": b"same\n" * 10}, "10 different class names"),
-        ({"deep/test_batch.bin": bytes(3073)}, "one test_batch.bin"),
+        ({"deep/test_batch.bin": bytes(3073)}, "one plain file test_batch.bin"),
     ],
 )
 def test_bad_cifar_archives_are_refused(tmp_path, capsys, change, message):

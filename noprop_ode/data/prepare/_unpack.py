@@ -10,7 +10,7 @@ import gzip
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import Any
 
 from .._errors import DatasetError
 
@@ -131,7 +131,7 @@ def _parse_header(header: bytes, path: Path) -> tuple[str, bytes, int]:
 class _Stream:
     """Bytes in their order, which end with an error where there are more than expected."""
 
-    def __init__(self, file: BinaryIO | gzip.GzipFile, path: Path, most: int):
+    def __init__(self, file: Any, path: Path, most: int):
         self.file, self.path, self.most, self.left = file, path, most, most
 
     def take(self, count: int, *, keep: bool = True) -> bytes:

@@ -5,7 +5,7 @@ import re
 import stat
 from pathlib import Path
 
-from ..._training._files import write_atomically
+from ..._training.files import write_atomically
 
 
 def write_file(path: Path, content: bytes) -> None:

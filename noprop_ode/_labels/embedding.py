@@ -1,0 +1,143 @@
+"""From labels to vectors."""
+
+import abc
+
+import equinox as eqx
+import jax.nn as jnn
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float
+
+from .._trainable import AbstractFreezable
+from .._types import Key, Label, Latent
+
+
+class AbstractLabelEmbedding(eqx.Module):
+    r"""Label embeddings: a matrix $W$ of shape `[classes, dim]` whose row $u_y$ stands for class $y$;
+    `num_classes` and `dim` are its sizes."""
+
+    num_classes: eqx.AbstractVar[int]
+    dim: eqx.AbstractVar[int]
+
+    @abc.abstractmethod
+    def __call__(self, y: Label) -> Latent:
+        """The embedding of a label.
+
+        **Arguments:**
+
+        - `y`: the class, in `[0, num_classes)`. Under `jit` a label out of range cannot raise; it gives NaN, so
+            that no loss computed from it passes for a number.
+
+        **Returns:** the row $u_y$, shape `[dim]`.
+        """
+
+    @abc.abstractmethod
+    def mix(self, weights: Float[Array, " classes"]) -> Latent:
+        r"""The weighted sum of the rows, $W^\top p$: how class weights become a point among the embeddings.
+
+        **Arguments:**
+
+        - `weights`: a weight for each class; probabilities for DT and CT.
+
+        **Returns:** shape `[dim]`.
+        """
+
+    @abc.abstractmethod
+    def similarity(self, z: Latent) -> Float[Array, " classes"]:
+        """The inner products $W z$ of a point with every embedding.
+
+        **Arguments:** a point `z`, shape `[dim]`. **Returns:** shape `[classes]`.
+        """
+
+    @abc.abstractmethod
+    def squared_norms(self) -> Float[Array, " classes"]:
+        r"""The squared norms $\|u_y\|^2$. **Returns:** shape `[classes]`."""
+
+
+class OneHot(AbstractLabelEmbedding):
+    r"""Fixed one-hot embeddings, $W = I$. Holds no array, so there is nothing to train or to decay."""
+
+    num_classes: int
+    dim: int
+
+    def __init__(self, num_classes: int):
+        """**Arguments:** `num_classes`, at least 2; also the dimension of the embedding.
+
+        **Raises:** `ValueError` for fewer.
+        """
+        if num_classes < 2:
+            raise ValueError(f"A classifier needs at least 2 classes; got num_classes={num_classes}.")
+        self.num_classes = num_classes
+        self.dim = num_classes
+
+    def __call__(self, y: Label) -> Latent:
+        """See [`noprop_ode.AbstractLabelEmbedding.__call__`][]."""
+        y = jnp.asarray(y)
+        known = (y >= 0) & (y < self.num_classes)
+        return jnp.where(known, jnn.one_hot(y, self.num_classes, dtype=jnp.float32), jnp.nan)
+
+    def mix(self, weights: Float[Array, " classes"]) -> Latent:
+        """See [`noprop_ode.AbstractLabelEmbedding.mix`][]."""
+        return weights
+
+    def similarity(self, z: Latent) -> Float[Array, " classes"]:
+        """See [`noprop_ode.AbstractLabelEmbedding.similarity`][]."""
+        return z
+
+    def squared_norms(self) -> Float[Array, " classes"]:
+        """See [`noprop_ode.AbstractLabelEmbedding.squared_norms`][]."""
+        return jnp.ones(self.num_classes, dtype=jnp.float32)
+
+
+class AbstractMatrixEmbedding(AbstractLabelEmbedding, AbstractFreezable):
+    """Embeddings that are the rows of an array."""
+
+    matrix: eqx.AbstractVar[Float[Array, "classes dim"]]
+
+    def __call__(self, y: Label) -> Latent:
+        """See [`noprop_ode.AbstractLabelEmbedding.__call__`][]."""
+        y = jnp.asarray(y)
+        known = (y >= 0) & (y < self.num_classes)
+        return jnp.where(known, self.matrix[y], jnp.nan)
+
+    def mix(self, weights: Float[Array, " classes"]) -> Latent:
+        """See [`noprop_ode.AbstractLabelEmbedding.mix`][]."""
+        return weights @ self.matrix
+
+    def similarity(self, z: Latent) -> Float[Array, " classes"]:
+        """See [`noprop_ode.AbstractLabelEmbedding.similarity`][]."""
+        return self.matrix @ z
+
+    def squared_norms(self) -> Float[Array, " classes"]:
+        """See [`noprop_ode.AbstractLabelEmbedding.squared_norms`][]."""
+        return jnp.sum(self.matrix**2, axis=-1)
+
+
+class LearnedEmbedding(AbstractMatrixEmbedding):
+    """Learned embeddings of any dimension (the paper: 20); orthonormal rows at the start when the dimension allows it,
+    random rows of expected norm one otherwise."""
+
+    matrix: Float[Array, "classes dim"]
+    num_classes: int
+    dim: int
+    trainable: bool = eqx.field(static=True)
+
+    def __init__(self, num_classes: int, dim: int, *, trainable: bool = True, key: Key):
+        """**Arguments:**
+
+        - `num_classes`: number of classes, at least 2.
+        - `dim`: dimension of the embedding.
+        - `trainable`: whether the optimiser may change the embeddings.
+        - `key`: initialises them.
+
+        **Raises:** `ValueError` for fewer than 2 classes or 1 dimension.
+        """
+        if num_classes < 2 or dim < 1:
+            raise ValueError(f"Expected at least 2 classes and 1 dimension; got {num_classes} classes, dim={dim}.")
+        if dim >= num_classes:
+            self.matrix = jnn.initializers.orthogonal()(key, (num_classes, dim), jnp.float32)
+        else:
+            self.matrix = dim**-0.5 * jr.normal(key, (num_classes, dim), jnp.float32)
+        self.num_classes = num_classes
+        self.dim = dim
+        self.trainable = trainable

@@ -1,0 +1,1 @@
+"""The denoising error, its weight at each time, and the times of training."""

@@ -1,0 +1,60 @@
+"""Where a prediction takes its probabilities from."""
+
+from typing import ClassVar
+
+from .._model import AbstractDecoder, AbstractMarginalModel, AbstractModel, AbstractSampler, Sample, name_of
+from .._types import Features, LogProbs
+
+
+class ReadoutDecoder(AbstractDecoder):
+    """The model's own readout at t = 1: the paper's choice."""
+
+    num_evaluations: ClassVar[int] = 0
+
+    def t1(self, sampler: AbstractSampler) -> float:
+        """See [`noprop_ode.AbstractDecoder.t1`][]: to the end."""
+        return 1.0
+
+    def __call__(self, model: AbstractModel, end: Sample, features: Features) -> LogProbs:
+        """See [`noprop_ode.AbstractDecoder.__call__`][]."""
+        return model.readout(end.z, model.embedding)
+
+
+class PosteriorDecoder(AbstractDecoder):
+    """The closed-form Bayes posterior of the last marginal, [`noprop_ode.marginal_log_posterior`][]; no training."""
+
+    num_evaluations: ClassVar[int] = 0
+
+    def t1(self, sampler: AbstractSampler) -> float:
+        """See [`noprop_ode.AbstractDecoder.t1`][]: to the end."""
+        return 1.0
+
+    def __call__(self, model: AbstractModel, end: Sample, features: Features) -> LogProbs:
+        """See [`noprop_ode.AbstractDecoder.__call__`][].
+
+        **Raises:** `TypeError` for a model without a known marginal.
+        """
+        if not isinstance(model, AbstractMarginalModel):
+            raise TypeError(
+                f"PosteriorDecoder needs a known Gaussian marginal at t = 1, and {name_of(model)} has none. Use "
+                "ReadoutDecoder() with it."
+            )
+        return model.end_log_posterior(end.z)
+
+
+class DenoiserDecoder(AbstractDecoder):
+    """The network's own class posterior where the last step begins: its softmax in DT and CT.
+
+    The evaluation made here takes the place of the last step. With one step from the mean start it is the
+    network's $p(y | x)$ itself, undistorted by any draw.
+    """
+
+    num_evaluations: ClassVar[int] = 1
+
+    def t1(self, sampler: AbstractSampler) -> float:
+        """See [`noprop_ode.AbstractDecoder.t1`][]: to where the last step of the sampler begins."""
+        return sampler.last_step_start
+
+    def __call__(self, model: AbstractModel, end: Sample, features: Features) -> LogProbs:
+        """See [`noprop_ode.AbstractDecoder.__call__`][]."""
+        return model.log_posterior(end.t, end.z, features)

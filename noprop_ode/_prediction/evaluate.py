@@ -1,0 +1,96 @@
+"""How good predictions are, and what they cost."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from .._check import check_labels
+from .._model import AbstractDecoder, AbstractModel, AbstractSampler, Prediction, Start
+from .._types import Key
+from .predict import predict_with_evaluations
+from .prediction import complete
+
+
+class Evaluation(NamedTuple):
+    """How good predictions are, and what they cost.
+
+    - `accuracy`: share of images whose most probable class is the true one.
+    - `nll`: mean negative log-likelihood of the true class, in nats.
+    - `calibration_error`: expected calibration error, in [0, 1].
+    - `num_evaluations`: mean number of evaluations of the vector field an image; NaN where unknown.
+    - `num_saved`: mean number of evaluations that [`noprop_ode.EarlyExit`][] saved an image, 0 without it; NaN where
+        unknown.
+    - `num_examples`: number of images.
+    """
+
+    accuracy: float
+    nll: float
+    calibration_error: float
+    num_evaluations: float
+    num_saved: float
+    num_examples: int
+
+
+def evaluate(
+    model: AbstractModel,
+    xs: Any,
+    ys: Any,
+    *,
+    key: Key,
+    prediction: Prediction | None = None,
+    start: Start | None = None,
+    sampler: AbstractSampler | None = None,
+    decoder: AbstractDecoder | None = None,
+    draws: int | None = None,
+    batch_size: int = 500,
+) -> Evaluation:
+    """Predicts many images and compares with their labels. The labels never reach the model.
+
+    **Arguments:** as for [`noprop_ode.predict_log_proba`][], and
+
+    - `ys`: the true classes, `[n]`.
+
+    **Returns:** accuracy, negative log-likelihood, calibration error and evaluations of the vector field.
+
+    **Raises:** as `predict_log_proba`, and `ValueError` or `TypeError` for labels that are not labels.
+    """
+    check_labels(ys, model.embedding.num_classes, len(xs))
+    how = complete(model, prediction, start=start, sampler=sampler, decoder=decoder, draws=draws)
+    full = how.sampler.full_evaluations(t1=how.decoder.t1(how.sampler)) + how.decoder.num_evaluations
+    log_ps, evaluations = predict_with_evaluations(model, xs, how, key=key, batch_size=batch_size)
+    log_ps, ys = np.asarray(log_ps), np.asarray(ys)
+    num_evaluations = float(np.mean(np.asarray(evaluations), dtype=np.float64))
+    return Evaluation(
+        accuracy=float(np.mean(log_ps.argmax(axis=-1) == ys)),
+        nll=-float(np.mean(log_ps[np.arange(len(ys)), ys], dtype=np.float64)),
+        calibration_error=calibration_error(log_ps, ys),
+        num_evaluations=num_evaluations,
+        num_saved=how.draws * full - num_evaluations,
+        num_examples=len(ys),
+    )
+
+
+def calibration_error(
+    log_ps: Float[np.ndarray, "n classes"], ys: Int[np.ndarray, " n"], *, num_bins: int = 15
+) -> float:
+    r"""The expected calibration error: $\sum_b \frac{n_b}{n} |\mathrm{accuracy}_b - \mathrm{confidence}_b|$ over
+    bins b of equal width in the confidence, the probability of the most probable class.
+
+    ??? cite "Reference"
+
+        Guo, Pleiss, Sun and Weinberger, *On Calibration of Modern Neural Networks*, 2017 (arXiv 1706.04599), eq. 5.
+
+    **Arguments:**
+
+    - `log_ps`: log-probabilities, `[n, classes]`, in nats.
+    - `ys`: the true classes, `[n]`.
+    - `num_bins`: number of bins.
+
+    **Returns:** the error, in [0, 1].
+    """
+    confidence = np.exp(log_ps.max(axis=-1).astype(np.float64))
+    correct = (log_ps.argmax(axis=-1) == ys).astype(np.float64)
+    bins = np.clip(np.ceil(confidence * num_bins).astype(int) - 1, 0, num_bins - 1)
+    gaps = np.bincount(bins, weights=correct - confidence, minlength=num_bins)
+    return float(np.abs(gaps).sum() / len(ys))

@@ -1,0 +1,170 @@
+"""Class probabilities of one image, and of many in batches."""
+
+import functools
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.nn as jnn
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Float, Int, PyTree, Shaped
+
+from .._check import check_images
+from .._model import AbstractDecoder, AbstractModel, AbstractSampler, Prediction, Start, name_of
+from .._types import Image, Key, LogProbs, Scalar
+from .prediction import complete
+
+
+class SolverError(RuntimeError):
+    """The solver of a sampler failed on some examples."""
+
+
+def predict_one(
+    model: AbstractModel, x: Image, *, key: Key, prediction: Prediction
+) -> tuple[LogProbs, Scalar, diffrax.RESULTS]:
+    """One image; the building block of `predict_log_proba`, for use inside your own `jit` and `vmap`.
+
+    **Arguments:**
+
+    - `model`: the model.
+    - `x`: an image, `[height, width, channels]`.
+    - `key`: randomness of draws and sampler.
+    - `prediction`: how to predict, such as the `default_prediction` of the model.
+
+    **Returns:** log-probabilities `[classes]`, the number of evaluations of the vector field over all draws, and the
+    solver's result code for each draw `[draws]`.
+    """
+    start, sampler, decoder, draws = prediction
+    features = model.field.encode(x)  # once, whatever the number of steps and of draws
+
+    def draw(key: Key):
+        start_key, path_key = jr.split(key)
+        z0 = model.initial_state(start, key=start_key)
+        end = sampler.sample(model, z0, features, key=path_key, t1=decoder.t1(sampler))
+        return decoder(model, end, features), end.num_evaluations + decoder.num_evaluations, end.result
+
+    log_ps, evaluations, results = jax.vmap(draw)(jr.split(key, draws))
+    return jnn.logsumexp(log_ps, axis=0) - np.log(draws).astype(np.float32), jnp.sum(evaluations), results
+
+
+@eqx.filter_jit
+def _predict_batch(
+    model: AbstractModel, xs: Shaped[Array, "n *image"], first: Int[Array, ""], key: Key, prediction: Prediction
+) -> tuple[Float[Array, "n classes"], Float[Array, " n"], PyTree[Int[Array, "n draws"]]]:
+    # The key of an example depends on its position alone, so results do not depend on the batch size.
+    keys = jax.vmap(lambda i: jr.fold_in(key, i))(first + jnp.arange(len(xs)))
+    return jax.vmap(lambda x, key: predict_one(model, x, key=key, prediction=prediction))(xs, keys)
+
+
+def predict_log_proba(
+    model: AbstractModel,
+    xs: Any,
+    *,
+    key: Key,
+    prediction: Prediction | None = None,
+    start: Start | None = None,
+    sampler: AbstractSampler | None = None,
+    decoder: AbstractDecoder | None = None,
+    draws: int | None = None,
+    batch_size: int = 500,
+) -> Float[Array, "n classes"]:
+    r"""Class log-probabilities of many images, compiled once and run in batches.
+
+    A trajectory carries noise to a *sample* $y \sim p(y | x)$, so a single one is right as often as the true class
+    is probable, not as often as the most probable class is. A prediction therefore has three choices: where
+    trajectories start and how many there are, how they are integrated, and where the probabilities come from.
+    The default of the NoProp variants is one step from the mean, read from the denoiser: the network's own
+    $p(y | x)$, in one evaluation. The paper's protocol is `prediction=model.paper_prediction`.
+
+    **Arguments:**
+
+    - `model`: the model.
+    - `xs`: images, `[n, height, width, channels]`, NumPy or JAX; uint8 in [0, 255] or floating point in [0, 1].
+    - `key`: randomness of draws and samplers.
+    - `prediction`: how to predict; the `default_prediction` of the model if not given. Each of the four arguments that
+        follow replaces a part of it.
+    - `start`: `"noise"`, $z_0 \sim \mathcal{N}(0, I)$, or `"mean"`, $z_0 = 0$.
+    - `sampler`: from t = 0 to t = 1.
+    - `decoder`: where the probabilities come from.
+    - `draws`: number of trajectories whose probabilities are averaged; they share the features of the image.
+    - `batch_size`: images per call on the device; the result does not depend on it.
+
+    **Returns:** log-probabilities, shape `[n, classes]`, in nats.
+
+    **Raises:** `ValueError` or `TypeError` for images that are not images, `SolverError` if the solver failed.
+    """
+    how = complete(model, prediction, start=start, sampler=sampler, decoder=decoder, draws=draws)
+    return predict_with_evaluations(model, xs, how, key=key, batch_size=batch_size)[0]
+
+
+def predict_with_evaluations(
+    model: AbstractModel, xs: Any, how: Prediction, *, key: Key, batch_size: int
+) -> tuple[Float[Array, "n classes"], Float[Array, " n"]]:
+    """As `predict_log_proba`, with the number of evaluations of the vector field spent on each image, `[n]`."""
+    check_images(xs)
+    if batch_size < 1:
+        raise ValueError(f"A call needs at least one image; got batch_size={batch_size}.")
+    run = functools.partial(_predict_batch, prediction=how)
+    log_ps, evaluations = zip(*_in_batches(run, model, xs, key, batch_size, name=_sampler_name(how.sampler)))
+    return jnp.concatenate(log_ps), jnp.concatenate(evaluations)
+
+
+def _in_batches(run: Callable[..., Any], model: AbstractModel, xs: Any, key: Key, batch_size: int, *, name: str):
+    """Runs over batches of one size, so that there is one compilation: the last is padded with its first image."""
+    size = min(batch_size, len(xs))
+    for first in range(0, len(xs), size):
+        batch = xs[first : first + size]
+        n = len(batch)
+        if n < size:
+            batch = np.concatenate([np.asarray(batch), np.repeat(np.asarray(batch[:1]), size - n, axis=0)])
+        log_p, evaluations, results = run(model, jnp.asarray(batch), jnp.asarray(first), key)
+        _raise_failures(jax.tree.map(operator.itemgetter(slice(n)), results), name)
+        yield log_p[:n], evaluations[:n]
+
+
+def _raise_failures(results: diffrax.RESULTS, name: str) -> None:
+    okay = np.asarray(diffrax.is_okay(results))
+    if okay.all():
+        return
+    where = tuple(int(i) for i in np.argwhere(~okay)[0])
+    code = jax.tree.map(lambda r: r[where], results)
+    raise SolverError(
+        f"{name} failed on {int((~okay).any(axis=-1).sum())} of {len(okay)} images; the first failure says: "
+        f"{diffrax.RESULTS[code]} Allow more steps (max_steps), loosen the tolerances, or use fixed steps."
+    )
+
+
+def _sampler_name(sampler: AbstractSampler) -> str:
+    parts = [name_of(leaf) for leaf in jax.tree.leaves(sampler, is_leaf=_is_solver) if _is_solver(leaf)]
+    return f"{name_of(sampler)}({', '.join(parts)})"
+
+
+def _is_solver(node: Any) -> bool:
+    return isinstance(node, diffrax.AbstractSolver)
+
+
+def predict(
+    model: AbstractModel,
+    xs: Any,
+    *,
+    key: Key,
+    prediction: Prediction | None = None,
+    start: Start | None = None,
+    sampler: AbstractSampler | None = None,
+    decoder: AbstractDecoder | None = None,
+    draws: int | None = None,
+    batch_size: int = 500,
+) -> Int[Array, " n"]:
+    """The most probable class of many images.
+
+    **Arguments:** as for [`noprop_ode.predict_log_proba`][].
+
+    **Returns:** classes, shape `[n]`.
+    """
+    how = complete(model, prediction, start=start, sampler=sampler, decoder=decoder, draws=draws)
+    return jnp.argmax(predict_log_proba(model, xs, key=key, prediction=how, batch_size=batch_size), axis=-1)

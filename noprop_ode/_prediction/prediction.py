@@ -1,0 +1,29 @@
+"""A way of predicting, complete and without contradiction."""
+
+from .._model import AbstractDecoder, AbstractModel, AbstractSampler, Prediction, Start
+
+
+def complete(
+    model: AbstractModel,
+    prediction: Prediction | None = None,
+    *,
+    start: Start | None = None,
+    sampler: AbstractSampler | None = None,
+    decoder: AbstractDecoder | None = None,
+    draws: int | None = None,
+) -> Prediction:
+    """A prediction with some of its parts replaced; that of the model where none is given.
+
+    **Raises:** `ValueError` for draws that would all be the same, or fewer than one.
+    """
+    parts = {"start": start, "sampler": sampler, "decoder": decoder, "draws": draws}
+    base = model.default_prediction if prediction is None else prediction
+    how = base._replace(**{name: part for name, part in parts.items() if part is not None})
+    if how.draws < 1:
+        raise ValueError(f"A prediction needs at least one trajectory; got draws={how.draws}.")
+    if how.start == "mean" and how.draws > 1 and not how.sampler.stochastic:
+        raise ValueError(
+            f"From the mean, {how.draws} draws of a deterministic sampler are all the same; use draws=1, or "
+            "start='noise'."
+        )
+    return how

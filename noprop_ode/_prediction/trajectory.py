@@ -1,0 +1,70 @@
+"""Whole trajectories, to look at."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float, Shaped
+
+from .._check import check_images
+from .._model import AbstractModel, AbstractSampler, Start
+from .._types import Image, Key
+
+
+class Trajectories(eqx.Module):
+    """Trajectories of several images: the times `ts`, the states `zs`, and the network's class log-probabilities
+    `log_posteriors` along them, in nats."""
+
+    ts: Float[Array, " times"]
+    zs: Float[Array, "n times dim"]
+    log_posteriors: Float[Array, "n times classes"]
+
+
+def trajectories(
+    model: AbstractModel,
+    xs: Any,
+    ts: Float[Any, " times"],
+    *,
+    key: Key,
+    sampler: AbstractSampler,
+    start: Start = "noise",
+) -> Trajectories:
+    """The whole way from noise to label, one trajectory an image.
+
+    **Arguments:**
+
+    - `model`: the model.
+    - `xs`: images, `[n, height, width, channels]`.
+    - `ts`: increasing times in [0, 1], `[times]`; between the steps of the sampler, states are interpolated.
+    - `key`: randomness of the starts and of a stochastic sampler.
+    - `sampler`: from t = 0 to t = 1.
+    - `start`: `"noise"` or `"mean"`.
+
+    **Returns:** times, states and class log-probabilities.
+
+    **Raises:** `ValueError` or `TypeError` for images that are not images; at run time, if the solver fails.
+    """
+    check_images(xs)
+    return _run(model, jnp.asarray(xs), jnp.asarray(ts, jnp.float32), jr.split(key, len(xs)), sampler, start)
+
+
+@eqx.filter_jit
+def _run(
+    model: AbstractModel,
+    xs: Shaped[Array, "n *image"],
+    ts: Float[Array, " times"],
+    keys: Shaped[Array, " n"],
+    sampler: AbstractSampler,
+    start: Start,
+) -> Trajectories:
+    def one(x: Image, key: Key) -> tuple[Array, Array]:
+        start_key, path_key = jr.split(key)
+        features = model.field.encode(x)
+        z0 = model.initial_state(start, key=start_key)
+        zs = sampler.trajectory(model, z0, features, ts, key=path_key)
+        return zs, jax.vmap(lambda t, z: model.log_posterior(t, z, features))(ts, zs)
+
+    zs, log_posteriors = jax.vmap(one)(xs, keys)
+    return Trajectories(ts, zs, log_posteriors)

@@ -1,0 +1,1 @@
+"""From noise to label along the dynamics of a model."""

@@ -1,0 +1,139 @@
+"""A sampler that is one Diffrax solve."""
+
+import abc
+import math
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .._gaussian import AbstractGaussianModel
+from .._model import AbstractModel, AbstractSampler, Sample, name_of
+from .._types import Features, Key, Latent
+
+
+class AbstractSolverSampler(AbstractSampler):
+    """A sampler that is one Diffrax solve; `steps` is its number of equal steps, `None` for adaptive ones."""
+
+    steps: eqx.AbstractVar[int | None]
+
+    @abc.abstractmethod
+    def solve(
+        self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, t1: float = 1.0, **how: Any
+    ) -> diffrax.Solution:
+        """Runs the solver.
+
+        **Arguments:** as for [`noprop_ode.AbstractSampler.sample`][], and `saveat` and `event` of
+        `diffrax.diffeqsolve`.
+
+        **Returns:** the solution.
+        """
+
+    @property
+    @abc.abstractmethod
+    def step_evaluations(self) -> tuple[float, float]:
+        """Evaluations of the vector field in each step, and once for all."""
+
+    @property
+    def last_step_start(self) -> float:
+        """See [`noprop_ode.AbstractSampler.last_step_start`][]."""
+        return 1.0 if self.steps is None else (self.steps - 1) / self.steps
+
+    def sample(self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, t1: float = 1.0) -> Sample:
+        """See [`noprop_ode.AbstractSampler.sample`][]."""
+        self.check(model)
+        if t1 == 0:
+            zero = jnp.zeros((), jnp.float32)
+            return Sample(zero, z0, zero, diffrax.RESULTS.successful)
+        return as_sample(self.solve(model, z0, features, key=key, t1=t1), *self.step_evaluations)
+
+    def trajectory(
+        self, model: AbstractModel, z0: Latent, features: Features, ts: Float[Array, " times"], *, key: Key
+    ) -> Float[Array, "times dim"]:
+        """See [`noprop_ode.AbstractSampler.trajectory`][]."""
+        solution = self.solve(model, z0, features, key=key, saveat=diffrax.SaveAt(ts=ts))
+        assert solution.ys is not None
+        return solution.result.error_if(solution.ys, ~diffrax.is_okay(solution.result))
+
+    def full_evaluations(self, *, t1: float = 1.0) -> float:
+        """See [`noprop_ode.AbstractSampler.full_evaluations`][]."""
+        if self.steps is None:
+            return float("nan")
+        per_step, once = self.step_evaluations
+        taken = steps_until(t1, self.steps)
+        return per_step * taken + once * (taken > 0)
+
+    @abc.abstractmethod
+    def check(self, model: AbstractModel) -> None:
+        """Refuses a model whose dynamics this sampler cannot follow.
+
+        **Raises:** `TypeError`.
+        """
+
+
+def solve_in_equal_steps(
+    terms: Any,
+    solver: diffrax.AbstractSolver,
+    z0: Latent,
+    features: Features,
+    steps: int,
+    t1: float,
+    **how: Any,
+) -> diffrax.Solution:
+    """A solve in equal steps of 1 / `steps`, up to `t1`."""
+    return diffrax.diffeqsolve(
+        terms,
+        solver,
+        t0=0.0,
+        t1=t1,
+        dt0=1 / steps,
+        y0=z0,
+        args=features,
+        max_steps=steps_until(t1, steps),
+        throw=False,
+        **how,
+    )
+
+
+def steps_until(t1: float, steps: int) -> int:
+    """How many of `steps` equal steps begin before a time."""
+    return math.ceil(t1 * steps - 1e-6)  # less than any step, and more than the rounding of the product
+
+
+def as_sample(solution: diffrax.Solution, per_step: float, once: float) -> Sample:
+    """Where a solution that saved its end alone arrived."""
+    assert solution.ys is not None and solution.ts is not None
+    steps = jnp.asarray(solution.stats["num_steps"], jnp.float32)
+    t = jnp.asarray(solution.ts[0], jnp.float32)
+    return Sample(t, solution.ys[0], per_step * steps + once, solution.result)
+
+
+def evaluations_of(solver: diffrax.AbstractSolver) -> tuple[float, float]:
+    """Evaluations of the vector field in each step, and once for all, from the tableau of the solver."""
+    if isinstance(solver, diffrax.Euler):
+        return 1, 0
+    if isinstance(solver, diffrax.AbstractERK) and isinstance(solver.tableau, diffrax.ButcherTableau):
+        stages = solver.tableau.b_sol.size
+        # First same as last: each step begins with the evaluation that ended the step before.
+        return (stages - 1, 1) if solver.tableau.fsal else (stages, 0)
+    if isinstance(solver, diffrax.AbstractSRK):
+        return solver.tableau.b_sol.size, 0
+    return float("nan"), 0  # implicit solvers iterate: not known in advance
+
+
+def check_steps(steps: int) -> None:
+    """**Raises:** `ValueError` for fewer than one step."""
+    if isinstance(steps, bool) or steps < 1:
+        raise ValueError(f"steps must be a positive integer; got {steps!r}.")
+
+
+def gaussian(model: AbstractModel, sampler: AbstractSampler) -> AbstractGaussianModel:
+    """**Raises:** `TypeError` for a model without a Gaussian path."""
+    if isinstance(model, AbstractGaussianModel):
+        return model
+    raise TypeError(
+        f"{name_of(sampler)} follows the Gaussian path of NoPropDT and NoPropCT; {name_of(model)} has none. Use "
+        "noprop_ode.ODE(solver, steps=...) with it."
+    )

@@ -1,0 +1,114 @@
+"""The ODE of a model, by any solver."""
+
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax.numpy as jnp
+
+from .._model import AbstractModel, name_of
+from .._types import Features, Key, Latent
+from .base import AbstractSolverSampler, check_steps, evaluations_of, solve_in_equal_steps
+
+
+class ODE(AbstractSolverSampler):
+    """Integrates the model's ODE from noise to label with any Diffrax solver, in fixed or adaptive steps.
+
+    !!! example
+
+        ```python
+        noprop_ode.ODE(diffrax.Heun(), steps=20)
+        noprop_ode.ODE(diffrax.Tsit5(), stepsize_controller=diffrax.PIDController(rtol=1e-3, atol=1e-3))
+        ```
+    """
+
+    solver: diffrax.AbstractSolver
+    steps: int | None
+    stepsize_controller: diffrax.AbstractStepSizeController | None
+    max_steps: int
+    adjoint: diffrax.AbstractAdjoint
+
+    def __init__(
+        self,
+        solver: diffrax.AbstractSolver,
+        *,
+        steps: int | None = None,
+        stepsize_controller: diffrax.AbstractStepSizeController | None = None,
+        max_steps: int = 4096,
+        adjoint: diffrax.AbstractAdjoint | None = None,
+    ):
+        """**Arguments:**
+
+        - `solver`: a Diffrax solver for ODEs.
+        - `steps`: number of equal steps.
+        - `stepsize_controller`: an adaptive controller, instead of `steps`.
+        - `max_steps`: the greatest number of adaptive steps.
+        - `adjoint`: how to differentiate through the solve, which NoProp itself never does;
+            `diffrax.RecursiveCheckpointAdjoint()` by default.
+
+        **Raises:** `ValueError` unless exactly one of `steps` and `stepsize_controller` is given, for fewer than one
+        step, and for adaptive steps with a solver that has no error estimate.
+        """
+        if (steps is None) == (stepsize_controller is None):
+            raise ValueError(
+                "Give either steps=... (equal steps) or stepsize_controller=... (adaptive steps), and not both; got "
+                f"steps={steps}, stepsize_controller={stepsize_controller}."
+            )
+        if steps is not None:
+            check_steps(steps)
+        if stepsize_controller is not None and not isinstance(solver, diffrax.AbstractAdaptiveSolver):
+            raise ValueError(
+                f"{name_of(solver)} has no error estimate, which adaptive steps need; give steps=... instead, or a "
+                "solver such as diffrax.Tsit5()."
+            )
+        self.solver = solver
+        self.steps = steps
+        self.stepsize_controller = stepsize_controller
+        self.max_steps = max_steps
+        self.adjoint = diffrax.RecursiveCheckpointAdjoint() if adjoint is None else adjoint
+
+    @property
+    def stochastic(self) -> bool:
+        """See [`noprop_ode.AbstractSampler.stochastic`][]."""
+        return False
+
+    @property
+    def step_evaluations(self) -> tuple[float, float]:
+        """See [`noprop_ode.AbstractSolverSampler.step_evaluations`][]."""
+        return evaluations_of(self.solver)
+
+    def check(self, model: AbstractModel) -> None:
+        """Every model has an ODE; see [`noprop_ode.AbstractSolverSampler.check`][]."""
+
+    def solve(
+        self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, t1: float = 1.0, **how: Any
+    ) -> diffrax.Solution:
+        """See [`noprop_ode.AbstractSolverSampler.solve`][]."""
+        del key
+        term = diffrax.ODETerm(VelocityTerm(model))
+        if self.stepsize_controller is None:
+            assert self.steps is not None
+            return solve_in_equal_steps(term, self.solver, z0, features, self.steps, t1, adjoint=self.adjoint, **how)
+        return diffrax.diffeqsolve(
+            term,
+            self.solver,
+            t0=0.0,
+            t1=t1,
+            dt0=None,
+            y0=z0,
+            args=features,
+            stepsize_controller=self.stepsize_controller,
+            max_steps=self.max_steps,
+            adjoint=self.adjoint,
+            throw=False,
+            **how,
+        )
+
+
+class VelocityTerm(eqx.Module):
+    """The velocity of a model as a function `(t, y, args)` for `diffrax.ODETerm`; `args` are the image features."""
+
+    model: AbstractModel
+
+    def __call__(self, t: Any, y: Latent, args: Features) -> Latent:
+        return self.model.velocity(jnp.asarray(t, dtype=jnp.float32), y, args)

@@ -1,0 +1,85 @@
+"""An optimiser for each block on its own."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import PyTree
+
+from .._blocks import Blocks
+
+
+class BlockwiseState(NamedTuple):
+    """State of a [`noprop_ode.blockwise`][] optimiser: `blocks`, where every array has a leading axis T, and `rest`."""
+
+    blocks: PyTree[Any]
+    rest: PyTree[Any]
+
+
+class BlockwiseTransformation(optax.GradientTransformation):
+    """What [`noprop_ode.blockwise`][] returns: an optimiser that is known to keep blocks apart."""
+
+
+def blockwise(
+    optimiser: optax.GradientTransformation, rest: optax.GradientTransformation | None = None
+) -> BlockwiseTransformation:
+    """Applies an optimiser to each block on its own, so that no block depends on another through it.
+
+    Over stacked blocks, a clip by global norm or a trust ratio would mix the blocks. Here every
+    block has its own state, its own norm and its own step count. A block whose gradient is exactly zero took no
+    part in the step, and neither its weights nor its state change: no momentum, no weight decay.
+
+    **Arguments:**
+
+    - `optimiser`: for each block.
+    - `rest`: for everything else (readout, embedding, schedule); the same optimiser if not given.
+
+    **Returns:** an optax transformation for models that contain [`noprop_ode.Blocks`][].
+    """
+    rest = optimiser if rest is None else rest
+
+    def init(params: PyTree[Any]) -> BlockwiseState:
+        blocks, others = _split(params)
+        return BlockwiseState(jax.vmap(optimiser.init)(blocks), rest.init(others))
+
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        block_grads, other_grads = _split(updates)
+        block_params, other_params = (None, None) if params is None else _split(params)
+        new_blocks, block_state = jax.vmap(_update_active(optimiser))(block_grads, state.blocks, block_params)
+        new_others, rest_state = rest.update(other_grads, state.rest, other_params)
+        return _merge(updates, new_blocks, new_others), BlockwiseState(block_state, rest_state)
+
+    return BlockwiseTransformation(init, update)
+
+
+def _update_active(optimiser: optax.GradientTransformation):
+    def update(grads: PyTree[Any], state: PyTree[Any], params: PyTree[Any]):
+        active = jnp.any(jnp.stack([jnp.any(g != 0) for g in jax.tree.leaves(grads)]))
+        new, new_state = optimiser.update(grads, state, params)
+        new = jax.tree.map(lambda u: jnp.where(active, u, jnp.zeros_like(u)), new)
+        return new, jax.tree.map(lambda n, o: jnp.where(active, n, o), new_state, state)
+
+    return update
+
+
+def _is_blocks(node: Any) -> bool:
+    return isinstance(node, Blocks)
+
+
+def _split(tree: PyTree[Any]) -> tuple[Any, PyTree[Any]]:
+    nodes = jax.tree.leaves(tree, is_leaf=_is_blocks)
+    others = jax.tree.map(lambda node: None if _is_blocks(node) else node, tree, is_leaf=_is_blocks)
+    blocks = [node for node in nodes if _is_blocks(node)]
+    if not blocks:
+        raise ValueError(
+            "blockwise() is for models with noprop_ode.Blocks; this one has none. Use the optimiser itself."
+        )
+    return blocks, others
+
+
+def _merge(like: PyTree[Any], blocks: list[Blocks], others: PyTree[Any]) -> PyTree[Any]:
+    remaining_blocks, remaining_others = iter(blocks), iter(jax.tree.leaves(others))
+    return jax.tree.map(
+        lambda node: next(remaining_blocks) if _is_blocks(node) else next(remaining_others), like, is_leaf=_is_blocks
+    )

@@ -1,0 +1,139 @@
+"""Callbacks of a run: validation and progress. A callback of your own is a function of the run and an event."""
+
+import sys
+import time
+from typing import Any
+
+import jax
+
+from .._model import AbstractModel, Prediction
+from .._prediction.evaluate import evaluate
+from .._types import Key
+from .checkpoint import load_arrays
+from .files import need
+from .run import EpochEnded, Event, Recorded, Run, Started, Stepped, Stopped, copied, rows
+from .store import BEST
+
+
+class Validate:
+    """Evaluates on the validation part after epochs, records the result, keeps the best model, and stops a run that no
+    longer gets better."""
+
+    def __init__(self, *, prediction: Prediction | None, every: int, patience: int | None, key: Key):
+        """**Arguments:**
+
+        - `prediction`: how to predict; the model's own way if `None`.
+        - `every`: epochs from one validation to the next; the last epoch is always validated.
+        - `patience`: stop after so many validations without a better accuracy.
+        - `key`: randomness of the predictions.
+        """
+        self.prediction, self.every, self.patience, self.key = prediction, every, patience, key
+        self._best: AbstractModel | None = None
+
+    def __call__(self, run: Run, event: Event) -> None:
+        if not isinstance(event, EpochEnded) or (event.epoch % self.every and event.epoch != run.epochs):
+            return
+        progress, model, held_out = run.progress, run.evaluation_model, run.validation
+        found = evaluate(model, held_out.images, held_out.labels, key=self.key, prediction=self.prediction)
+        run.record("validation", step=progress.step, epoch=event.epoch, accuracy=found.accuracy, nll=found.nll)
+        better = found.accuracy > progress.best_accuracy
+        progress.stale = 0 if better else progress.stale + 1
+        if better:
+            progress.best_accuracy, progress.best_epoch = found.accuracy, event.epoch
+            self._keep(run, model, {"epoch": event.epoch, "validation_accuracy": found.accuracy})
+        if self.patience is not None and progress.stale >= self.patience:
+            run.stop()
+
+    def _keep(self, run: Run, model: AbstractModel, metadata: dict[str, Any]) -> None:
+        if run.store is None:
+            self._best = copied(model)
+        else:
+            run.store.save(BEST, model, {**run.metadata, **metadata})
+
+    def best(self, run: Run) -> AbstractModel | None:
+        """The model with the best validation accuracy; `None` before the first validation."""
+        if run.store is None or run.progress.best_epoch == 0:
+            return self._best
+        return load_arrays(run.store.path(BEST), run.evaluation_model)
+
+
+class ProgressBar:
+    """Shows on standard error how far a run is: a bar on a terminal, elsewhere one line a minute."""
+
+    def __init__(self, *, every: float = 60.0):
+        """**Arguments:** `every`, seconds from one line to the next where there is no terminal."""
+        self.every = every
+        self._bar: Any = None
+        self._told = self._began = time.monotonic()
+        self._first = 0
+
+    def __call__(self, run: Run, event: Event) -> None:
+        match event:
+            case Started():
+                self._start(run)
+            case Stepped(metrics, epoch):
+                self._show(run, rows(metrics)[-1], epoch)
+            case Recorded({"kind": "validation", **values}):
+                self._say(
+                    f"epoch {values['epoch']}: validation accuracy {values['accuracy']:.4f}, nll {values['nll']:.4f}"
+                )
+            case Recorded({"kind": "rollback", **values}):
+                self._say(
+                    f"the loss was not finite at step {values['failed_step']}; back to step {values['step']} at "
+                    f"{run.progress.rate_scale:g} of the learning rate"
+                )
+            case Stopped() if self._bar is not None:
+                self._bar.close()
+            case _:
+                pass
+
+    def _start(self, run: Run) -> None:
+        self._first = run.progress.step
+        self._began = self._told = time.monotonic()
+        if sys.stderr.isatty():
+            tqdm = need("tqdm", "The progress bar")
+            self._bar = tqdm.tqdm(
+                total=run.num_steps,
+                initial=self._first,
+                file=sys.stderr,
+                dynamic_ncols=True,
+                desc="compiling",
+                bar_format="{desc} {percentage:3.0f}% {n_fmt}/{total_fmt} {remaining}{postfix}",
+            )
+        elif not run.finished:
+            self._say(f"{run.num_steps} steps in {run.epochs} epochs from step {self._first}; compiling")
+
+    def _show(self, run: Run, row: dict[str, float], epoch: int) -> None:
+        shown = f"loss {row['loss']:.3f} (d {row['denoising']:.3f} r {row['readout']:.3f} p {row['prior']:.3f})"
+        if self._bar is not None:
+            self._bar.n = run.progress.step
+            self._bar.set_description_str(f"epoch {epoch}/{run.epochs}", refresh=False)
+            self._bar.set_postfix_str(shown, refresh=False)
+            self._bar.update(0)
+            return
+        now, done = time.monotonic(), run.progress.step - self._first
+        early = self._told == self._began and now - self._began > 10 and done > 1  # an estimate of the whole time, soon
+        if early or now - self._told > self.every:
+            self._told = now
+            left = (now - self._began) / max(done, 1) * (run.num_steps - run.progress.step)
+            self._say(
+                f"epoch {epoch}/{run.epochs}, step {run.progress.step} of {run.num_steps}: {shown}, "
+                f"about {_duration(left)} left"
+            )
+
+    def _say(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.write(text, file=sys.stderr)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def default_steps_per_call() -> int:
+    """Several steps a call save their launch on GPU and TPU; a convolution in a compiled loop is slow on CPU."""
+    return 1 if jax.default_backend() == "cpu" else 16

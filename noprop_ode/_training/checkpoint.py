@@ -1,0 +1,222 @@
+"""Arrays in safetensors files, with a header of ours and checksums over all of it. No pickle."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import PyTree
+
+from .errors import CheckpointError
+from .files import need, write_atomically
+
+
+_FORMAT = "noprop_ode checkpoint 2"
+_OLD_MAGIC = b"noprop_ode checkpoint 1\n"
+_CHUNK = 2**20
+
+Described = list[list[Any]]  # name, dtype and shape of each array, by name
+
+
+def save_arrays(path: str | os.PathLike[str], tree: PyTree[Any], metadata: dict[str, Any] | None = None) -> None:
+    """Writes the arrays of a PyTree to a safetensors file, atomically: the file is either whole or not there.
+
+    Any tool that reads safetensors reads it; arrays are named by their place in the PyTree, such as
+    `.field.head.layers[0].weight`. Random keys are stored as the words they are made of. The file's metadata hold
+    `content`, the metadata given here as JSON, and SHA-256 sums of the arrays and of the header.
+
+    **Arguments:**
+
+    - `path`: where to write, usually ending in `.safetensors`.
+    - `tree`: any PyTree, a model or a [`noprop_ode.TrainState`][]; leaves that are not arrays are left out.
+    - `metadata`: plain values to keep with it.
+
+    **Raises:** [`noprop_ode.RunError`][] if the disk is full or the folder cannot be written; what was there before
+    stays.
+    """
+    numpy_format = need("safetensors.numpy", "Saving arrays")
+    arrays = {_name(where): _stored(leaf) for where, leaf in _leaves(tree) if eqx.is_array(leaf)}
+    content = json.dumps({} if metadata is None else metadata)
+    # The sum of the arrays is over the bytes as the file has them, so it is taken of a first serialisation.
+    plain = numpy_format.save(arrays)
+    data = hashlib.sha256(memoryview(plain)[_data_start(plain) :]).hexdigest()
+    described = sorted([name, array.dtype.name, list(array.shape)] for name, array in arrays.items())
+    header = {"format": _FORMAT, "content": content, "arrays": data, "header": _header_sum(content, data, described)}
+    whole = numpy_format.save(arrays, header)
+    write_atomically(path, lambda file: file.write(whole))
+
+
+def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The metadata of a checkpoint. The arrays are not read, and so not checked.
+
+    **Arguments:** `path`, of a file that [`noprop_ode.save_arrays`][] wrote. **Returns:** its metadata.
+
+    **Raises:** `FileNotFoundError`, or [`noprop_ode.CheckpointError`][] for a file that is not ours or is damaged.
+    """
+    with _Reader(Path(path)) as file:
+        return file.content
+
+
+def load_arrays(path: str | os.PathLike[str], like: PyTree[Any]) -> PyTree[Any]:
+    """Reads arrays into a PyTree of the same structure.
+
+    **Arguments:**
+
+    - `path`: a file that [`noprop_ode.save_arrays`][] wrote.
+    - `like`: a PyTree with arrays (or `jax.ShapeDtypeStruct`) of the expected names, shapes and dtypes, such as
+        `equinox.filter_eval_shape` of what builds the model.
+
+    **Returns:** `like` with its arrays replaced.
+
+    **Raises:** `FileNotFoundError`, or [`noprop_ode.CheckpointError`][] naming what is damaged or does not fit.
+    """
+    leaves, structure = jax.tree_util.tree_flatten_with_path(like)
+    expected = {_name(where): _stored_like(leaf) for where, leaf in leaves if _is_array(leaf)}
+    with _Reader(Path(path)) as file:
+        # Before any array is read: what is allocated is what the model needs, whatever the file claims.
+        file.check_arrays(expected)
+        file.check_data()
+        arrays = {name: file.array(name) for name in expected}
+    new = [_restored(arrays[_name(where)], leaf) if _is_array(leaf) else leaf for where, leaf in leaves]
+    return jax.tree_util.tree_unflatten(structure, new)
+
+
+class _Reader:
+    """An open checkpoint, whose header has been checked."""
+
+    def __init__(self, path: Path):
+        if path.exists() and not path.is_file():
+            raise CheckpointError(f"{path} is not a file.")
+        self.path = path
+        safetensors = need("safetensors", "Reading a checkpoint")
+        try:
+            with open(path, "rb") as file:
+                start = file.read(len(_OLD_MAGIC))
+            if start == _OLD_MAGIC:
+                raise CheckpointError(
+                    f"{path} was written by an earlier version, in a format that this one does not read. Train again, "
+                    "or use the version that wrote it."
+                )
+            self._file = safetensors.safe_open(path, "numpy")
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"There is no checkpoint at {path}.") from error
+        except safetensors.SafetensorError as error:
+            raise CheckpointError(f"{path} is not a checkpoint, or is damaged: {error}.") from error
+        except OSError as error:
+            raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from error
+        self._header = self._file.metadata() or {}
+        if self._header.get("format") != _FORMAT or not {"content", "arrays", "header"} <= set(self._header):
+            raise CheckpointError(f"{path} is a safetensors file, but not a checkpoint that this version reads.")
+        self.described = sorted(self._describe())
+        content, data = self._header["content"], self._header["arrays"]
+        if self._header["header"] != _header_sum(content, data, self.described):
+            raise CheckpointError(f"{path} is damaged: the checksum of its header does not match.")
+        self.content = _parse(content, path)
+
+    def __enter__(self) -> "_Reader":
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._file.__exit__(*exception)
+
+    def _describe(self) -> Iterator[list[Any]]:
+        for name in self._file.keys():
+            part = self._file.get_slice(name)
+            yield [name, _DTYPES.get(part.get_dtype(), part.get_dtype()), list(part.get_shape())]
+
+    def check_arrays(self, expected: dict[str, jax.ShapeDtypeStruct]) -> None:
+        """Refuses arrays other than those expected."""
+        found = {name: (dtype, shape) for name, dtype, shape in self.described}
+        if missing := sorted(set(expected) - set(found)):
+            raise CheckpointError(f"{self.path} lacks {missing[:3]} of the model: it was saved from another one.")
+        if extra := sorted(set(found) - set(expected)):
+            raise CheckpointError(
+                f"{self.path} holds {extra[:3]}, which the model lacks: it was saved from another one."
+            )
+        for name, (dtype, shape) in found.items():
+            leaf = expected[name]
+            if (leaf.dtype.name, list(leaf.shape)) != (dtype, shape):
+                raise CheckpointError(
+                    f"{self.path} holds {name} as {dtype}{shape}, but the model expects "
+                    f"{leaf.dtype.name}{list(leaf.shape)}."
+                )
+
+    def check_data(self) -> None:
+        """Compares the arrays with their checksum."""
+        digest = hashlib.sha256()
+        with open(self.path, "rb") as file:
+            file.seek(_data_start(file.read(8)))
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+        if digest.hexdigest() != self._header["arrays"]:
+            raise CheckpointError(f"{self.path} is damaged: the checksum of its arrays does not match.")
+
+    def array(self, name: str) -> np.ndarray:
+        """One array."""
+        return self._file.get_tensor(name)
+
+
+# How safetensors calls dtypes, where NumPy does not.
+_DTYPES = {
+    **{f"F{8 * n}": f"float{8 * n}" for n in (2, 4, 8)},
+    **{f"I{8 * n}": f"int{8 * n}" for n in (1, 2, 4, 8)},
+    **{f"U{8 * n}": f"uint{8 * n}" for n in (1, 2, 4, 8)},
+    "BF16": "bfloat16",
+    "BOOL": "bool",
+    "C64": "complex64",
+}
+
+
+def _header_sum(content: str, data: str, described: Described) -> str:
+    return hashlib.sha256(json.dumps([content, data, described]).encode()).hexdigest()
+
+
+def _data_start(beginning: bytes) -> int:
+    # A safetensors file: the length of the header in 8 bytes, the header, the arrays.
+    return 8 + int.from_bytes(beginning[:8], "little")
+
+
+def _parse(content: str, path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is damaged: its metadata cannot be read ({type(error).__name__}).") from error
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path} is damaged: its metadata are no mapping.")
+    return values
+
+
+def _leaves(tree: PyTree[Any]) -> list[tuple[Any, Any]]:
+    return jax.tree_util.tree_flatten_with_path(tree)[0]
+
+
+def _name(where: Any) -> str:
+    return jax.tree_util.keystr(where)
+
+
+def _is_array(leaf: Any) -> bool:
+    return eqx.is_array(leaf) or isinstance(leaf, jax.ShapeDtypeStruct)
+
+
+def _is_key(leaf: Any) -> bool:
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _stored(leaf: Any) -> np.ndarray:
+    return np.asarray(jr.key_data(leaf) if _is_key(leaf) else leaf, order="C")
+
+
+def _stored_like(leaf: Any) -> jax.ShapeDtypeStruct:
+    return jax.eval_shape(jr.key_data, leaf) if _is_key(leaf) else jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+
+
+def _restored(array: np.ndarray, leaf: Any) -> Any:
+    value = jnp.asarray(array)
+    return jr.wrap_key_data(value, impl=jr.key_impl(jnp.empty((), leaf.dtype))) if _is_key(leaf) else value

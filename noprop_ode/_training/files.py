@@ -1,0 +1,88 @@
+"""Writing and removing files so that nothing of anybody's is lost: whole files or none, and only our own."""
+
+import importlib
+import os
+import re
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from .errors import RunError
+
+
+# What a half-written file is called until it is whole; nothing else is ever taken for one.
+_TEMPORARY = re.compile(r"\.noprop_ode-[^/]+\.\d+\.tmp")
+
+
+def write_atomically(path: str | os.PathLike[str], write: Callable[[Any], Any]) -> None:
+    """Writes a file beside its place, makes sure that it has reached the disk, and moves it there.
+
+    A symbolic link in its place is replaced, not followed. The folder must exist: one that has gone is not made again.
+
+    **Arguments:**
+
+    - `path`: where to write.
+    - `write`: writes to an open binary file.
+
+    **Raises:** [`noprop_ode.RunError`][] for any failure of the file system; what was there before then stays.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".noprop_ode-{path.name}.{os.getpid()}.tmp")
+    try:
+        try:
+            # Exclusive, so that a link of that name is not written through.
+            temporary.unlink(missing_ok=True)
+            with open(temporary, "xb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync_folder(path.parent)  # the new name, too
+    except OSError as error:
+        raise RunError(
+            f"Could not write {path}: {error.strerror}. What was there before is untouched; free some space or mend "
+            "the permissions, then continue."
+        ) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Waits until the names in a folder have reached the disk, where the system can do that."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes files that [`write_atomically`] of a killed process left half-written. Only regular files of that very
+    pattern, in this folder itself: a folder that is a link is left alone.
+
+    **Arguments:** `folder`, which nobody else is writing to now.
+    """
+    if folder.is_symlink() or not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        if _TEMPORARY.fullmatch(path.name) and stat.S_ISREG(path.lstat().st_mode):
+            path.unlink(missing_ok=True)
+
+
+def need(module: str, what: str, extra: str = "experiments") -> ModuleType:
+    """Imports an optional package.
+
+    **Arguments:** the name of the module, what needs it, and the extra that installs it.
+
+    **Raises:** `RunError` if it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise RunError(
+            f'{what} needs {module.partition(".")[0]}, which is not installed here: pip install "noprop_ode[{extra}]".'
+        ) from error

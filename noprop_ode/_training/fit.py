@@ -1,0 +1,283 @@
+"""`fit`: a whole run over objects, with validation, checkpoints, resume and logs."""
+
+import contextlib
+import itertools
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import jax.random as jr
+import optax
+from jaxtyping import Array
+
+from .._check import check_images, check_labels
+from .._model import AbstractModel, Prediction
+from .callbacks import ProgressBar, Validate, default_steps_per_call
+from .checkpoint import save_arrays
+from .errors import FolderLostError, RunError
+from .folder import METRICS, RunFolder
+from .generator import NonFiniteLossError, train
+from .optimiser import kept_apart, scaled
+from .resume import data_digest, restore
+from .rollback import RollBack
+from .run import Callback, EpochEnded, Progress, Run, Started, Stepped, Stopped, rows
+from .signals import SignalGuard
+from .sinks import JsonLines
+from .step import TrainState
+from .store import CheckpointStore
+
+
+class FitResult(NamedTuple):
+    """What [`noprop_ode.fit`][] arrives at.
+
+    - `model`: the model after the last step; the moving average of its weights, if one was asked for.
+    - `best_model`: the one with the best validation accuracy; `None` without a validation part.
+    - `state`: the last [`noprop_ode.TrainState`][].
+    - `progress`: steps, best accuracy and the rest of [`noprop_ode.Progress`][].
+    - `images_per_second`: speed of training without compilation and evaluation; `None` if no step was timed.
+    """
+
+    model: AbstractModel
+    best_model: AbstractModel | None
+    state: TrainState
+    progress: Progress
+    images_per_second: float | None
+
+
+def fit(
+    model: AbstractModel,
+    splits: Any,
+    *,
+    optimiser: optax.GradientTransformation,
+    epochs: int,
+    batch_size: int = 128,
+    seed: int = 0,
+    folder: str | os.PathLike[str] | RunFolder | None = None,
+    resume: bool = False,
+    callbacks: Sequence[Callback] = (),
+    prediction: Prediction | None = None,
+    augment: Callable[..., Array] | None = None,
+    average_decay: float | None = None,
+    validate_every: int = 1,
+    patience: int | None = None,
+    rollbacks: int = 0,
+    steps_per_call: int | None = None,
+    checkpoint_seconds: float = 60.0,
+    keep: int = 2,
+    learning_rate: optax.Schedule | None = None,
+    metadata: dict[str, Any] | None = None,
+    progress: bool = True,
+) -> FitResult:
+    """Trains a model for a number of epochs.
+
+    Everything that follows from a checkpoint is a function of it, of the arguments and of the data: a run that is
+    stopped or killed, and called again with `resume=True`, arrives at the same weights to the last bit, on the same
+    machine and the same number of cores. [`noprop_ode.train`][] is the bare loop below this one.
+
+    !!! example
+
+        ```python
+        splits = noprop_ode.data.from_arrays(images, labels)
+        result = noprop_ode.fit(model, splits, optimiser=optax.adamw(1e-3), epochs=10, folder="runs/mine", resume=True)
+        ```
+
+    **Arguments:**
+
+    - `model`: the initial model.
+    - `splits`: the data: its `train` and, unless that is `None`, `validation` each have `images` `[n, ...]` and
+        `labels` `[n]`, as [`noprop_ode.data.Splits`][] does.
+    - `optimiser`: any optax transformation. Blocks that the model trains apart are optimised each on its own, as by
+        [`noprop_ode.blockwise`][], clipping and trust ratios included.
+    - `epochs`: how often to go through the training part.
+    - `batch_size`: images in a step; an incomplete batch is left out, another one each epoch.
+    - `seed`: of the order of images and all randomness of training, at least 0 and below 2^32.
+    - `folder`: where to keep checkpoints and metrics; without one nothing is written.
+    - `resume`: go on from the newest checkpoint in the folder, if there is one. Otherwise a folder that holds any is
+        refused.
+    - `callbacks`: functions of the [`noprop_ode.Run`][] and an event, called in this order after the validation.
+    - `prediction`: how to predict for validation; the model's own way by default.
+    - `augment`: changes the images of a batch at random, `augment(xs, key=key)`.
+    - `average_decay`: keep a moving average of the weights with this decay for each step, and evaluate that.
+    - `validate_every`: epochs from one validation to the next.
+    - `patience`: stop after so many validations without a better accuracy.
+    - `rollbacks`: on a loss that is not finite, go back to the start of the epoch at half the rate, so often.
+    - `steps_per_call`: steps in one call on the device; 1 on CPU and 16 elsewhere by default.
+    - `checkpoint_seconds`: time between checkpoints, besides the one after every epoch.
+    - `keep`: how many of them to keep, besides the best.
+    - `learning_rate`: the schedule that the optimiser was made with, for the logs alone.
+    - `metadata`: plain values that every checkpoint shall carry.
+    - `progress`: whether to show progress on standard error.
+
+    **Returns:** the model and how it got there.
+
+    **Raises:** `ValueError` or `TypeError` for arguments that do not go together, [`noprop_ode.RunError`][] for a
+    folder that cannot be used, [`noprop_ode.Interrupted`][] after a signal, once everything is saved, and
+    [`noprop_ode.NonFiniteLossError`][] if training diverges; the last good state is then the newest checkpoint.
+    """
+    _check_arguments(splits, model, epochs, batch_size, seed, validate_every, patience, rollbacks, keep)
+    train_key, augment_key, validation_key = jr.split(jr.fold_in(jr.key(seed), 1), 3)
+    optimiser = kept_apart(model, optimiser)
+    settings = {
+        "batch_size": batch_size,
+        "seed": seed,
+        "average_decay": average_decay,
+        "validate_every": validate_every,
+        "patience": patience,
+        "rollbacks": rollbacks,
+    }
+    with contextlib.ExitStack() as stack:
+        if folder is not None and not isinstance(folder, RunFolder):
+            folder = stack.enter_context(RunFolder(folder))
+        run = Run(
+            state=TrainState.create(model, optimiser, key=train_key, average_decay=average_decay),
+            progress=Progress(),
+            train=splits.train,
+            validation=splits.validation,
+            epochs=epochs,
+            batch_size=batch_size,
+            folder=folder,
+            store=None if folder is None else CheckpointStore(folder, keep=keep),
+            metadata=metadata or {},
+        )
+        if run.store is not None and run.folder is not None:
+            run.metadata = {**run.metadata, "fit": {**settings, "data": data_digest(splits)}}
+            run.folder.refuse_link()
+            if not (resume and restore(run)):
+                run.folder.claim([METRICS])
+                run.save()  # from here on the folder is that of this run
+        validate = Validate(prediction=prediction, every=validate_every, patience=patience, key=validation_key)
+        run.callbacks = (
+            *([JsonLines()] if folder is not None else []),
+            *([ProgressBar()] if progress else []),
+            *([validate] if splits.validation is not None else []),
+            *callbacks,
+        )
+        batches = _Batches(seed, augment, augment_key)
+        roll_back = RollBack(rollbacks)
+        per_call = steps_per_call or default_steps_per_call()
+        saved = time.monotonic()
+        guard = stack.enter_context(SignalGuard())
+        run.state = scaled(run.state, optimiser, run.progress.rate_scale)
+        stack.callback(run.emit, Stopped())
+        try:
+            run.emit(Started())
+            while not run.finished:
+                roll_back.remember(run)
+                try:
+                    clock = _Clock(run)
+                    for run.state, metrics in train(run.state, batches.rest_of_epoch(run), steps_per_call=per_call):
+                        _advance(run, metrics, learning_rate)
+                        clock.tick()
+                        if guard.interruption is not None:
+                            run.save()
+                            raise guard.interruption
+                        if time.monotonic() - saved > checkpoint_seconds:
+                            run.save()
+                            saved = time.monotonic()
+                except NonFiniteLossError as error:
+                    run.state = scaled(roll_back(run, error), optimiser, run.progress.rate_scale)
+                    continue
+                run.progress.epoch += 1
+                run.emit(EpochEnded(run.progress.epoch))
+                run.save()
+                saved = time.monotonic()
+                if guard.interruption is not None:
+                    raise guard.interruption
+        except FolderLostError as error:
+            raise RunError(f"{error} {_rescue(run)}") from error
+        return FitResult(run.evaluation_model, validate.best(run), run.state, run.progress, run.images_per_second)
+
+
+class _Batches:
+    """The batches of a run, which depend on the seed, the epoch and the step alone."""
+
+    def __init__(self, seed: int, augment: Callable[..., Array] | None, key: Array):
+        self.seed, self.augment, self.key = seed, augment, key
+
+    def rest_of_epoch(self, run: Run) -> Iterator[tuple[Any, Any]]:
+        """What is left of the epoch that the run is in."""
+        from ..data import batches  # not at the top: the core does not bring the data package along
+
+        epoch, step = run.progress.epoch, run.progress.step
+        found = batches(run.train, run.batch_size, seed=self.seed, epoch=epoch)
+        for xs, ys in itertools.islice(found, step - epoch * run.steps_per_epoch, None):
+            if self.augment is not None:
+                xs = self.augment(jnp.asarray(xs), key=jr.fold_in(self.key, step))
+            step += 1
+            yield xs, ys
+
+
+class _Clock:
+    """Measures the time of steps; the first call of an epoch may include compilation, and is left out."""
+
+    def __init__(self, run: Run):
+        self.run, self.before, self.step = run, None, run.progress.step
+
+    def tick(self) -> None:
+        """A call is through."""
+        now, progress = time.perf_counter(), self.run.progress
+        if self.before is not None:
+            progress.seconds += now - self.before
+            progress.timed_steps += progress.step - self.step
+        self.before, self.step = now, progress.step
+
+
+def _advance(run: Run, metrics: Any, learning_rate: optax.Schedule | None) -> None:
+    """Records the steps of a call."""
+    epoch = run.progress.epoch + 1
+    for row in rows(metrics):
+        if learning_rate is not None:
+            row["learning_rate"] = float(jnp.asarray(learning_rate(int(row["step"]) - 1))) * run.progress.rate_scale
+        run.record("train", **row, epoch=epoch)
+        run.progress.step = int(row["step"])
+    run.emit(Stepped(metrics, epoch))
+
+
+def _rescue(run: Run) -> str:
+    """Keeps the weights of a run that lost its folder somewhere else, and says where."""
+    path = Path(tempfile.mkdtemp(prefix="noprop_ode-")) / f"step-{run.progress.step:08d}.safetensors"
+    try:
+        save_arrays(path, run.state, run.header())
+    except RunError as error:
+        return f"Its weights could not be kept elsewhere either: {error}"
+    return f"The run has stopped; its state after step {run.progress.step} is kept in {path}."
+
+
+def _check_arguments(
+    splits: Any,
+    model: AbstractModel,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    validate_every: int,
+    patience: int | None,
+    rollbacks: int,
+    keep: int,
+) -> None:
+    """Refuses before anything is traced or written what cannot be trained on."""
+    for name, value, least in (
+        ("epochs", epochs, 1),
+        ("batch_size", batch_size, 1),
+        ("validate_every", validate_every, 1),
+        ("patience", 1 if patience is None else patience, 1),
+        ("rollbacks", rollbacks, 0),
+        ("keep", keep, 1),
+    ):
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}; got {name}={value}.")
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"A seed lies in [0, 2^32): larger ones would repeat smaller ones. Got seed={seed}.")
+    for part in (splits.train, splits.validation):
+        if part is not None:
+            check_images(part.images)
+            check_labels(part.labels, model.embedding.num_classes, len(part.images))
+    if len(splits.train.labels) < batch_size:
+        raise ValueError(
+            f"batch_size must be at most {len(splits.train.labels)}, the number of training images; got {batch_size}."
+        )
+    if splits.validation is None and patience is not None:
+        raise ValueError("patience looks at validations; give a validation part, or leave it out.")

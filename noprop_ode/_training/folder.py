@@ -1,0 +1,134 @@
+"""The folder of one run: locked, recognised again, and never taken from somebody else."""
+
+import itertools
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from .errors import FolderLostError, RunError
+from .files import need, remove_leftovers, write_atomically
+
+
+CHECKPOINTS = "checkpoints"
+METRICS = "metrics.jsonl"
+_LOCK = ".noprop_ode.lock"
+
+
+class RunFolder:
+    """The folder of one run, locked until it is closed; a context manager.
+
+    Only files of names that belong to a run are written, and a new run begins only where none of them exists.
+    """
+
+    path: Path
+
+    def __init__(self, path: str | os.PathLike[str]):
+        """**Arguments:** `path`, made if it does not exist.
+
+        **Raises:** [`noprop_ode.RunError`][] if it cannot be made or written, or if another run is writing to it.
+        """
+        self.path = Path(path)
+        filelock = need("filelock", "A run that writes to a folder")
+        try:
+            self._made = not self.path.exists()
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = filelock.FileLock(self.path / _LOCK, thread_local=False)
+            self._lock.acquire(timeout=0)
+            self._identity = self._look()
+        except filelock.Timeout as error:
+            raise RunError(
+                f"Another run is writing to {self.path} at this moment; wait for it, or choose another folder."
+            ) from error
+        except (OSError, ValueError, NotImplementedError) as error:  # ValueError: a null byte in the path
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+            raise RunError(f"Cannot write to the folder {str(self.path)!r}: {reason}.") from error
+        remove_leftovers(self.path)
+        remove_leftovers(self / CHECKPOINTS)
+
+    @staticmethod
+    def numbered(parent: Path, stem: str) -> "RunFolder":
+        """A new folder of its own, numbered: the first of `stem-00`, `stem-01`, ... that does not exist."""
+        for number in itertools.count():
+            path = parent / f"{stem}-{number:02d}"
+            try:
+                path.mkdir(parents=True)
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise RunError(f"Cannot make the output folder {path}: {error.strerror}.") from error
+            folder = RunFolder(path)
+            folder._made = True
+            return folder
+        raise AssertionError("unreachable")
+
+    def __enter__(self) -> "RunFolder":
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Gives the folder free. One that was made for nothing, because the run failed to start, goes away again."""
+        self._lock.release()
+        if not self._made or not self.is_there:
+            return
+        if {p.name for p in self.path.iterdir()} <= {_LOCK}:
+            (self / _LOCK).unlink(missing_ok=True)
+            self.path.rmdir()
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    def claim(self, names: Iterable[str]) -> None:
+        """Makes sure that a new run may write files of these names: that nobody has any.
+
+        **Raises:** [`noprop_ode.RunError`][] naming what is in the way.
+        """
+        checkpoints = self / CHECKPOINTS
+        taken = [name for name in names if os.path.lexists(self / name)]
+        if os.path.lexists(checkpoints):
+            self.refuse_link()
+            if not checkpoints.is_dir() or any(checkpoints.iterdir()):
+                taken.append(CHECKPOINTS)
+        if taken:
+            raise RunError(
+                f"{self.path} already holds {', '.join(sorted(taken))}, which a new run would write over. Choose "
+                "another folder, move them away, or resume the run that they belong to."
+            )
+
+    def refuse_link(self) -> None:
+        """Refuses checkpoints behind a symbolic link: a run removes old ones, and must not reach elsewhere.
+
+        **Raises:** [`noprop_ode.RunError`][].
+        """
+        if (self / CHECKPOINTS).is_symlink():
+            raise RunError(
+                f"{self / CHECKPOINTS} is a symbolic link, through which a run removes no file. Make it a folder, or "
+                "link the whole folder of the run instead."
+            )
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the folder still is where it was."""
+        try:
+            return self._look() == self._identity
+        except OSError:
+            return False
+
+    def check(self) -> None:
+        """**Raises:** `FolderLostError` if the folder is no longer where it was."""
+        if not self.is_there:
+            raise FolderLostError(f"The folder {self.path} was removed or renamed while the run was writing to it.")
+
+    def write(self, name: str, content: bytes) -> None:
+        """Writes a file, atomically.
+
+        **Raises:** [`noprop_ode.RunError`][] if that fails, or if the folder is no longer there.
+        """
+        self.check()
+        write_atomically(self / name, lambda file: file.write(content))
+
+    def _look(self) -> tuple[int, int]:
+        status = os.stat(self.path)
+        return status.st_dev, status.st_ino

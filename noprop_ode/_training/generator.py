@@ -1,0 +1,118 @@
+"""Training as a generator over steps."""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PyTree
+
+from .._check import check_images, check_labels
+from .step import Metrics, TrainState, train_step
+
+
+class NonFiniteLossError(RuntimeError):
+    """The loss or its gradient became NaN or infinite: at which `step`, with which `metrics`, and the `state` with the
+    last good weights."""
+
+    def __init__(self, step: int, metrics: Metrics, state: TrainState):
+        terms = ", ".join(f"{name}={jnp.ravel(getattr(metrics, name))[-1]:g}" for name in _TERMS)
+        super().__init__(
+            f"The loss or its gradient stopped being finite at step {step} ({terms}). The weights before that step "
+            "are kept in `.state`. A lower learning rate, gradient clipping, or a weighting with a smaller range "
+            "usually helps."
+        )
+        self.step = step
+        self.metrics = metrics
+        self.state = state
+
+
+_TERMS = ("loss", "denoising", "readout", "prior", "gradient_norm")
+
+
+# The old state is donated: its buffers become those of the new one.
+@eqx.filter_jit(donate="all-except-first")
+def _jitted_step(data: tuple[Array, Array], state: TrainState) -> tuple[TrainState, Metrics]:
+    return train_step(state, *data)
+
+
+@eqx.filter_jit(donate="all-except-first")
+def _jitted_steps(data: tuple[Array, Array], state: TrainState) -> tuple[TrainState, Metrics]:
+    arrays, static = eqx.partition(state, eqx.is_array)
+
+    def step(arrays: PyTree[Any], batch: tuple[Array, Array]) -> tuple[PyTree[Any], Metrics]:
+        state, metrics = train_step(eqx.combine(arrays, static), *batch)
+        return eqx.filter(state, eqx.is_array), metrics
+
+    arrays, metrics = jax.lax.scan(step, arrays, data)
+    return eqx.combine(arrays, static), metrics
+
+
+def train(
+    state: TrainState, batches: Iterable[tuple[Any, Any]], *, check_every: int = 1, steps_per_call: int = 1
+) -> Iterator[tuple[TrainState, Metrics]]:
+    """Trains on each batch in turn; logging, evaluation and saving stay with the caller.
+
+    !!! example
+
+        ```python
+        for state, metrics in noprop_ode.train(state, batches):
+            print(int(metrics.step), float(metrics.loss))
+        ```
+
+    The step is compiled once for each shape of batch. A yielded state is consumed by the next step: keep
+    a copy of what should outlive it. The state passed in is copied, and stays valid.
+
+    **Arguments:**
+
+    - `state`: where to start, from [`noprop_ode.TrainState.create`][] or a state yielded earlier.
+    - `batches`: pairs of images `[batch, height, width, channels]` and labels `[batch]`, NumPy or JAX.
+    - `check_every`: look at the health of training after every so many steps (and after the last). Looking waits for
+        the device. A bad step changes no weights in any case, nor does any step after it; above 1, the metrics of
+        the error are those of the last batch looked at.
+    - `steps_per_call`: take so many steps in one call on the device, which saves the launch of each on GPU and TPU. The
+        metrics are then those of all of them, shape `[steps]`; batches left over at the end go one by one, and
+        `check_every` counts calls.
+
+    **Yields:** the state after each step, with what the step measured.
+
+    **Raises:** `ValueError` or `TypeError` for images or labels that are none, and
+    [`noprop_ode.NonFiniteLossError`][], with the last good state, when the loss or its gradient is not finite.
+    """
+    if check_every < 1 or steps_per_call < 1:
+        raise ValueError(f"check_every and steps_per_call must be at least 1; got {check_every} and {steps_per_call}.")
+    # A moving average may start as the very same buffers as the model; donation needs them apart.
+    state = jax.tree.map(lambda a: jnp.array(a, copy=True) if eqx.is_array(a) else a, state)
+    num_classes = state.model.embedding.num_classes
+    metrics = None
+    for count, group in enumerate(_grouped(batches, steps_per_call), start=1):
+        for xs, ys in group:
+            check_images(xs)
+            check_labels(ys, num_classes, len(xs))
+        if len(group) == 1:
+            xs, ys = group[0]
+            state, metrics = _jitted_step((jnp.asarray(xs), jnp.asarray(ys)), state)
+        else:
+            xs, ys = (jnp.stack([jnp.asarray(a) for a in arrays]) for arrays in zip(*group))
+            state, metrics = _jitted_steps((xs, ys), state)
+        if count % check_every == 0:
+            _raise_if_ill(state, metrics)
+        yield state, metrics
+    if metrics is not None:
+        _raise_if_ill(state, metrics)
+
+
+def _grouped(batches: Iterable[tuple[Any, Any]], size: int) -> Iterator[list[tuple[Any, Any]]]:
+    iterator = iter(batches)
+    while group := list(itertools.islice(iterator, size)):
+        if len(group) == size:
+            yield group
+        else:
+            yield from ([batch] for batch in group)
+
+
+def _raise_if_ill(state: TrainState, metrics: Metrics) -> None:
+    if not bool(state.healthy):
+        raise NonFiniteLossError(int(state.step) + 1, metrics, state)

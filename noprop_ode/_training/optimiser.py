@@ -1,0 +1,61 @@
+"""How `fit` applies an optimiser: to each block on its own, and at a smaller rate after a rollback."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import optax
+
+from .._model import AbstractModel
+from .blockwise import BlockwiseTransformation, blockwise
+from .step import TrainState
+
+
+def kept_apart(model: AbstractModel, optimiser: optax.GradientTransformation) -> optax.GradientTransformation:
+    """The optimiser for a model: for each block on its own, where the model trains its blocks apart.
+
+    **Arguments:** the model, and an optimiser, which may be of [`noprop_ode.blockwise`][] already.
+
+    **Returns:** an optimiser that does not couple what the loss keeps apart.
+    """
+    if model.independent_blocks is None or isinstance(optimiser, BlockwiseTransformation):
+        return optimiser
+    return blockwise(optimiser)
+
+
+def scaled(state: TrainState, optimiser: optax.GradientTransformation, scale: float) -> TrainState:
+    """A state whose optimiser makes updates of another size; what the optimiser carries along stays as it is.
+
+    Updates are proportional to the learning rate in every optimiser of optax that is used with one.
+    """
+    if scale == 1:
+        return dataclasses.replace(state, optimiser=optimiser)
+
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        updates, state = optimiser.update(updates, state, params)
+        return jax.tree.map(lambda u: (scale * u).astype(u.dtype), updates), state
+
+    return dataclasses.replace(state, optimiser=optax.GradientTransformation(optimiser.init, update))
+
+
+def warmup_cosine(peak: float, steps: int, *, warmup: float = 0.05, final: float = 0.0) -> optax.Schedule:
+    """A learning rate that rises linearly from zero and falls along half a cosine.
+
+    **Arguments:**
+
+    - `peak`: the greatest rate.
+    - `steps`: steps of the whole run.
+    - `warmup`: share of them in which the rate rises.
+    - `final`: what is left at the end, as a share of the peak.
+
+    **Returns:** the rate as a function of the step.
+
+    **Raises:** `ValueError` for a negative peak, no step, or a share out of [0, 1].
+    """
+    if not peak >= 0 or steps < 1 or not 0 <= warmup <= 1 or not 0 <= final <= 1:
+        raise ValueError(
+            f"Expected peak >= 0, steps >= 1, and warmup and final as shares in [0, 1]; got peak={peak}, "
+            f"steps={steps}, warmup={warmup}, final={final}."
+        )
+    first = max(1, round(warmup * steps))
+    return optax.warmup_cosine_decay_schedule(0.0, peak, first, max(steps, first + 1), end_value=final * peak)

@@ -1,0 +1,58 @@
+"""Going on with a run: only with the settings and the data that it began with."""
+
+import hashlib
+from typing import Any
+
+import numpy as np
+
+from .errors import RunError
+from .run import Progress, Run
+
+
+def data_digest(splits: Any) -> str:
+    """A checksum of the training and the validation part, which tells data of another seed or share apart."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in (splits.train, splits.validation):
+        if part is None:
+            digest.update(b"none")
+            continue
+        for array in (np.asarray(part.images), np.asarray(part.labels)):
+            digest.update(f"{array.dtype}{array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def restore(run: Run) -> bool:
+    """Puts a run where its newest good checkpoint is.
+
+    **Returns:** whether there was one.
+
+    **Raises:** [`noprop_ode.RunError`][] if there are checkpoints and none can be used, or if they are of a run with
+    other settings or data.
+    """
+    assert run.store is not None and run.folder is not None
+    found = run.store.newest(run.state)
+    if found is None:
+        return False
+    state, metadata = found
+    try:
+        progress = Progress.from_plain(metadata["progress"])
+        began = dict(metadata["fit"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"The checkpoints in {run.folder.path} do not say how far their run was: {error}.") from error
+    if progress.step != int(state.step):
+        raise RunError(f"The newest checkpoint in {run.folder.path} is of step {state.step}, but says {progress.step}.")
+    now = run.metadata["fit"]
+    if differing := [name for name in now if began.get(name) != now[name]]:
+        raise RunError(
+            f"{run.folder.path} holds a run that began with "
+            f"{', '.join(_told(name, began.get(name)) for name in differing)}; now it would be "
+            f"{', '.join(_told(name, now[name]) for name in differing)}. A run goes on with what it began with: change "
+            "that back, or begin another run in another folder."
+        )
+    run.state, run.progress = state, progress
+    return True
+
+
+def _told(name: str, value: Any) -> str:
+    return "other images or labels" if name == "data" else f"{name}={value!r}"

@@ -1,0 +1,64 @@
+"""Going back after a loss that is not finite."""
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+
+from .checkpoint import load_arrays, read_header
+from .generator import NonFiniteLossError
+from .run import Progress, Run, copied
+from .step import TrainState
+from .store import EPOCH
+
+
+class RollBack:
+    """Goes back to the start of the epoch, at half the rate, a limited number of times.
+
+    To the start of the epoch, not to the newest checkpoint: when that was written depends on the clock.
+    """
+
+    def __init__(self, limit: int):
+        """**Arguments:** `limit`, how often."""
+        self.limit = limit
+        self._kept: tuple[TrainState, Progress] | None = None
+
+    def remember(self, run: Run) -> None:
+        """Keeps the state at the start of an epoch, where the run may come back to."""
+        if self.limit == 0 or run.progress.step > run.progress.epoch * run.steps_per_epoch:
+            return
+        if run.store is not None:
+            run.store.save(EPOCH, run.state, run.header())
+        else:
+            self._kept = copied(run.state), dataclasses.replace(run.progress)
+
+    def __call__(self, run: Run, error: NonFiniteLossError) -> TrainState:
+        """The state to go on from.
+
+        **Raises:** the error, once the rollbacks are used up; the last good state is then the newest checkpoint.
+        """
+        used = run.progress.rollbacks
+        if used >= self.limit:
+            run.state = dataclasses.replace(error.state, healthy=jnp.ones_like(error.state.healthy))
+            run.progress.step = int(run.state.step)
+            if run.store is not None:
+                run.store.discard_from(run.progress.step)
+            run.save()
+            raise error
+        state, before = self._recall(run)
+        run.progress = dataclasses.replace(before, rollbacks=used + 1, records=run.progress.records)
+        run.record("rollback", step=run.progress.step, failed_step=error.step, rollbacks=used + 1)
+        run.state = state
+        if run.store is not None:
+            # Checkpoints of steps that are now to come would be taken for newer ones.
+            run.store.discard_from(run.progress.step)
+        run.save()
+        return state
+
+    def _recall(self, run: Run) -> tuple[Any, Progress]:
+        if run.store is not None:
+            path = run.store.path(EPOCH)
+            return load_arrays(path, run.state), Progress.from_plain(read_header(path)["progress"])
+        assert self._kept is not None
+        state, before = self._kept
+        return copied(state), dataclasses.replace(before)

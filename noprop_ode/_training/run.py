@@ -1,0 +1,187 @@
+"""What a run is to its callbacks: the state, how far it is, and what happens."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._model import AbstractModel
+from .folder import RunFolder
+from .step import Metrics, TrainState
+from .store import CheckpointStore
+
+
+@dataclass
+class Progress:
+    """What a run knows of itself besides the weights; saved with every checkpoint.
+
+    - `step`, `epoch`: steps taken, epochs finished.
+    - `best_accuracy`, `best_epoch`, `stale`: the best validation accuracy (-1 before the first), its epoch, and the
+        validations since.
+    - `rollbacks`, `records`: how often the run went back, and how many records it has written.
+    - `seconds`, `timed_steps`: time spent in steps without compilation, and how many steps that were.
+    - `stopped`: whether a callback ended the run early.
+    - `notes`: plain values of callbacks, by name, for what they must know again after a resume.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    best_accuracy: float = -1.0
+    best_epoch: int = 0
+    stale: int = 0
+    rollbacks: int = 0
+    records: int = 0
+    seconds: float = 0.0
+    timed_steps: int = 0
+    stopped: bool = False
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    @staticmethod
+    def from_plain(values: dict[str, Any]) -> "Progress":
+        """From the plain values that a checkpoint has.
+
+        **Raises:** `ValueError` or `TypeError` if they are of another kind.
+        """
+        progress = Progress(**values)
+        for name, default in vars(Progress()).items():
+            found = getattr(progress, name)
+            if type(found) is not type(default) and not (type(default) is float and type(found) is int):
+                raise TypeError(f"{name} is {type(found).__name__}")
+        if min(progress.step, progress.epoch, progress.rollbacks, progress.records) < 0:
+            raise ValueError("negative counts")
+        return progress
+
+    @property
+    def rate_scale(self) -> float:
+        """What multiplies the updates of the optimiser: a half for every rollback."""
+        return 0.5**self.rollbacks
+
+
+@dataclass(frozen=True)
+class Started:
+    """The run begins, or goes on."""
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """A call on the device is through: `metrics`, of one step or of several, in epoch number `epoch`, from 1."""
+
+    metrics: Metrics
+    epoch: int
+
+
+@dataclass(frozen=True)
+class EpochEnded:
+    """An epoch is through: its number `epoch`, from 1. Its checkpoint is written once every callback has seen this."""
+
+    epoch: int
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A record for the logs: plain `values`, with the `kind` of record among them and the `step`, where it has one."""
+
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The run has ended, or failed; the last event in any case."""
+
+
+Event: TypeAlias = Started | Stepped | EpochEnded | Recorded | Stopped
+Callback: TypeAlias = Callable[["Run", Event], None]
+
+
+@dataclass
+class Run:
+    """A run of [`noprop_ode.fit`][], as its callbacks see it.
+
+    - `state`, `progress`: the [`noprop_ode.TrainState`][] and the [`noprop_ode.Progress`][].
+    - `train`, `validation`: the data; `validation` may be `None`.
+    - `epochs`, `batch_size`, `steps_per_epoch`: how long the run is.
+    - `folder`: where files go, or `None`.
+    - `metadata`: plain values that every checkpoint carries.
+    """
+
+    state: TrainState
+    progress: Progress
+    train: Any
+    validation: Any
+    epochs: int
+    batch_size: int
+    folder: RunFolder | None
+    store: CheckpointStore | None
+    metadata: dict[str, Any]
+    callbacks: Sequence[Callback] = ()
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps in an epoch; an incomplete batch is left out."""
+        return len(self.train.labels) // self.batch_size
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of the whole run."""
+        return self.epochs * self.steps_per_epoch
+
+    @property
+    def evaluation_model(self) -> AbstractModel:
+        """The model to evaluate: the moving average if there is one. A later step consumes its arrays."""
+        return self.state.evaluation_model
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to do."""
+        return self.progress.stopped or self.progress.step >= self.num_steps
+
+    @property
+    def images_per_second(self) -> float | None:
+        """Images trained on a second, without compilation and evaluation; `None` before it is known."""
+        if self.progress.timed_steps == 0:
+            return None
+        return self.progress.timed_steps * self.batch_size / max(self.progress.seconds, 1e-9)
+
+    def emit(self, event: Event) -> None:
+        """Tells every callback, in their order."""
+        for callback in self.callbacks:
+            callback(self, event)
+
+    def record(self, kind: str, **values: Any) -> None:
+        """Writes a record to the logs, and counts it: what follows a checkpoint is written again after a resume.
+
+        **Arguments:** the `kind` of record, and its plain values.
+        """
+        self.emit(Recorded({"kind": kind, **values}))
+        self.progress.records += 1
+
+    def stop(self) -> None:
+        """Ends the run after this epoch."""
+        self.progress.stopped = True
+
+    def save(self) -> None:
+        """Writes a checkpoint, if the run has a folder.
+
+        **Raises:** [`noprop_ode.RunError`][] if that fails.
+        """
+        if self.store is not None:
+            self.store.save_step(self.progress.step, self.state, self.header())
+
+    def header(self) -> dict[str, Any]:
+        """What a checkpoint says of the run."""
+        return {**self.metadata, "progress": dataclasses.asdict(self.progress)}
+
+
+def rows(metrics: Metrics) -> list[dict[str, float]]:
+    """The metrics of each step of a call, as plain numbers."""
+    values = {f.name: np.ravel(getattr(metrics, f.name)).tolist() for f in dataclasses.fields(metrics)}
+    return [dict(zip(values, row)) for row in zip(*values.values())]
+
+
+def copied(tree: Any) -> Any:
+    """A copy of the arrays of a PyTree, which outlives the steps that consume the original."""
+    return jax.tree.map(lambda a: jnp.array(a, copy=True) if isinstance(a, jax.Array) else a, tree)

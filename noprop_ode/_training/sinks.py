@@ -1,0 +1,163 @@
+"""Where the records of a run go: JSON lines, TensorBoard, Weights & Biases."""
+
+import json
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from .errors import RunError
+from .files import need
+from .folder import METRICS
+from .run import Event, Recorded, Run, Started, Stopped
+
+
+class JsonLines:
+    """Records in `metrics.jsonl` in the folder of the run, one JSON object a line; [`noprop_ode.fit`][] brings it along
+    where there is a folder."""
+
+    def __init__(self):
+        self._file: Any = None
+
+    def __call__(self, run: Run, event: Event) -> None:
+        assert run.folder is not None
+        match event:
+            case Started():
+                # Records of steps that are about to be made again are dropped.
+                path = run.folder / METRICS
+                kept = read_records(path)[: run.progress.records] if run.progress.records else []
+                run.folder.write(METRICS, "".join(json.dumps(r) + "\n" for r in kept).encode())
+                self._file = open(path, "a", encoding="utf-8")
+            case Recorded(values):
+                run.folder.check()
+                try:
+                    self._file.write(json.dumps(values) + "\n")
+                    self._file.flush()
+                except OSError as error:
+                    raise RunError(f"Could not write {run.folder / METRICS}: {error.strerror}.") from error
+            case Stopped() if self._file is not None:
+                try:
+                    self._file.close()
+                except OSError:
+                    pass  # what could not be written was reported when it was
+            case _:
+                pass
+
+
+def read_records(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """The records in a `metrics.jsonl`. A last line that was cut off, and whatever else is no record, is left out.
+
+    **Arguments:** `path`. **Returns:** the records; none if there is no file.
+
+    **Raises:** [`noprop_ode.RunError`][] if the file cannot be read.
+    """
+    records = []
+    try:
+        with open(path, encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                try:
+                    record = json.loads(line)
+                except (ValueError, RecursionError):
+                    continue
+                if isinstance(record, dict) and isinstance(record.get("kind"), str):
+                    records.append(record)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}.") from error
+    return records
+
+
+class TensorBoard:
+    """The numbers of the records as TensorBoard scalars, in `tensorboard/` in the folder of the run. Where they cannot
+    be written they are dropped with a warning: the run itself goes on."""
+
+    def __init__(self, folder: str | os.PathLike[str] | None = None):
+        """**Arguments:** `folder`, if not that of the run.
+
+        **Raises:** [`noprop_ode.RunError`][] if tensorboardX is not installed.
+        """
+        # Its event writer, not its SummaryWriter: that one hands records to a thread, and if the thread dies because
+        # the disk is full, the next record waits for it for ever.
+        self._writers = need("tensorboardX.event_file_writer", "TensorBoard", "tensorboard")
+        self._events = need("tensorboardX.proto.event_pb2", "TensorBoard", "tensorboard")
+        self._summary = need("tensorboardX.summary", "TensorBoard", "tensorboard")
+        self._folder = None if folder is None else Path(folder)
+        self._writer: Any = None
+
+    def __call__(self, run: Run, event: Event) -> None:
+        try:
+            match event:
+                case Started():
+                    folder = self._folder or _inside(run, "tensorboard")
+                    folder.mkdir(parents=True, exist_ok=True)
+                    self._writer = self._writers.EventsWriter(str(folder / "events"), f".{os.getpid()}")
+                case Recorded(values) if self._writer is not None:
+                    step = int(values.get("step", run.progress.step))
+                    for name, value in _numbers(values).items():
+                        self._writer.write_event(
+                            self._events.Event(
+                                wall_time=time.time(), step=step, summary=self._summary.scalar(name, value)
+                            )
+                        )
+                    self._writer.flush()
+                case Stopped() if self._writer is not None:
+                    self._writer.close()
+                case _:
+                    pass
+        except OSError as error:
+            self._writer = None
+            print(f"warning: no more records for TensorBoard: {error.strerror or error}", file=sys.stderr)
+
+
+class WeightsAndBiases:
+    """The numbers of the records for Weights & Biases; offline unless WANDB_MODE says otherwise. What it fails to take
+    is dropped with a warning: the run itself goes on."""
+
+    def __init__(self, *, project: str = "noprop_ode", config: dict[str, Any] | None = None):
+        """**Arguments:** the name of the `project`, and plain settings to show with the run.
+
+        **Raises:** [`noprop_ode.RunError`][] if wandb is not installed.
+        """
+        self._wandb = need("wandb", "Weights & Biases", "wandb")
+        self._project, self._config = project, config
+        self._run: Any = None
+
+    def __call__(self, run: Run, event: Event) -> None:
+        try:
+            match event:
+                case Started():
+                    where = None if run.folder is None else str(run.folder.path)
+                    self._run = self._wandb.init(
+                        project=self._project,
+                        name=socket.gethostname() if run.folder is None else run.folder.path.name,
+                        dir=where,
+                        config=self._config,
+                        mode=os.environ.get("WANDB_MODE", "offline"),
+                    )
+                case Recorded(values) if self._run is not None:
+                    self._run.log(_numbers(values), step=int(values.get("step", run.progress.step)))
+                case Stopped() if self._run is not None:
+                    self._run.finish()
+                case _:
+                    pass
+        except Exception as error:  # whatever a service of somebody else's raises must not cost the run
+            self._run = None
+            print(f"warning: no more records for Weights & Biases: {error}", file=sys.stderr)
+
+
+def _numbers(values: dict[str, Any]) -> dict[str, float]:
+    """The numbers of a record, named by its kind: `validation/accuracy`."""
+    return {
+        f"{values['kind']}/{name}": value
+        for name, value in values.items()
+        if isinstance(value, int | float) and name not in ("step", "epoch")
+    }
+
+
+def _inside(run: Run, name: str) -> Path:
+    if run.folder is None:
+        raise RunError(f"A run without a folder has no place for {name}/; give one of them a folder.")
+    return run.folder / name

@@ -1,0 +1,135 @@
+"""One step of training, and what it carries to the next."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import optax
+from jaxtyping import Array, Bool, Float, Int, PyTree
+
+from .._model import AbstractModel
+from .._trainable import trainable_mask
+from .._types import Images, Key, Labels
+
+
+class TrainState(eqx.Module):
+    """Everything that training carries from one step to the next; made by `create`.
+
+    - `model`, `opt_state`, `optimiser`: what is trained and how.
+    - `key`, `step`: the randomness of training, and the number of steps taken.
+    - `healthy`: false once a loss or a gradient was not finite; from then on no step changes anything.
+    - `average`, `average_decay`: exponential moving average of the weights, if asked for.
+    """
+
+    model: AbstractModel
+    opt_state: PyTree[Any]
+    optimiser: optax.GradientTransformation = eqx.field(static=True)
+    key: Key
+    step: Int[Array, ""]
+    healthy: Bool[Array, ""]
+    average: AbstractModel | None
+    average_decay: float = eqx.field(static=True)
+
+    @staticmethod
+    def create(
+        model: AbstractModel,
+        optimiser: optax.GradientTransformation,
+        *,
+        key: Key,
+        average_decay: float | None = None,
+    ) -> "TrainState":
+        """The state before the first step.
+
+        **Arguments:**
+
+        - `model`: the initial model.
+        - `optimiser`: any optax transformation. It sees only the arrays that may change
+            ([`noprop_ode.trainable_mask`][]), so weight decay leaves a frozen module alone.
+        - `key`: the randomness of training.
+        - `average_decay`: if given, keep a moving average of the weights with this decay for each step.
+
+        **Returns:** the state.
+
+        **Raises:** `ValueError` unless the decay lies in [0, 1).
+        """
+        if average_decay is not None and not 0 <= average_decay < 1:
+            raise ValueError(f"average_decay must lie in [0, 1); got {average_decay}.")
+        trainable = eqx.filter(model, trainable_mask(model))
+        return TrainState(
+            model=model,
+            opt_state=optimiser.init(trainable),
+            optimiser=optimiser,
+            key=key,
+            step=jnp.zeros((), jnp.int32),
+            healthy=jnp.ones((), bool),
+            average=None if average_decay is None else model,
+            average_decay=0.0 if average_decay is None else average_decay,
+        )
+
+    @property
+    def evaluation_model(self) -> AbstractModel:
+        """The model to evaluate: the moving average if there is one, else the model."""
+        return self.model if self.average is None else self.average
+
+
+class Metrics(eqx.Module):
+    """What one step measured: its number `step`, the `loss` and its terms, and the `gradient_norm`. Scalars on the
+    device, so that reading them is the caller's choice; of several steps in one call, shape `[steps]`."""
+
+    step: Int[Array, "*steps"]
+    loss: Float[Array, "*steps"]
+    denoising: Float[Array, "*steps"]
+    readout: Float[Array, "*steps"]
+    prior: Float[Array, "*steps"]
+    gradient_norm: Float[Array, "*steps"]
+
+
+def train_step(state: TrainState, xs: Images, ys: Labels) -> tuple[TrainState, Metrics]:
+    """One step of training: loss, gradient, update. Pure; [`noprop_ode.train`][] compiles it.
+
+    **Arguments:**
+
+    - `state`: the state.
+    - `xs`: images, `[batch, height, width, channels]`.
+    - `ys`: labels, `[batch]`.
+
+    **Returns:** the next state, and what was measured on the way.
+    """
+    key = jr.fold_in(state.key, state.step)
+    params, rest = eqx.partition(state.model, trainable_mask(state.model))
+
+    def loss(params: PyTree[Any]):
+        terms = eqx.combine(params, rest).batch_loss(xs, ys, key=key)
+        return terms.total, terms
+
+    (total, terms), grads = jax.value_and_grad(loss, has_aux=True)(params)
+    norm = optax.tree.norm(grads)
+    healthy = state.healthy & jnp.isfinite(total) & jnp.isfinite(norm)
+    updates, opt_state = state.optimiser.update(grads, state.opt_state, params)
+    new_params = eqx.apply_updates(params, updates)
+
+    def keep_if_ill(new: PyTree[Any], old: PyTree[Any]) -> PyTree[Any]:
+        return jax.tree.map(lambda n, o: jnp.where(healthy, n, o) if eqx.is_array(n) else n, new, old)
+
+    new_params = keep_if_ill(new_params, params)
+    average = state.average
+    if average is not None:
+        # Bias-corrected by a ramp: after n steps the average spans about the last n/10 of them at most.
+        decay = jnp.minimum(state.average_decay, (1 + state.step) / (10 + state.step))
+        old, fixed = eqx.partition(average, trainable_mask(average))
+        mean = jax.tree.map(lambda a, p: (decay * a + (1 - decay) * p).astype(a.dtype), old, new_params)
+        average = eqx.combine(keep_if_ill(mean, old), fixed)
+    next_state = TrainState(
+        model=eqx.combine(new_params, rest),
+        opt_state=keep_if_ill(opt_state, state.opt_state),
+        optimiser=state.optimiser,
+        key=state.key,
+        step=state.step + healthy.astype(jnp.int32),
+        healthy=healthy,
+        average=average,
+        average_decay=state.average_decay,
+    )
+    metrics = Metrics(state.step + 1, total, terms.denoising, terms.readout, terms.prior, norm)
+    return next_state, metrics

@@ -1,0 +1,194 @@
+"""What the paper compares with: the same networks, trained through the whole chain of steps."""
+
+import diffrax
+import jax
+import jax.nn as jnn
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float
+
+from .._blocks import Blocks
+from .._labels.embedding import AbstractLabelEmbedding
+from .._labels.readout import AbstractReadout, gaussian_readout
+from .._model import AbstractModel, AbstractSampler, LossTerms, Prediction
+from .._prediction.decoder import ReadoutDecoder
+from .._samplers.ode import ODE
+from .._types import Features, Image, Images, Key, Label, Labels, Latent, LogProbs, Scalar
+from .._vector_field import AbstractVectorField
+
+
+class Backprop(AbstractModel):
+    r"""The paper's back-propagation baseline (eq. 17 to 19): the blocks of NoProp-DT as a residual network, trained end
+    to end on the cross-entropy of its output.
+
+    $$z_k = (1 - a_k)\, z_{k-1} + a_k\, \hat u_k(z_{k-1}, x), \quad a_k = \tanh(w_k), \quad z_0 \sim
+    \mathcal{N}(0, I)$$
+    """
+
+    field: Blocks
+    embedding: AbstractLabelEmbedding
+    readout: AbstractReadout
+    gates: Float[Array, " blocks"]
+
+    def __init__(
+        self,
+        blocks: Blocks,
+        *,
+        embedding: AbstractLabelEmbedding,
+        readout: AbstractReadout | None = None,
+        key: Key | None = None,
+    ):
+        """**Arguments:**
+
+        - `blocks`: the networks.
+        - `embedding`: label embeddings.
+        - `readout`: from the last state to classes; a linear one by default, starting at
+            [`noprop_ode.gaussian_readout`][].
+        - `key`: not needed by the defaults; accepted so that every variant is built alike.
+        """
+        del key
+        self.field = blocks  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.embedding = embedding
+        self.readout = gaussian_readout(embedding) if readout is None else readout
+        self.gates = jnp.full(blocks.num_blocks, 0.5, jnp.float32)
+
+    @property
+    def default_prediction(self) -> Prediction:
+        """See [`noprop_ode.AbstractModel.default_prediction`][]: T Euler steps from noise, and the readout."""
+        return Prediction("noise", ODE(diffrax.Euler(), steps=self.field.num_blocks), ReadoutDecoder())
+
+    @property
+    def paper_prediction(self) -> Prediction:
+        """See [`noprop_ode.AbstractModel.paper_prediction`][]: the way it was trained."""
+        return self.default_prediction
+
+    @property
+    def protocols(self) -> dict[str, Prediction]:
+        """See [`noprop_ode.AbstractModel.protocols`][]: none, there is one way."""
+        return {}
+
+    @property
+    def independent_blocks(self) -> None:
+        """See [`noprop_ode.AbstractModel.independent_blocks`][]: none, because the loss couples its blocks."""
+
+    def velocity(self, t: Scalar, z: Latent, features: Features) -> Latent:
+        r"""T times the change of the state over a block, so that T Euler steps, `ODE(diffrax.Euler(), steps=T)`, are
+        the network; see [`noprop_ode.AbstractModel.velocity`][]."""
+        k = self.field.owner(t)
+        u_hat = self.embedding.mix(jnn.softmax(self.field(t, z, features)))
+        return self.field.num_blocks * jnp.tanh(self.gates[k]) * (u_hat - z)
+
+    def log_posterior(self, t: Scalar, z: Latent, features: Features) -> LogProbs:
+        """See [`noprop_ode.AbstractModel.log_posterior`][]: the softmax of the block that owns the time."""
+        return jnn.log_softmax(self.field(t, z, features))
+
+    def loss(self, x: Image, y: Label, *, key: Key) -> LossTerms:
+        """See [`noprop_ode.AbstractModel.loss`][]; the readout term is all of it."""
+        start_key, encode_key = jr.split(key)
+        z = jr.normal(start_key, (self.embedding.dim,), jnp.float32)
+        keys = jr.split(encode_key, self.field.num_blocks)
+        for k in range(self.field.num_blocks):
+            block = self.field.block(k)
+            t = jnp.asarray(k / self.field.num_blocks, jnp.float32)
+            u_hat = self.embedding.mix(jnn.softmax(block(t, z, block.encode(x, key=keys[k]))))
+            gate = jnp.tanh(self.gates[k])
+            z = (1 - gate) * z + gate * u_hat
+        return _cross_entropy(self.readout(z, self.embedding), y)
+
+    def batch_loss(self, xs: Images, ys: Labels, *, key: Key) -> LossTerms:
+        """See [`noprop_ode.AbstractModel.batch_loss`][]."""
+        return _mean_loss(self, xs, ys, key)
+
+
+class AdjointODE(AbstractModel):
+    """The paper's adjoint baseline: the network of NoProp-CT as the right-hand side of a neural ODE, trained on the
+    cross-entropy at its end, through the solver.
+
+    ??? cite "Reference"
+
+        Chen, Rubanova, Bettencourt and Duvenaud, *Neural Ordinary Differential Equations*, 2018 (arXiv 1806.07366).
+    """
+
+    field: AbstractVectorField
+    embedding: AbstractLabelEmbedding
+    readout: AbstractReadout
+    sampler: AbstractSampler
+
+    def __init__(
+        self,
+        field: AbstractVectorField,
+        *,
+        embedding: AbstractLabelEmbedding,
+        readout: AbstractReadout | None = None,
+        sampler: AbstractSampler | None = None,
+        key: Key | None = None,
+    ):
+        """**Arguments:**
+
+        - `field`: the network; its raw logits weight the embeddings, and that is the velocity.
+        - `embedding`: label embeddings.
+        - `readout`: from the last state to classes; a linear one by default, starting at
+            [`noprop_ode.gaussian_readout`][].
+        - `sampler`: the solver of training, whose `adjoint` says how to differentiate it; 20 Heun steps with
+            `diffrax.RecursiveCheckpointAdjoint` by default.
+        - `key`: not needed by the defaults; accepted so that every variant is built alike.
+        """
+        del key
+        self.field = field
+        self.embedding = embedding
+        self.readout = gaussian_readout(embedding) if readout is None else readout
+        self.sampler = ODE(diffrax.Heun(), steps=20) if sampler is None else sampler
+
+    @property
+    def default_prediction(self) -> Prediction:
+        """See [`noprop_ode.AbstractModel.default_prediction`][]: the sampler of training from noise, and
+        the readout."""
+        return Prediction("noise", self.sampler, ReadoutDecoder())
+
+    @property
+    def paper_prediction(self) -> Prediction:
+        """See [`noprop_ode.AbstractModel.paper_prediction`][]: the way it was trained."""
+        return self.default_prediction
+
+    @property
+    def protocols(self) -> dict[str, Prediction]:
+        """See [`noprop_ode.AbstractModel.protocols`][]: none, there is one way."""
+        return {}
+
+    @property
+    def independent_blocks(self) -> None:
+        """See [`noprop_ode.AbstractModel.independent_blocks`][]: none, it is one network."""
+
+    def velocity(self, t: Scalar, z: Latent, features: Features) -> Latent:
+        r"""The output of the network; see [`noprop_ode.AbstractModel.velocity`][].
+
+        Not $\hat u - z$ with $\hat u$ in the simplex of the embeddings: in one unit of time that leaves $e^{-1}$ of the
+        noise against at most $1 - e^{-1}$ of an embedding, with which no network can tell ten classes apart.
+        """
+        return self.embedding.mix(self.field(t, z, features))
+
+    def log_posterior(self, t: Scalar, z: Latent, features: Features) -> LogProbs:
+        """See [`noprop_ode.AbstractModel.log_posterior`][]: the readout of the end of the line through the state."""
+        return self.readout(z + (1 - t) * self.velocity(t, z, features), self.embedding)
+
+    def loss(self, x: Image, y: Label, *, key: Key) -> LossTerms:
+        """See [`noprop_ode.AbstractModel.loss`][]; the readout term is all of it."""
+        start_key, encode_key, path_key = jr.split(key, 3)
+        z0 = jr.normal(start_key, (self.embedding.dim,), jnp.float32)
+        end = self.sampler.sample(self, z0, self.field.encode(x, key=encode_key), key=path_key)
+        return _cross_entropy(self.readout(end.z, self.embedding), y)
+
+    def batch_loss(self, xs: Images, ys: Labels, *, key: Key) -> LossTerms:
+        """See [`noprop_ode.AbstractModel.batch_loss`][]."""
+        return _mean_loss(self, xs, ys, key)
+
+
+def _cross_entropy(log_p: LogProbs, y: Label) -> LossTerms:
+    zero = jnp.zeros((), jnp.float32)
+    return LossTerms(denoising=zero, readout=-log_p[y], prior=zero)
+
+
+def _mean_loss(model: AbstractModel, xs: Images, ys: Labels, key: Key) -> LossTerms:
+    keys = jr.split(key, len(xs))
+    terms = jax.vmap(lambda x, y, key: model.loss(x, y, key=key))(jnp.asarray(xs), jnp.asarray(ys), keys)
+    return jax.tree.map(jnp.mean, terms)

@@ -1,0 +1,51 @@
+"""The ways of predicting that variants share."""
+
+import diffrax
+
+from .._model import Prediction
+from .._prediction.decoder import DenoiserDecoder, ReadoutDecoder
+from .._samplers.ancestral import Ancestral
+from .._samplers.ode import ODE
+
+
+def one_ddim_step() -> Prediction:
+    """From the mean one deterministic step, read from the denoiser: the network's own p(y | x)."""
+    return Prediction("mean", Ancestral(1, churn=0.0), DenoiserDecoder())
+
+
+def many_euler_steps() -> Prediction:
+    """The paper's way in continuous time; it leaves the number of steps open, and 1000 are as good as exact."""
+    return Prediction("noise", ODE(diffrax.Euler(), steps=1000), ReadoutDecoder())
+
+
+def gaussian_protocols(paper: Prediction) -> dict[str, Prediction]:
+    """What DT and CT are compared in."""
+    ddim = Ancestral(10, churn=0.0)
+    return {
+        "noise ddim-1": Prediction("noise", Ancestral(1, churn=0.0), DenoiserDecoder()),
+        "noise ddim-10": Prediction("noise", ddim, DenoiserDecoder()),
+        "noise ddim-10 x16": Prediction("noise", ddim, DenoiserDecoder(), draws=16),
+        "noise ancestral-10": Prediction("noise", Ancestral(10), DenoiserDecoder()),
+        **_accurate_solvers(),
+        "paper": paper,
+    }
+
+
+def flow_protocols(paper: Prediction) -> dict[str, Prediction]:
+    """What FM is compared in."""
+    euler = ODE(diffrax.Euler(), steps=10)
+    return {
+        "noise euler-1": Prediction("noise", ODE(diffrax.Euler(), steps=1), DenoiserDecoder()),
+        "noise euler-10": Prediction("noise", euler, DenoiserDecoder()),
+        "noise euler-10 x16": Prediction("noise", euler, DenoiserDecoder(), draws=16),
+        **_accurate_solvers(),
+        "paper": paper,
+    }
+
+
+def _accurate_solvers() -> dict[str, Prediction]:
+    adaptive = ODE(diffrax.Tsit5(), stepsize_controller=diffrax.PIDController(rtol=1e-3, atol=1e-3))
+    return {
+        "noise heun-20": Prediction("noise", ODE(diffrax.Heun(), steps=20), ReadoutDecoder()),
+        "noise tsit5": Prediction("noise", adaptive, ReadoutDecoder()),
+    }

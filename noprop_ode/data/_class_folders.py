@@ -1,0 +1,200 @@
+"""A data set from picture files, one folder a class."""
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from ._cut import check_cut, cut_test, cut_validation
+from ._dataset import Dataset, Splits
+from ._errors import DatasetError, require
+from ._resize import check_size, resize
+
+
+# What Pillow reads by itself; others, PostScript above all, would start a program.
+_FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm")
+_PARTS = {"train": "train", "test": "test", "validation": "validation", "val": "validation"}
+_GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N")
+
+
+def from_folder(
+    path: str | os.PathLike[str],
+    *,
+    image_size: tuple[int, int] | None = None,
+    channels: int | None = None,
+    test: int | float | None = None,
+    validation: int | float = 0.1,
+    seed: int = 0,
+    follow_links: bool = False,
+) -> Splits:
+    """Read pictures that lie in one folder a class: `path/CLASS/*.png`, or `path/train/CLASS` and `path/test/CLASS`.
+
+    Classes are the folders of the training part in the order of their names. A folder named `validation` (or `val`)
+    beside `train` is the validation part. Read are PNG, JPEG, GIF, BMP, TIFF, WebP and PPM files, the first frame of
+    each, turned as their cameras say, without transparency, and 16 bits rounded to 8; hidden files and those with other
+    suffixes are left out.
+
+    **Arguments:**
+
+    - `path`: the folder.
+    - `image_size`: height and width in pixels to resize every image to; `None` leaves them as they are.
+    - `channels`: 1 for grey, 3 for colour; `None` for grey where all images are.
+    - `test`: a fraction of the images in [0, 1), or a number of them, cut off by class and the same for every seed;
+      `None` for the folder `test`, and lacking that no test part.
+    - `validation`: likewise, from what is then left and by `seed`; without effect where there is a folder for it,
+      except that 0 is for none.
+    - `seed`: chooses which images are cut off for validation, at least 0.
+    - `follow_links`: whether to follow symbolic links below `path`; without it they are refused.
+
+    **Returns:**
+
+    The parts, which hold the images in the order of their classes and file names; `validation` and `test` are `None`
+    where there is none.
+
+    **Raises:**
+
+    `DatasetError` naming the file or folder that cannot be used, `MissingDependencyError` where Pillow is missing.
+    """
+    root = Path(path).expanduser()
+    check_cut("validation", validation, seed)
+    check_size(image_size)
+    if test is not None:
+        check_cut("test", test, 0)
+    if channels not in (None, 1, 3):
+        raise DatasetError(f"expected channels as 1, 3 or None, got {channels}")
+    if not root.is_dir():
+        raise DatasetError(f"expected a folder of images, one folder a class, at {root}, got something else or nothing")
+    folders = _part_folders(root, follow_links)
+    if validation == 0:
+        folders.pop("validation", None)
+    if "test" in folders and test is not None:
+        raise DatasetError(f"{root} has a folder {folders['test'].name!r}, so leave test=... out, or move it away")
+    listed = {part: _list_files(folder, follow_links) for part, folder in folders.items()}
+    class_names = tuple(listed["train"])
+    for part, classes in listed.items():
+        if strange := sorted(set(classes) - set(class_names)):
+            raise DatasetError(f"expected the classes of {folders['train']} in {folders[part]}, got {strange[:5]} too")
+    shape = _common_shape(
+        [f for classes in listed.values() for fs in classes.values() for f in fs], image_size, channels
+    )
+    made = {part: _read_part(f"{root.name}/{part}", classes, class_names, shape) for part, classes in listed.items()}
+    train, held_out, tested = made["train"], made.get("validation"), made.get("test")
+    if test is not None and test != 0:
+        train, tested = cut_test(train, test)
+    if held_out is None:
+        train, held_out = cut_validation(train, validation, seed)
+    return Splits(train, held_out, tested)
+
+
+def _part_folders(root: Path, follow_links: bool) -> dict[str, Path]:
+    """The folder of each part: `root` itself where its folders are classes, which may be called "train" too."""
+    there = _folders_in(root, follow_links)
+    named = {_PARTS.get(folder.name, ""): folder for folder in there}
+    if "" in named or "train" not in named or not _folders_in(named["train"], follow_links):
+        return {"train": root}
+    if len(named) < len(there):
+        raise DatasetError(f"expected one folder of validation images in {root}, got 'val' and 'validation'")
+    return named
+
+
+def _list_files(folder: Path, follow_links: bool) -> dict[str, list[Path]]:
+    classes = {}
+    for inner in _folders_in(folder, follow_links):
+        if not inner.name.isprintable():
+            raise DatasetError(f"expected a readable class name, got the folder {inner.name!r} in {folder}; rename it")
+        entries = _entries(inner, follow_links)
+        classes[inner.name] = [f for f in entries if f.suffix.lower() in _SUFFIXES and f.is_file()]
+        if not classes[inner.name]:
+            raise DatasetError(
+                f"expected images ({', '.join(_SUFFIXES)}) in {inner}, got none; put some there or remove the folder"
+            )
+    if not classes:
+        raise DatasetError(f"expected one folder a class in {folder}, got no folders; sort the images into some")
+    return classes
+
+
+def _folders_in(folder: Path, follow_links: bool) -> list[Path]:
+    return [f for f in _entries(folder, follow_links) if f.is_dir()]
+
+
+def _entries(folder: Path, follow_links: bool) -> list[Path]:
+    found = sorted((f for f in folder.iterdir() if not f.name.startswith(".")), key=lambda f: f.name)
+    for path in found:
+        if not follow_links and path.is_symlink() and (path.is_dir() or path.suffix.lower() in _SUFFIXES):
+            raise DatasetError(f"{path} is a symbolic link; pass follow_links=True to read what it points to")
+    return found
+
+
+def _common_shape(
+    files: list[Path], image_size: tuple[int, int] | None, channels: int | None
+) -> tuple[tuple[int, int] | None, tuple[int, int, int]]:
+    """The size to resize to, and the shape of every image, by the heads of the files alone."""
+    sizes: dict[tuple[int, int], Path] = {}
+    grey = True
+    for path in files:
+        (height, width), mode = _decoded(path, lambda picture: (_upright_size(picture), picture.mode))
+        sizes.setdefault((height, width), path)
+        grey = grey and mode in _GREY
+    if image_size is None and len(sizes) > 1:
+        two = " and ".join(f"{path} has {h}x{w}" for (h, w), path in list(sizes.items())[:2])
+        raise DatasetError(f"expected images of one size, but {two}; pass image_size=(height, width) to resize them")
+    height, width = image_size or next(iter(sizes))
+    return image_size, (height, width, channels or (1 if grey else 3))
+
+
+def _read_part(
+    name: str,
+    classes: dict[str, list[Path]],
+    class_names: tuple[str, ...],
+    shape: tuple[tuple[int, int] | None, tuple[int, int, int]],
+) -> Dataset:
+    image_size, (height, width, channels) = shape
+    files = [(label, path) for label, key in enumerate(class_names) for path in classes.get(key, [])]
+    try:
+        images = np.empty((len(files), height, width, channels), np.uint8)
+    except MemoryError as error:
+        size = len(files) * height * width * channels / 2**30
+        raise DatasetError(f"{name} takes {size:.0f} GiB of memory; pass a smaller image_size") from error
+    for i, (_, path) in enumerate(files):
+        image = _decoded(path, lambda picture: _pixels(picture, channels))
+        images[i] = image if image_size is None else resize(image, image_size)
+    return Dataset(name, images, np.array([label for label, _ in files]), class_names)
+
+
+def _decoded(path: Path, read: Any) -> Any:
+    """Open one picture and read from it; whatever goes wrong names the file."""
+    pil = require("PIL.Image")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of unusual metadata
+            warnings.simplefilter("error", pil.DecompressionBombWarning)
+            with pil.open(path, formats=_FORMATS) as picture:
+                return read(picture)
+    except MemoryError as error:
+        raise DatasetError(f"{path} takes more memory than there is; remove it or make it smaller") from error
+    except Exception as error:  # Pillow's readers raise what they like for damaged files
+        raise DatasetError(f"cannot read {path} as an image: {error}; remove it or save it again") from error
+
+
+def _upright_size(picture: Any) -> tuple[int, int]:
+    width, height = picture.size
+    # Orientations of 5 and more lie on their side (EXIF 2.3, tag 0x0112).
+    return (width, height) if picture.getexif().get(0x0112, 1) >= 5 else (height, width)
+
+
+def _pixels(picture: Any, channels: int) -> UInt8[np.ndarray, "h w c"]:
+    picture = require("PIL.ImageOps").exif_transpose(picture)
+    if picture.mode.startswith("I"):  # grey of 16 bits
+        values = np.asarray(picture).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise ValueError("its pixels have more than 16 bits")
+        grey = np.rint(values / 257).astype(np.uint8)[..., None]
+        return np.repeat(grey, channels, axis=2)
+    if picture.mode == "F":
+        raise ValueError("its pixels are floating point, of an unknown range")
+    image = np.asarray(picture.convert("L" if channels == 1 else "RGB"))
+    return image.reshape(*image.shape[:2], channels)

@@ -1,0 +1,86 @@
+"""Cuts validation and test parts off a training part, by class and the same every time."""
+
+from ._dataset import Dataset
+from ._errors import DatasetError
+from ._random import permutation, stratified_cut
+
+
+# Streams of random words: a user's seed never yields the shuffle that made the fixed test parts.
+_VALIDATION_STREAM, _TEST_STREAM = 2, 3
+
+
+def cut_validation(train: Dataset, share: int | float, seed: int) -> tuple[Dataset, Dataset | None]:
+    """Cut a validation part off a training part.
+
+    **Arguments:**
+
+    - `train`: what to cut from.
+    - `share`: a fraction of it in [0, 1), or a number of images; 0 for none.
+    - `seed`: chooses the images.
+
+    **Returns:**
+
+    What is left, and the validation part; `None` where none is wanted.
+
+    **Raises:**
+
+    `DatasetError` for a share that is none, or that leaves one of the parts empty.
+    """
+    check_cut("validation", share, seed)
+    return (train, None) if share == 0 else _cut(train, "validation", share, _VALIDATION_STREAM, seed)
+
+
+def cut_test(train: Dataset, share: int | float) -> tuple[Dataset, Dataset]:
+    """Cut a test part off a training part, the same for every seed.
+
+    **Arguments:**
+
+    - `train`: what to cut from.
+    - `share`: a fraction of it in (0, 1), or a number of images.
+
+    **Returns:**
+
+    What is left, and the test part.
+
+    **Raises:**
+
+    `DatasetError` for a share that is none, or that leaves one of the parts empty.
+    """
+    check_cut("test", share, 0)
+    return _cut(train, "test", share, _TEST_STREAM, 0)
+
+
+def check_cut(part: str, share: int | float, seed: int) -> None:
+    """Refuse what is no share or no seed, before anything is read.
+
+    **Arguments:**
+
+    - `part`: what to call the part in messages.
+    - `share`: a fraction or a number of images.
+    - `seed`: what the cut depends on.
+
+    **Raises:**
+
+    `DatasetError`.
+    """
+    fraction_ok = isinstance(share, int) or share < 1
+    if isinstance(share, bool) or not share >= 0 or not fraction_ok:
+        raise DatasetError(
+            f"expected {part} as a fraction in [0, 1) or a number of images, got {share!r}; "
+            "0.1 takes a tenth, 5000 takes 5000 images, 0 takes none"
+        )
+    if seed < 0:
+        raise DatasetError(f"expected a seed of at least 0, got {seed}")
+
+
+def _cut(whole: Dataset, part: str, share: int | float, stream: int, seed: int) -> tuple[Dataset, Dataset]:
+    count = share if isinstance(share, int) else round(share * len(whole))
+    if not 1 <= count < len(whole):
+        raise DatasetError(
+            f"expected to cut between 1 and {len(whole) - 1} {part} images off {whole.name}, got {count}; "
+            f"change {part}=..., or pass validation=0 for no validation part"
+        )
+    order = permutation(len(whole), (stream, seed, len(whole)))
+    chosen, rest = stratified_cut(whole.labels, count, order)
+    name = whole.name.removesuffix("train") + part
+    return whole.take(rest), Dataset(name, whole.images[chosen], whole.labels[chosen], whole.class_names)

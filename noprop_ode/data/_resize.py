@@ -1,0 +1,47 @@
+"""Resizes images, one way for all that are read from disk."""
+
+import numpy as np
+from jaxtyping import UInt8
+
+from ._errors import DatasetError, require
+
+
+def check_size(image_size: tuple[int, int] | None) -> None:
+    """Refuse what is no size, before anything is read.
+
+    **Arguments:**
+
+    - `image_size`: height and width in pixels, or `None`.
+
+    **Raises:**
+
+    `DatasetError`.
+    """
+    if image_size is not None and min(image_size) < 1:
+        raise DatasetError(f"expected image_size as (height, width) in pixels, got {image_size}")
+
+
+def resize(image: UInt8[np.ndarray, "h w c"], size: tuple[int, int]) -> UInt8[np.ndarray, "h2 w2 c"]:
+    """Resize one image bilinearly.
+
+    **Arguments:**
+
+    - `image`: pixel values 0..255, with 1, 3 or 4 channels.
+    - `size`: height and width to resize to.
+
+    **Returns:**
+
+    The resized image, itself where it has that size already.
+
+    **Raises:**
+
+    `DatasetError` for other numbers of channels.
+    """
+    if image.shape[:2] == tuple(size):
+        return image
+    if image.shape[2] not in (1, 3, 4):
+        raise DatasetError(f"expected 1, 3 or 4 channels to resize, got {image.shape[2]}; omit image_size")
+    pil = require("PIL.Image")
+    picture = pil.fromarray(image[..., 0] if image.shape[2] == 1 else image)
+    resized = np.asarray(picture.resize((size[1], size[0]), pil.Resampling.BILINEAR))
+    return resized.reshape(*size, image.shape[2])
