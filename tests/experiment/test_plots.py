@@ -37,9 +37,9 @@ def texts(figure) -> str:
 
 def test_importing_and_drawing_leave_the_callers_matplotlib_alone(tmp_path):
     code = (
-        "import sys, pathlib, noprop_ode as no, noprop_ode.experiment as e\n"
+        "import sys, pathlib, noprop_ode.experiment as e\n"
         "assert 'matplotlib' not in sys.modules and 'PIL' not in sys.modules\n"
-        "e.plot_schedule(pathlib.Path('a.png'), no.CosineSchedule())\n"
+        "e.plot_learning_curves(pathlib.Path('a.png'), {'a': [{'kind': 'train', 'step': 1, 'denoising': 1.0}]})\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
         "import matplotlib; assert dict.__getitem__(matplotlib.rcParams, 'backend') is not None\n"
     )
@@ -68,13 +68,13 @@ def test_odd_names_and_shapes_are_drawn_in_a_run(tmp_path, tiny_images, capsys):
         assert (folder / name).read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_plot_can_only_warn(tmp_path, monkeypatch, capsys, tiny_images):
+def test_a_plot_can_only_warn(saved, tmp_path, monkeypatch, capsys, tiny_images):
     def fail(*args, **how):
         raise ZeroDivisionError("of\nmany lines")
 
     monkeypatch.setattr(_draw, "plot_confusion", fail)
     monkeypatch.setattr(_draw, "plot_trajectories", lambda path, *args, **how: path.write_bytes(b"drawn"))
-    draw_plots(tmp_path, None, tiny_images((2, 2, 1), ("a", "b")), Config.from_plain(SETTINGS))
+    draw_plots(tmp_path, load_model(saved)[0], tiny_images((2, 2, 1), ("a", "b")), Config.from_plain(SETTINGS))
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "confusion.png could not be drawn: of" in error
     assert (tmp_path / "probabilities.png").exists() and (tmp_path / "learning_curve.png").exists()
@@ -178,7 +178,7 @@ class TestProbabilities:
         assert "true: class 1\npredicted: class 13 100%" in texts(figures[0])
 
 
-def test_the_cost_states_what_was_done_and_looks_closely_at_the_top(figures, tmp_path, monkeypatch, tiny_images):
+def test_the_cost_states_what_was_done_and_looks_closely_at_the_top(saved, figures, tmp_path, monkeypatch, tiny_images):
     found = iter([(1, 0.2), (2, 0.9), (4, 0.96), (8, 0.97)])
     monkeypatch.setattr(
         _cost,
@@ -188,7 +188,7 @@ def test_the_cost_states_what_was_done_and_looks_closely_at_the_top(figures, tmp
     ways = [no.Prediction("noise", no.Ancestral(n), no.ReadoutDecoder()) for n in (1, 2, 4, 8)]
     plot_cost(
         tmp_path / "a.png",
-        None,
+        load_model(saved)[0],
         tiny_images((2, 2, 1), ("a", "b"), count=100),
         {"ancestral": ways},
         key=jax.random.key(0),
@@ -201,13 +201,13 @@ def test_the_cost_states_what_was_done_and_looks_closely_at_the_top(figures, tmp
 
 
 @pytest.mark.parametrize("classes", [2, 10, 100, 300])
-def test_a_confusion_matrix_of_any_size_can_be_read(classes, figures, tmp_path, monkeypatch, tiny_images):
+def test_a_confusion_matrix_of_any_size_can_be_read(saved, classes, figures, tmp_path, monkeypatch, tiny_images):
     names = tuple(f"name {i}" for i in range(classes))
     test = tiny_images((2, 2, 1), names, count=2 * classes)
     predicted = test.labels.copy()
     predicted[0] = 1
     monkeypatch.setattr(_confusion, "predict", lambda *args, **how: predicted)
-    plot_confusion(tmp_path / "a.png", None, test, key=jax.random.key(0))
+    plot_confusion(tmp_path / "a.png", load_model(saved)[0], test, key=jax.random.key(0))
     text = texts(figures[0])
     assert "name 0 → name 1" in text and f"{2 * classes} images" in text
     if classes <= 100:

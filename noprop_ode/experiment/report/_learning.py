@@ -74,10 +74,12 @@ def plot_learning_curves(
 
 
 def _legend(figure: Any, axes: dict[str, Any], num_runs: int) -> None:
+    handles, labels = axes["loss"].get_legend_handles_labels()
+    if not labels:
+        return
     if num_runs == 1:
         axes["loss"].legend(frameon=False, fontsize=8)
         return
-    handles, labels = axes["loss"].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)), frameon=False, fontsize=8)
 
 

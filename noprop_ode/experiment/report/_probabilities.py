@@ -58,20 +58,20 @@ def plot_trajectories(
 
 
 def choose(ps: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, " n"]) -> list[Chosen]:
-    """Images worth a look: the two that the model is surest of and right about, the two whose two likeliest classes
-    are closest, and the two that it is surest of and wrong about.
+    """Images worth a look: the two that the model is surest of and right about, the two whose second class
+    is likeliest, and the two that it is surest of and wrong about.
 
     **Arguments:** predicted probabilities, and true classes. **Returns:** at most six, each once; fewer classes of
     the same kind are shown where there are others.
     """
     two = np.sort(ps, axis=1)[:, -2:] if ps.shape[1] > 1 else np.pad(ps, ((0, 0), (1, 0)))
-    right, top, gap = ps.argmax(axis=1) == labels, two[:, 1], two[:, 1] - two[:, 0]
+    right, second, top = ps.argmax(axis=1) == labels, two[:, 0], two[:, 1]
     # Those it gets wrong come first, because they may be few.
     wrong = [i for i in np.argsort(-top, kind="stable").tolist() if not right[i]][:2]
     sure = [i for i in np.argsort(-top, kind="stable").tolist() if right[i]]
     other = next((i for i in sure[1:] if labels[i] != labels[sure[0]]), sure[1] if len(sure) > 1 else None)
     sure = [*sure[:1], *([other] if other is not None else [])]
-    torn = [i for i in np.argsort(gap, kind="stable").tolist() if i not in (*wrong, *sure)][:2]
+    torn = [i for i in np.argsort(-second, kind="stable").tolist() if i not in (*wrong, *sure)][:2]
     kinds = (("sure", sure), ("torn", torn), ("wrong", wrong))
     return [Chosen(i, why) for why, found in kinds for i in found]
 
