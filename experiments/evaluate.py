@@ -1,8 +1,8 @@
 """Evaluates the saved model of a run again: with the protocols of the run, or with one of your own.
 
-python experiments/evaluate.py runs/digits-ct-seed0-00
-python experiments/evaluate.py runs/digits-ct-seed0-00 --sampler heun --steps 20 --start noise --draws 8
-python experiments/evaluate.py runs/digits-ct-seed0-00 --split validation --protocol paper --confusion --json
+python experiments/evaluate.py runs/digits_ct-seed0-00
+python experiments/evaluate.py runs/digits_ct-seed0-00 --sampler heun --steps 20 --start noise --draws 8
+python experiments/evaluate.py runs/digits_ct-seed0-00 --split validation --protocol paper --confusion --json
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Exports the saved model of a run as a `jax.export` artefact, which predicts without this package.
 
-    python experiments/export.py runs/digits-ct-seed0-00
+    python experiments/export.py runs/digits_ct-seed0-00
 
 It compares the artefact with the model on test images, and writes model.jax_export and model.json beside the model. To
 use it, with nothing but JAX and flatbuffers installed:

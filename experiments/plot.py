@@ -1,8 +1,8 @@
 """Plots of one or more runs, into the folder of the first.
 
-    python experiments/plot.py runs/digits-ct-seed0-00
-    python experiments/plot.py runs/digits-ct-seed0-00 runs/digits-fm-seed0-00 --format svg
-    python experiments/plot.py runs/digits-ct-seed0-00 --only cost trajectories --images 3 14 15
+    python experiments/plot.py runs/digits_ct-seed0-00
+    python experiments/plot.py runs/digits_ct-seed0-00 runs/digits_fm-seed0-00 --format svg
+    python experiments/plot.py runs/digits_ct-seed0-00 --only cost trajectories --images 3 14 15
 
 Of several runs: their learning curves, by what differs in their settings; those that differ in the seed alone are one
 curve with a band. Of the first: the schedule, prototypes where the embedding has any, class probabilities along t for

@@ -1,8 +1,8 @@
 """Classifies image files with the saved model of a run.
 
-    python experiments/predict.py runs/cifar10-ct-seed0-00 cat.png photos/ --top 3
-    python experiments/predict.py runs/cifar10-ct-seed0-00 photos/ --format csv > classes.csv
-    python experiments/predict.py runs/cifar10-ct-seed0-00 cat.png --sampler heun --steps 20 --start noise --draws 8
+    python experiments/predict.py runs/cifar10_ct-seed0-00 cat.png photos/ --top 3
+    python experiments/predict.py runs/cifar10_ct-seed0-00 photos/ --format csv > classes.csv
+    python experiments/predict.py runs/cifar10_ct-seed0-00 cat.png --sampler heun --steps 20 --start noise --draws 8
 
 Images are brought to the size and the channels of the training set; colours are not changed otherwise, so for MNIST
 write white on black. A file that cannot be read is passed over with a warning, and the exit code is then 1.

@@ -3,7 +3,7 @@
 python experiments/train.py --list-configs
 python experiments/train.py cifar10_ct --epochs 10
 python experiments/train.py --config mine.yaml --print-config
-python experiments/train.py --resume runs/cifar10-ct-seed0-00
+python experiments/train.py --resume runs/cifar10_ct-seed0-00
 """
 
 from noprop_ode.experiment import main

@@ -1,5 +1,6 @@
 """Where the records of a run go: JSON lines, TensorBoard, Weights & Biases."""
 
+import contextlib
 import json
 import os
 import socket
@@ -108,6 +109,8 @@ class TensorBoard:
                 case _:
                     pass
         except OSError as error:
+            with contextlib.suppress(OSError, AttributeError):
+                self._writer.close()
             self._writer = None
             print(f"warning: no more records for TensorBoard: {error.strerror or error}", file=sys.stderr)
 

@@ -34,8 +34,8 @@ from ._yaml import dump_yaml
 from .report._draw import draw_plots
 
 
-# What a run writes besides checkpoints and metrics, and so must not find.
-_FILES = (CONFIG_FILE, MODEL_FILE, SUMMARY_FILE, "environment.json", "tensorboard", "wandb")
+# What a run writes besides checkpoints, and so must not find.
+_FILES = (CONFIG_FILE, MODEL_FILE, SUMMARY_FILE, "metrics.jsonl", "environment.json", "tensorboard", "wandb")
 _PLOTS = ("learning_curve.png", "probabilities.png", "confusion.png")
 
 
