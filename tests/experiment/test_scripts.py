@@ -1,0 +1,92 @@
+"""Where a script and a configuration share a name they build the same experiment."""
+
+import importlib.util
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.random as jr
+import pytest
+
+import noprop_ode as no
+from noprop_ode.experiment import Config, _run as run_module, find_config, run
+
+
+SCRIPTS = Path(__file__).parents[2] / "experiments"
+NAMES = [f"{data}_{variant}" for data in ("digits", "mnist", "cifar10") for variant in ("ct", "dt", "fm")]
+
+
+class Captured(Exception):
+    """In place of training: what `fit` was asked to do."""
+
+    def __init__(self, model, splits, how):
+        super().__init__("captured")
+        self.model, self.splits, self.how = model, splits, how
+
+
+def capture(model, splits, **how):
+    raise Captured(model, splits, how)
+
+
+def load_script(name):
+    spec = importlib.util.spec_from_file_location(f"script_{name}", SCRIPTS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def first_step(found: Captured):
+    """The state after one step from where the experiment begins, at a rate that is not zero."""
+    model, how = found.model, found.how
+    optimiser = how["optimiser"]
+    if model.independent_blocks is not None and not isinstance(optimiser, no.BlockwiseTransformation):
+        optimiser = no.blockwise(optimiser)
+    state = no.TrainState.create(model, optimiser, key=jr.key(1))
+    batch = found.splits.train.images[:4], found.splits.train.labels[:4]
+    with jax.numpy_dtype_promotion("standard"):
+        for state, _ in no.train(state, [batch, batch]):
+            pass
+    return state
+
+
+@pytest.mark.parametrize("name", ["digits_ct", "digits_dt", "digits_fm"])
+def test_a_script_and_its_configuration_are_one_experiment(name, tmp_path, monkeypatch):
+    script = load_script(name)
+    monkeypatch.setattr(no, "fit", capture)
+    monkeypatch.setattr(run_module, "fit", capture)
+    monkeypatch.chdir(tmp_path)
+    asked = {}
+    monkeypatch.setattr(script, "flags", lambda main, text, **defaults: asked.update(main=main, defaults=defaults))
+    source = (SCRIPTS / f"{name}.py").read_text()
+    exec(
+        compile(source[source.index("if __name__") :].replace("if __name__", "if '__main__'"), name, "exec"),
+        vars(script),
+    )
+
+    config = Config.from_plain({"name": name, **find_config(name)})
+    values = {"batch_size": 128, "learning_rate": 1e-3, **asked["defaults"], "seed": 0, "data_dir": None}
+    with pytest.raises(Captured) as by_script:
+        asked["main"](type("Flags", (), {**values, "out": tmp_path / "script", "resume": False}))
+    with pytest.raises(Captured) as by_configuration:
+        run(config)
+    a, b = by_script.value, by_configuration.value
+    # Compiled in one program or op by op: the weights are the same random bits, scaled.
+    for x, y in zip(*(jax.tree.leaves(eqx.filter(m.model, eqx.is_array)) for m in (a, b)), strict=True):
+        assert x.dtype == y.dtype and bool((abs(x - y) <= 1e-6 * abs(x)).all())
+    for setting in ("epochs", "batch_size", "seed"):
+        assert a.how[setting] == b.how[setting]
+    assert eqx.tree_equal(a.model.default_prediction, b.how["prediction"])
+    states = [first_step(found) for found in (a, b)]
+    assert jax.tree.structure(states[0].opt_state) == jax.tree.structure(states[1].opt_state)
+    leaves = [jax.tree.leaves(eqx.filter(s, eqx.is_inexact_array)) for s in states]
+    for x, y in zip(*leaves, strict=True):
+        assert bool((abs(x - y) <= 1e-4 * abs(x) + 1e-6).all())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_script_has_a_configuration_and_shows_its_settings(name):
+    config = Config.from_plain({"name": name, **find_config(name)})
+    source = (SCRIPTS / f"{name}.py").read_text()
+    assert f"epochs={config.training.epochs})" in source
+    assert f'no.data.load("{config.data.name}"' in source
+    assert len(source.splitlines()) < 65
