@@ -32,11 +32,10 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.random as jr
-import numpy as np
 import optax
 
 import noprop_ode as no
-from noprop_ode.data import Dataset, batches, load
+from noprop_ode.data import Dataset, Splits, load
 
 
 ROOT = Path(__file__).parents[1]
@@ -50,8 +49,7 @@ def build(
 ) -> no.AbstractModel:
     """The untrained model of a row."""
     shape, classes = train_set.image_shape, train_set.num_classes
-    pixels = train_set.images[::20].astype(np.float32) / 255  # every 20th image: plenty for a mean and a deviation
-    scaling = {"mean": float(pixels.mean()), "std": float(pixels.std()), "dropout": 0.0}
+    scaling = {"mean": train_set.mean, "std": train_set.std, "dropout": 0.0}
     field_key, embedding_key, model_key = jr.split(key, 3)
     labels = {
         "one-hot": lambda: no.OneHot(classes),
@@ -90,28 +88,33 @@ def build(
             return no.Backprop(no.Blocks(block, BLOCKS, key=field_key), embedding=labels, key=model_key)
 
 
-def protocols(variant: str, embedding: str, steps: int) -> dict[str, dict[str, Any]]:
-    """Named ways of predicting: the paper's, an average over draws, and one step from the mean."""
-    readout, denoiser = no.ReadoutDecoder(), no.DenoiserDecoder()
-    euler = no.ODE(diffrax.Euler(), steps=steps)
-    few = 1 if embedding == "prototype" else 10  # convolutions inside the solver
-    match variant:
-        case "dt":
-            paper, several = no.Ancestral(BLOCKS), no.Ancestral(BLOCKS, churn=0.0)
-        case "ct":
-            paper, several = euler, no.Ancestral(few, churn=0.0)
-        case "fm":
-            paper, several = euler, no.ODE(diffrax.Euler(), steps=few)
-        case "adjoint":
-            return {"paper": {"start": "noise", "sampler": no.ODE(diffrax.Heun(), steps=20), "decoder": readout}}
-        case _:
-            return {"paper": {"start": "noise", "sampler": no.ODE(diffrax.Euler(), steps=BLOCKS), "decoder": readout}}
-    draws = 4 if (variant, embedding) == ("dt", "prototype") else 16  # ten convolutions of the state a draw
-    return {
-        "paper": {"start": "noise", "sampler": paper, "decoder": readout},
-        "draws": {"start": "noise", "sampler": several, "decoder": denoiser, "draws": draws},
-        "mean": {},
-    }
+def predictions(model: no.AbstractModel, prototypes: bool, steps: int) -> dict[str, no.Prediction]:
+    """Named ways of predicting: the paper's, and for the variants an average over draws and one step from the mean."""
+    paper = model.paper_prediction
+    if not model.protocols:
+        return {"paper": paper}  # the baselines have one way
+    if isinstance(paper.sampler, no.ODE):
+        paper = paper._replace(sampler=no.ODE(diffrax.Euler(), steps=steps))
+    name, several = next((name, p) for name, p in model.protocols.items() if name.endswith("x16"))
+    if prototypes:  # convolutions of the state inside the solver
+        few = 1 if model.independent_blocks is None else BLOCKS
+        sampler = no.ODE(diffrax.Euler(), steps=few) if "euler" in name else no.Ancestral(few, churn=0.0)
+        several = several._replace(sampler=sampler, draws=16 if model.independent_blocks is None else 4)
+    return {"paper": paper, "draws": several, "mean": model.default_prediction}
+
+
+class Timer:
+    """A callback that measures wall and processor time of training without its first step, which compiles."""
+
+    def __init__(self):
+        self.wall = self.cpu = 0.0
+        self._began: tuple[float, float] | None = None
+
+    def __call__(self, run: no.Run, event: object) -> None:
+        if isinstance(event, no.Stepped):
+            now = time.perf_counter(), time.process_time()
+            self._began = self._began or now
+            self.wall, self.cpu = now[0] - self._began[0], now[1] - self._began[1]
 
 
 def run_row(
@@ -133,32 +136,28 @@ def run_row(
     splits = load(name, validation=validation, seed=seed)
     train_set, held_out = splits.train, splits.validation if validation else splits.test
     train_set = dataclasses.replace(train_set, images=train_set.images[:images], labels=train_set.labels[:images])
-    model_key, train_key, test_key = jr.split(jr.key(seed), 3)
+    model_key, test_key = jr.split(jr.key(seed))
     model = build(variant, embedding, train_set, model_key, times_power, states)
-    total = epochs * (len(train_set) // batch_size)
-    rate = optax.warmup_cosine_decay_schedule(0.0, learning_rate, max(1, total // 20), total)
-    optimiser = optax.adamw(rate, weight_decay=1e-3)
-    if variant == "dt":
-        optimiser = no.blockwise(optimiser)
-    state = no.TrainState.create(model, optimiser, key=train_key)
-
-    wall = cpu = 0.0
-    for epoch in range(epochs):
-        for state, metrics in no.train(state, batches(train_set, batch_size, seed=seed, epoch=epoch)):
-            step, loss = int(metrics.step), float(metrics.loss)
-            if step == 1:  # compiled by now
-                wall, cpu = time.perf_counter(), time.process_time()
-            if step % 50 == 0:
-                print(f"{row} step {step}/{total} loss {loss:.4f}", file=sys.stderr, flush=True)
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    rate = no.warmup_cosine(learning_rate, epochs * (len(train_set) // batch_size))
+    timer = Timer()
+    result = no.fit(
+        model,
+        Splits(train_set),
+        optimiser=optax.adamw(rate, weight_decay=1e-3),
+        learning_rate=rate,
+        epochs=epochs,
+        batch_size=batch_size,
+        seed=seed,
+        callbacks=[timer],
+    )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
     found = {}
-    for protocol, how in protocols(variant, embedding, steps).items():
-        result = no.evaluate(state.model, held_out.images, held_out.labels, key=test_key, **how)
-        found[protocol] = {"accuracy": result.accuracy, "nll": result.nll, "nfe": result.num_evaluations}
+    for protocol, prediction in predictions(model, embedding == "prototype", steps).items():
+        how = no.evaluate(result.model, held_out.images, held_out.labels, key=test_key, prediction=prediction)
+        found[protocol] = {"accuracy": how.accuracy, "nll": how.nll, "nfe": how.num_evaluations}
         print(row, protocol, found[protocol], file=sys.stderr, flush=True)
-    norms = jax.device_get(state.model.embedding.squared_norms()) ** 0.5
+    norms = jax.device_get(result.model.embedding.squared_norms()) ** 0.5
     return {
         "row": row,
         "data": name,
@@ -169,8 +168,8 @@ def run_row(
         "learning_rate": learning_rate,
         **({"states_per_image": states} if variant in ("ct", "fm", "dt") else {}),
         **({"times_power": times_power} if variant == "fm" else {}),
-        "train_seconds": round(wall, 1),
-        "train_cpu_seconds": round(cpu, 1),
+        "train_seconds": round(timer.wall, 1),
+        "train_cpu_seconds": round(timer.cpu, 1),
         "peak_memory_gib": round(peak, 2),
         "parameters": sum(a.size for a in jax.tree.leaves(eqx.filter(model, no.trainable_mask(model)))),
         "embedding_norms": [round(float(n), 3) for n in (norms.min(), norms.max())],

@@ -72,7 +72,7 @@ class OneHot(AbstractLabelEmbedding):
 
     def __call__(self, y: Label) -> Latent:
         """See [`noprop_ode.AbstractLabelEmbedding.__call__`][]."""
-        y = jnp.asarray(y)
+        y = jnp.asarray(y, jnp.int32)  # in uint8 there is no 256 to compare with
         known = (y >= 0) & (y < self.num_classes)
         return jnp.where(known, jnn.one_hot(y, self.num_classes, dtype=jnp.float32), jnp.nan)
 
@@ -96,7 +96,7 @@ class AbstractMatrixEmbedding(AbstractLabelEmbedding, AbstractFreezable):
 
     def __call__(self, y: Label) -> Latent:
         """See [`noprop_ode.AbstractLabelEmbedding.__call__`][]."""
-        y = jnp.asarray(y)
+        y = jnp.asarray(y, jnp.int32)  # in uint8 there is no 256 to compare with
         known = (y >= 0) & (y < self.num_classes)
         return jnp.where(known, self.matrix[y], jnp.nan)
 

@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Shaped
+from jaxtyping import Array, Float, Integer, Shaped
 
 from .embedding import AbstractMatrixEmbedding
 
@@ -36,7 +36,7 @@ class PrototypeEmbedding(AbstractMatrixEmbedding):
 
 def prototypes(
     images: Shaped[np.ndarray, "n *image"],
-    labels: Int[np.ndarray, " n"],
+    labels: Integer[np.ndarray, " n"],
     num_classes: int,
     *,
     chunk: int = 512,
@@ -62,10 +62,19 @@ def prototypes(
         scale = 255.0 if members.dtype == np.uint8 else 1.0
         flat = members.reshape(len(members), -1).astype(np.float32) / scale
         norms = np.einsum("nd,nd->n", flat, flat)
-        medians = [
-            # Squared distances: the median of a monotone function is the function of the median.
-            np.median(norms[i : i + chunk, None] - 2 * flat[i : i + chunk] @ flat.T + norms[None], axis=1)
-            for i in range(0, len(flat), chunk)
-        ]
+        medians = [_medians(flat, norms, first, chunk) for first in range(0, len(flat), chunk)]
         chosen.append(flat[np.argmin(np.concatenate(medians))].reshape(images.shape[1:]))
     return jnp.asarray(np.stack(chosen))
+
+
+def _medians(
+    flat: Float[np.ndarray, "n pixels"], norms: Float[np.ndarray, " n"], first: int, chunk: int
+) -> Float[np.ndarray, " rows"]:
+    """The median distances of the images from `first` on to all but themselves."""
+    rows = flat[first : first + chunk]
+    squares = norms[first : first + chunk, None] - 2 * rows @ flat.T + norms[None]
+    if len(flat) == 1:
+        return squares[0]
+    others = np.arange(len(flat)) != first + np.arange(len(rows))[:, None]
+    # Not the median of the squares: of an even number it is the mean of two, and a root does not pass through a mean.
+    return np.median(np.sqrt(np.maximum(squares[others], 0)).reshape(len(rows), -1), axis=1)

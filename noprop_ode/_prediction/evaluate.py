@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 
 from .._check import check_labels
 from .._model import AbstractDecoder, AbstractModel, AbstractSampler, Prediction, Start
@@ -72,7 +72,7 @@ def evaluate(
 
 
 def calibration_error(
-    log_ps: Float[np.ndarray, "n classes"], ys: Int[np.ndarray, " n"], *, num_bins: int = 15
+    log_ps: Float[np.ndarray, "n classes"], ys: Integer[np.ndarray, " n"], *, num_bins: int = 15
 ) -> float:
     r"""The expected calibration error: $\sum_b \frac{n_b}{n} |\mathrm{accuracy}_b - \mathrm{confidence}_b|$ over
     bins b of equal width in the confidence, the probability of the most probable class.

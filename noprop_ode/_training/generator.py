@@ -93,15 +93,20 @@ def train(
             check_labels(ys, num_classes, len(xs))
         if len(group) == 1:
             xs, ys = group[0]
-            state, metrics = _jitted_step((jnp.asarray(xs), jnp.asarray(ys)), state)
+            state, metrics = _jitted_step((jnp.asarray(xs), _int32(ys)), state)
         else:
-            xs, ys = (jnp.stack([jnp.asarray(a) for a in arrays]) for arrays in zip(*group))
+            xs, ys = jnp.stack([jnp.asarray(xs) for xs, _ in group]), jnp.stack([_int32(ys) for _, ys in group])
             state, metrics = _jitted_steps((xs, ys), state)
         if count % check_every == 0:
             _raise_if_ill(state, metrics)
         yield state, metrics
     if metrics is not None:
         _raise_if_ill(state, metrics)
+
+
+def _int32(ys: Any) -> Array:
+    # Once, here: in uint8 there is no 256 to compare a label with, and another dtype would compile the step again.
+    return jnp.asarray(ys).astype(jnp.int32)
 
 
 def _grouped(batches: Iterable[tuple[Any, Any]], size: int) -> Iterator[list[tuple[Any, Any]]]:

@@ -94,8 +94,13 @@ def _main(name: str | None, arguments: Sequence[str], prog: str | None) -> None:
     positional = [arguments[0]] if name is None and arguments and not arguments[0].startswith("-") else []
     known, rest = _parser(name, prog).parse_known_args(arguments[len(positional) :])
     chosen, file = name or (positional[0] if positional else None), getattr(known, "config", None)
+    lists = getattr(known, "list_configs", False), known.list_components
+    if not any(lists) and known.resume is None and (chosen is None) == (file is None):
+        raise ConfigError(
+            "Give the name of a configuration first, such as digits_ct --epochs 3, or --config FILE; not both."
+        )
     pairs = parse_overrides(rest)
-    if getattr(known, "list_configs", False):
+    if lists[0]:
         for found in config_names():
             print(f"{found:24s} {find_config(found).get('description', '')}")
     elif known.list_components:
@@ -105,10 +110,6 @@ def _main(name: str | None, arguments: Sequence[str], prog: str | None) -> None:
     elif known.resume is not None:
         _resume(known.resume, pairs, alone=not positional and file is None, trust_imports=known.trust_imports)
     else:
-        if (chosen is None) == (file is None):
-            raise ConfigError(
-                "Give the name of a configuration first, such as digits_ct --epochs 3, or --config FILE; not both."
-            )
         config = override(_plain(chosen, file, pairs), [pair for pair in pairs if pair[0] != "imports"])
         if known.print_config:
             print(dump_yaml(config), end="")

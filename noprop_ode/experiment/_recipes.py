@@ -49,7 +49,7 @@ def find_config(name: str) -> dict[str, Any]:
     return {"name": name, **_recipes()[name]}
 
 
-def read_yaml(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+def read_yaml(path: Path, above: tuple[Path, ...] = ()) -> dict[Any, Any]:
     """A configuration file as plain values. What it imports is found beside it; so is its `base`, the file, or the name
     of a configuration of this package, whose settings it changes.
 

@@ -53,7 +53,7 @@ class Component:
         if context.discrete and self.block is not None:
             for name, value in settings.items():
                 if name not in self.block.settings and value != self.settings[name][1]:
-                    raise ConfigError(f"{name}: one block of a discrete-time model has no such setting.")
+                    raise ValueError(f"{name}: one block of a discrete-time model has no such setting.")
             return self.block.build({k: v for k, v in settings.items() if k in self.block.settings}, context)
         values = {name: context.fill(name, settings) for name in self.filled}
         values = {name: value for name, value in values.items() if value is not None or self.filled[name]}

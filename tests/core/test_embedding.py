@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from helpers import Simplex, adam, blobs
+from helpers import Simplex, adam, blobs, mlp_model
 
 import noprop_ode as no
 
@@ -116,3 +116,32 @@ def test_gradients_of_every_readout_reach_a_learned_embedding(key):
         grads = eqx.filter_grad(lambda e, r=readout: r(jnp.ones(4, jnp.float32), e)[0])(embedding)
         assert bool((jnp.abs(grads.matrix) > 0).any())
         assert jax.tree.structure(grads) == jax.tree.structure(eqx.filter(embedding, eqx.is_inexact_array))
+
+
+def test_a_prototype_is_not_near_because_it_is_near_itself():
+    images = np.array([0.0, 3.0, 3.5, 3.9, 100.0, 0.0], np.float32).reshape(-1, 1)
+    labels = np.array([0, 0, 0, 0, 0, 1])
+    # The definition, one image by one.
+    values = images[:5, 0]
+    medians = [np.median(np.abs(np.delete(values, i) - v)) for i, v in enumerate(values)]
+    assert values[np.argmin(medians)] == 3.0
+    np.testing.assert_array_equal(no.prototypes(images, labels, 2).reshape(-1), [3.0, 0.0])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint32, np.int64])
+def test_labels_of_any_integers_are_labels(dtype):
+    embedding = no.OneHot(256)
+    y = np.asarray(7, dtype)
+    np.testing.assert_array_equal(embedding(y), embedding(np.asarray(7, np.int32)))
+    xs, ys = blobs()
+    model = mlp_model()
+    found, expected = (
+        no.evaluate(model, xs, labels, key=jr.key(0)) for labels in (ys.astype(dtype), ys.astype(np.int32))
+    )
+    assert found == expected
+    states = []
+    for labels in (ys.astype(dtype), ys.astype(np.int32)):
+        state = no.TrainState.create(model, adam(), key=jr.key(0))
+        states += [state for state, _ in no.train(state, [(xs, labels)])]
+    for a, b in zip(*(jax.tree.leaves(eqx.filter(s.model, eqx.is_inexact_array)) for s in states), strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -523,7 +523,7 @@ class TestTheModelAnswers:
 
 
 def test_imports_of_a_stranger_do_not_run(tmp_path):
-    (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    (tmp_path / "evil.py").write_text(f"import pathlib; pathlib.Path({str(tmp_path / 'ran')!r}).touch()")
     (tmp_path / "config.yaml").write_text("imports: [evil.py]")
     for load in (
         lambda: load_config(tmp_path / "config.yaml"),

@@ -100,7 +100,7 @@ def test_an_evaluation_on_other_data_is_refused(tmp_path, call_script):
 @pytest.mark.parametrize("script", ["evaluate", "plot", "export", "predict"])
 def test_a_run_of_somebody_elses_is_only_data(script, tmp_path, call_script):
     """Its imports run with `--trust-imports` alone."""
-    (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').write('')\n")
+    (tmp_path / "evil.py").write_text(f"import pathlib; pathlib.Path({str(tmp_path / 'ran')!r}).touch()\n")
     folder = save_run(tmp_path / "run")
     content = (folder / "model.safetensors").read_bytes()
     config = Config.from_plain(SETTINGS)

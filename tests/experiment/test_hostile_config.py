@@ -87,7 +87,7 @@ def mutated(rng: random.Random) -> str:
         elif kind == 3:  # a line gone, doubled, or somewhere else
             lines[i : i + 1] = rng.choice(([], [lines[i]] * 2))
         elif kind == 4:  # another name
-            lines[i] = re.sub(r"\w+:", rng.choice(HOSTILE).split("\n")[0] + ":", lines[i], count=1)
+            lines[i] = re.sub(r"\w+:", lambda _: rng.choice(HOSTILE).split("\n")[0] + ":", lines[i], count=1)
         else:  # raw damage
             line, j = lines[i] or " ", rng.randrange(len(lines[i]) or 1)
             lines[i] = line[:j] + chr(rng.randrange(256)) + line[j + rng.randrange(2) :]
@@ -105,7 +105,7 @@ def count(cases: range) -> dict[str, int]:
 
 def test_a_sample_of_mutated_configurations():
     found = count(range(300))
-    assert found["text"] > 20 and found["settings"] > 60 and found["accepted"] > 20, found
+    assert found["text"] > 20 and found["settings"] > 60 and found["accepted"] > 10, found
 
 
 @pytest.mark.slow

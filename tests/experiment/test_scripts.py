@@ -49,7 +49,7 @@ def first_step(found: Captured):
     return state
 
 
-@pytest.mark.parametrize("name", ["digits_ct", "digits_dt", "digits_fm"])
+@pytest.mark.parametrize("name", ["digits_ct", pytest.param("digits_dt", marks=pytest.mark.slow), "digits_fm"])
 def test_a_script_and_its_configuration_are_one_experiment(name, tmp_path, monkeypatch):
     script = load_script(name)
     monkeypatch.setattr(no, "fit", capture)
