@@ -66,7 +66,8 @@ def test_prototypes_have_the_smallest_median_distance(chunk):
     for c in range(3):
         members = images[labels == c].astype(np.float64) / 255
         distances = np.sqrt(((members[:, None] - members[None]) ** 2).sum(axis=(2, 3, 4)))
-        best = members[np.median(distances, axis=1).argmin()]
+        others = distances[~np.eye(len(members), dtype=bool)].reshape(len(members), -1)
+        best = members[np.median(others, axis=1).argmin()]
         np.testing.assert_allclose(found[c], best, atol=1e-6)
 
 
