@@ -109,9 +109,10 @@ class TensorBoard:
                 case _:
                     pass
         except OSError as error:
-            with contextlib.suppress(OSError, AttributeError):
-                self._writer.close()
-            self._writer = None
+            writer, self._writer = self._writer, None
+            with contextlib.suppress(OSError):
+                if writer is not None:
+                    writer.close()
             print(f"warning: no more records for TensorBoard: {error.strerror or error}", file=sys.stderr)
 
 
