@@ -14,8 +14,8 @@ import jax.random as jr
 import optax
 from jaxtyping import Array
 
-from .._check import check_images, check_labels
 from .._model import AbstractModel, Prediction
+from .arguments import check_arguments
 from .callbacks import ProgressBar, Validate, default_steps_per_call
 from .checkpoint import save_arrays
 from .errors import FolderLostError, RunError
@@ -118,7 +118,7 @@ def fit(
     folder that cannot be used, [`noprop_ode.Interrupted`][] after a signal, once everything is saved, and
     [`noprop_ode.NonFiniteLossError`][] if training diverges; the last good state is then the newest checkpoint.
     """
-    _check_arguments(splits, model, epochs, batch_size, seed, validate_every, patience, rollbacks, keep)
+    check_arguments(splits, model, epochs, batch_size, seed, validate_every, patience, rollbacks, keep)
     train_key, augment_key, validation_key = jr.split(jr.fold_in(jr.key(seed), 1), 3)
     optimiser = kept_apart(model, optimiser)
     settings = {
@@ -245,39 +245,3 @@ def _rescue(run: Run) -> str:
     except RunError as error:
         return f"Its weights could not be kept elsewhere either: {error}"
     return f"The run has stopped; its state after step {run.progress.step} is kept in {path}."
-
-
-def _check_arguments(
-    splits: Any,
-    model: AbstractModel,
-    epochs: int,
-    batch_size: int,
-    seed: int,
-    validate_every: int,
-    patience: int | None,
-    rollbacks: int,
-    keep: int,
-) -> None:
-    """Refuses before anything is traced or written what cannot be trained on."""
-    for name, value, least in (
-        ("epochs", epochs, 1),
-        ("batch_size", batch_size, 1),
-        ("validate_every", validate_every, 1),
-        ("patience", 1 if patience is None else patience, 1),
-        ("rollbacks", rollbacks, 0),
-        ("keep", keep, 1),
-    ):
-        if value < least:
-            raise ValueError(f"{name} must be at least {least}; got {name}={value}.")
-    if not 0 <= seed < 2**32:
-        raise ValueError(f"A seed lies in [0, 2^32): larger ones would repeat smaller ones. Got seed={seed}.")
-    for part in (splits.train, splits.validation):
-        if part is not None:
-            check_images(part.images)
-            check_labels(part.labels, model.embedding.num_classes, len(part.images))
-    if len(splits.train.labels) < batch_size:
-        raise ValueError(
-            f"batch_size must be at most {len(splits.train.labels)}, the number of training images; got {batch_size}."
-        )
-    if splits.validation is None and patience is not None:
-        raise ValueError("patience looks at validations; give a validation part, or leave it out.")

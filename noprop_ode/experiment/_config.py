@@ -1,3 +1,5 @@
+"""The settings of an experiment, section by section."""
+
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal

@@ -1,3 +1,5 @@
+"""What components are built from: the data's description, the keys, and each other."""
+
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any

@@ -1,3 +1,5 @@
+"""The data of an experiment, and what a model must know of them."""
+
 from .. import data
 from ._config import Config
 from ._context import DataSpec

@@ -1,3 +1,5 @@
+"""Evaluating a model in several ways, and the table of what was found."""
+
 import math
 import sys
 import time

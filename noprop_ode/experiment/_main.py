@@ -1,3 +1,5 @@
+"""One line and an exit code for what can go wrong with a command."""
+
 import sys
 from collections.abc import Callable
 from typing import Any

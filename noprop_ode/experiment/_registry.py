@@ -1,3 +1,5 @@
+"""What configurations know by name, and the settings that its constructors have."""
+
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,3 +1,5 @@
+"""The confusion matrix."""
+
 from pathlib import Path
 from typing import Any
 

@@ -1,3 +1,5 @@
+"""Accuracy against evaluations of the vector field."""
+
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path

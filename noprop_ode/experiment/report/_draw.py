@@ -1,3 +1,5 @@
+"""The plots of a finished run."""
+
 import sys
 from collections.abc import Callable
 from pathlib import Path

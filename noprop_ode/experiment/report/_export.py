@@ -1,3 +1,5 @@
+"""A model as a `jax.export` artefact."""
+
 import json
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""The classes of image files."""
+
 import csv
 import io
 import json

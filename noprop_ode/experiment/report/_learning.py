@@ -1,3 +1,5 @@
+"""Learning curves."""
+
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

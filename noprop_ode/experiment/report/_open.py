@@ -110,9 +110,6 @@ def add_prediction_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--draws", type=int, help="trajectories to average")
 
 
-_SOLVERS = ("euler", "heun", "midpoint", "ralston", "bosh3", "dopri5", "tsit5")
-
-
 def prediction_changes(args: argparse.Namespace) -> dict[str, Any]:
     """The `prediction` settings that the flags of `add_prediction_flags` change.
 
@@ -124,8 +121,4 @@ def prediction_changes(args: argparse.Namespace) -> dict[str, Any]:
         if settings:
             raise ConfigError("--steps and --early-exit belong to a --sampler; name one, such as --sampler heun.")
         return changes
-    if args.sampler in _SOLVERS:
-        kind = {"type": "ode" if args.steps or args.sampler != "tsit5" else "adaptive", "solver": args.sampler}
-    else:
-        kind = {"type": args.sampler}
-    return {**changes, "sampler": {**kind, **settings}}
+    return {**changes, "sampler": {"type": args.sampler, **settings}}

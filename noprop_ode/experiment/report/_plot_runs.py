@@ -1,3 +1,5 @@
+"""The plots of runs, from their folders."""
+
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Class probabilities along a trajectory."""
+
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple

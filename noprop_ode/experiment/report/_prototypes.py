@@ -1,3 +1,5 @@
+"""Prototype embeddings as images."""
+
 from pathlib import Path
 
 import numpy as np

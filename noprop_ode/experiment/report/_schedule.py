@@ -1,3 +1,5 @@
+"""A noise schedule."""
+
 from pathlib import Path
 
 import jax

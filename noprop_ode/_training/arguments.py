@@ -1,0 +1,42 @@
+"""What `fit` cannot train on, said before anything is traced or written."""
+
+from typing import Any
+
+from .._check import check_images, check_labels
+from .._model import AbstractModel
+
+
+def check_arguments(
+    splits: Any,
+    model: AbstractModel,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    validate_every: int,
+    patience: int | None,
+    rollbacks: int,
+    keep: int,
+) -> None:
+    """Refuses before anything is traced or written what cannot be trained on."""
+    for name, value, least in (
+        ("epochs", epochs, 1),
+        ("batch_size", batch_size, 1),
+        ("validate_every", validate_every, 1),
+        ("patience", 1 if patience is None else patience, 1),
+        ("rollbacks", rollbacks, 0),
+        ("keep", keep, 1),
+    ):
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}; got {name}={value}.")
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"A seed lies in [0, 2^32): larger ones would repeat smaller ones. Got seed={seed}.")
+    for part in (splits.train, splits.validation):
+        if part is not None:
+            check_images(part.images)
+            check_labels(part.labels, model.embedding.num_classes, len(part.images))
+    if len(splits.train.labels) < batch_size:
+        raise ValueError(
+            f"batch_size must be at most {len(splits.train.labels)}, the number of training images; got {batch_size}."
+        )
+    if splits.validation is None and patience is not None:
+        raise ValueError("patience looks at validations; give a validation part, or leave it out.")
