@@ -4,6 +4,7 @@ import hashlib
 import json
 import random
 import struct
+from copy import deepcopy
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -125,9 +126,9 @@ def mutated(good, rng: random.Random) -> bytes:
         entry = header.get(name)
         kind = rng.randrange(7)
         if kind == 0:
-            header[name] = rng.choice(HOSTILE)
+            header[name] = deepcopy(rng.choice(HOSTILE))
         elif kind == 1 and isinstance(entry, dict) and entry:
-            entry[rng.choice(list(entry))] = rng.choice(HOSTILE)
+            entry[rng.choice(list(entry))] = deepcopy(rng.choice(HOSTILE))
         elif kind == 2 and isinstance(entry, dict) and isinstance(entry.get("data_offsets"), list):
             entry["data_offsets"] = [rng.randrange(-8, 60), rng.randrange(-8, 60)]
         elif kind == 3 and isinstance(entry, dict) and isinstance(entry.get("shape"), list):
@@ -135,7 +136,7 @@ def mutated(good, rng: random.Random) -> bytes:
         elif kind == 4:
             header.pop(name, None)
         elif kind == 5:
-            header[rng.choice(["x", name + "x"])] = rng.choice([entry, rng.choice(HOSTILE)])
+            header[rng.choice(["x", name + "x"])] = deepcopy(rng.choice([entry, rng.choice(HOSTILE)]))
         elif data:
             at = rng.randrange(len(data))
             data[at : at + rng.randrange(3)] = rng.randbytes(rng.randrange(3))
