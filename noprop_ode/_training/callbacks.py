@@ -1,5 +1,6 @@
 """Callbacks of a run: validation and progress. A callback of your own is a function of the run and an event."""
 
+import importlib.util
 import sys
 import time
 from typing import Any
@@ -10,7 +11,6 @@ from .._model import AbstractModel, Prediction
 from .._prediction.evaluate import evaluate
 from .._types import Key
 from .checkpoint import load_arrays
-from .files import need
 from .run import EpochEnded, Event, Recorded, Run, Started, Stepped, Stopped, copied, rows
 from .store import BEST
 
@@ -90,9 +90,8 @@ class ProgressBar:
     def _start(self, run: Run) -> None:
         self._first = run.progress.step
         self._began = self._told = time.monotonic()
-        if sys.stderr.isatty():
-            tqdm = need("tqdm", "The progress bar")
-            self._bar = tqdm.tqdm(
+        if sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None:
+            self._bar = importlib.import_module("tqdm").tqdm(
                 total=run.num_steps,
                 initial=self._first,
                 file=sys.stderr,
@@ -104,7 +103,9 @@ class ProgressBar:
             self._say(f"{run.num_steps} steps in {run.epochs} epochs from step {self._first}; compiling")
 
     def _show(self, run: Run, row: dict[str, float], epoch: int) -> None:
-        shown = f"loss {row['loss']:.3f} (d {row['denoising']:.3f} r {row['readout']:.3f} p {row['prior']:.3f})"
+        # Short enough for a terminal of 60 columns; a zero has no sign.
+        loss, d, r, p = (f"{row[name] + 0.0:.2f}" for name in ("loss", "denoising", "readout", "prior"))
+        shown = f"loss {loss}: d {d} r {r} p {p}".replace("-0.00", "0.00")
         if self._bar is not None:
             self._bar.n = run.progress.step
             self._bar.set_description_str(f"epoch {epoch}/{run.epochs}", refresh=False)

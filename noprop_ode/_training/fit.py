@@ -187,8 +187,11 @@ def fit(
                 saved = time.monotonic()
                 if guard.interruption is not None:
                     raise guard.interruption
-        except FolderLostError as error:
-            raise RunError(f"{error} {_rescue(run)}") from error
+        except RunError as error:
+            if run.folder is None or run.folder.is_there:
+                raise
+            # Whatever failed, failed because of that.
+            raise FolderLostError(f"{run.folder.lost} {_rescue(run)}") from error
         return FitResult(run.evaluation_model, validate.best(run), run.state, run.progress, run.images_per_second)
 
 

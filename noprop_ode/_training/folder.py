@@ -119,7 +119,12 @@ class RunFolder:
     def check(self) -> None:
         """**Raises:** `FolderLostError` if the folder is no longer where it was."""
         if not self.is_there:
-            raise FolderLostError(f"The folder {self.path} was removed or renamed while the run was writing to it.")
+            raise FolderLostError(self.lost)
+
+    @property
+    def lost(self) -> str:
+        """What to say once the folder is gone."""
+        return f"The folder {self.path} was removed or renamed while the run was writing to it."
 
     def write(self, name: str, content: bytes) -> None:
         """Writes a file, atomically.

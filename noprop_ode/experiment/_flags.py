@@ -6,6 +6,7 @@ from pathlib import Path
 
 from .. import RunFolder
 from ._main import guarded
+from ._saved import MODEL_FILE
 
 
 def flags(
@@ -42,6 +43,8 @@ def flags(
     def command() -> None:
         stem = f"{Path(parser.prog).stem}-seed{args.seed}"
         with RunFolder.numbered(Path("runs"), stem) if args.out is None else RunFolder(args.out) as folder:
+            if not any((folder / "checkpoints").glob("step-*.safetensors")):
+                folder.claim([MODEL_FILE])  # which the script writes at the end; `fit` claims the rest
             args.out = folder
             main(args)
 

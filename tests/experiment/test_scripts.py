@@ -9,7 +9,7 @@ import jax.random as jr
 import pytest
 
 import noprop_ode as no
-from noprop_ode.experiment import Config, _run as run_module, find_config, run
+from noprop_ode.experiment import Config, _run as run_module, find_config, flags, run
 
 
 SCRIPTS = Path(__file__).parents[2] / "experiments"
@@ -90,3 +90,17 @@ def test_every_script_has_a_configuration_and_shows_its_settings(name):
     assert f"epochs={config.training.epochs})" in source
     assert f'no.data.load("{config.data.name}"' in source
     assert len(source.splitlines()) < 65
+
+
+@pytest.mark.parametrize("resume", [[], ["--resume"]])
+def test_a_script_leaves_a_model_of_somebody_elses_as_it_is(resume, tmp_path, capsys):
+    (tmp_path / "model.safetensors").write_text("mine")
+    (tmp_path / ".env").write_text("mine")
+    called = []
+    with pytest.raises(SystemExit) as stop:
+        flags(called.append, "", epochs=1, arguments=["--out", str(tmp_path), *resume])
+    assert stop.value.code == 2 and "already holds model.safetensors" in capsys.readouterr().err and not called
+    assert (tmp_path / "model.safetensors").read_text() == "mine" == (tmp_path / ".env").read_text()
+    (tmp_path / "model.safetensors").unlink()
+    flags(called.append, "", epochs=1, arguments=["--out", str(tmp_path), *resume])
+    assert called[0].out.path == tmp_path

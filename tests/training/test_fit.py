@@ -275,21 +275,28 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
     assert_same(no.fit(mlp_model(), splits(), folder=tmp_path, resume=True, **how()).state, whole.state)
 
 
-def test_a_folder_that_goes_away_stops_the_run_and_keeps_the_weights(tmp_path, monkeypatch):
+@pytest.mark.parametrize("moment", [no.Stepped, no.EpochEnded, "while a file is written"], ids=str)
+def test_a_folder_that_goes_away_stops_the_run_and_keeps_the_weights(moment, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
-    folder = tmp_path / "run"
+    folder, fsync = tmp_path / "run", os.fsync
 
     def rename(run, event):
-        if isinstance(event, no.Stepped) and run.progress.step == 8:
+        if run.progress.step == 12 and folder.exists() and not isinstance(moment, str) and isinstance(event, moment):
             folder.rename(tmp_path / "elsewhere")
 
+    def and_rename(descriptor):
+        fsync(descriptor)
+        if isinstance(moment, str) and (folder / "checkpoints" / "step-00000006.safetensors").exists():
+            folder.rename(tmp_path / "elsewhere")
+
+    monkeypatch.setattr(os, "fsync", and_rename)
     with pytest.raises(no.RunError, match="removed or renamed") as error:
         no.fit(mlp_model(), splits(), folder=folder, callbacks=[rename], **how())
     assert not folder.exists()
     (kept,) = tmp_path.glob("noprop_ode-*/*.safetensors")
     assert str(kept) in str(error.value)
-    assert int(no.load_arrays(kept, no.TrainState.create(mlp_model(), adam(), key=jr.key(0))).step) >= 8
+    assert int(no.load_arrays(kept, no.TrainState.create(mlp_model(), adam(), key=jr.key(0))).step) >= 6
 
 
 def test_the_schedule_reaches_the_records(tmp_path):
