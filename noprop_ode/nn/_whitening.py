@@ -8,7 +8,6 @@ from jaxtyping import Array, Float
 
 from .._trainable import AbstractFreezable
 from .._types import Images
-from ._image import to_float
 
 
 class Whitening(AbstractFreezable):
@@ -76,7 +75,7 @@ def whitening(images: Images, *, size: int = 2, epsilon: float = 5e-4) -> Whiten
     length = size**2 * images.shape[-1]
     count, total, products = 0, np.zeros(length), np.zeros((length, length))
     for start in range(0, len(images), 1000):  # the patches of all images at once may not fit into memory
-        batch = np.asarray(to_float(images[start : start + 1000]), np.float64)
+        batch = _pixels(images[start : start + 1000])
         windows = np.lib.stride_tricks.sliding_window_view(batch, (size, size), axis=(1, 2))
         patches = np.moveaxis(windows, 3, 5).reshape(-1, length)
         count, total, products = count + len(patches), total + patches.sum(0), products + patches.T @ patches
@@ -89,3 +88,11 @@ def whitening(images: Images, *, size: int = 2, epsilon: float = 5e-4) -> Whiten
     matrix = directions / np.sqrt(np.maximum(variances, 0) + floor)
     weight = matrix[:, ::-1].reshape(size, size, images.shape[-1], length)  # most variance first
     return Whitening(jnp.asarray(weight, jnp.float32), jnp.asarray(-mean @ matrix[:, ::-1], jnp.float32))
+
+
+def _pixels(images: Images) -> Float[np.ndarray, "n height width channels"]:
+    # In NumPy, so that a network can be built inside of `jax.eval_shape` and `vmap`.
+    images = np.asarray(images)
+    if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
+        raise TypeError(f"Images are uint8 in [0, 255] or floating point in [0, 1]; got dtype {images.dtype}.")
+    return images.astype(np.float64) / (255 if images.dtype == np.uint8 else 1)
