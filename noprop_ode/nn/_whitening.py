@@ -87,7 +87,8 @@ def whitening(images: Images, *, size: int = 2, epsilon: float = 5e-4) -> Whiten
     floor = epsilon * max(variances.mean(), 1e-8)
     matrix = directions / np.sqrt(np.maximum(variances, 0) + floor)
     weight = matrix[:, ::-1].reshape(size, size, images.shape[-1], length)  # most variance first
-    return Whitening(jnp.asarray(weight, jnp.float32), jnp.asarray(-mean @ matrix[:, ::-1], jnp.float32))
+    bias = -mean @ matrix[:, ::-1]
+    return Whitening(weight=jnp.asarray(weight, jnp.float32), bias=jnp.asarray(bias, jnp.float32))
 
 
 def _pixels(images: Images) -> Float[np.ndarray, "n height width channels"]:
