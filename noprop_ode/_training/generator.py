@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from .._check import check_images, check_labels
+from .by_block import step_by_block, takes_all_blocks
 from .step import Metrics, TrainState, train_step
 
 
@@ -93,7 +94,8 @@ def train(
             check_labels(ys, num_classes, len(xs))
         if len(group) == 1:
             xs, ys = group[0]
-            state, metrics = _jitted_step((jnp.asarray(xs), _int32(ys)), state)
+            step = step_by_block if takes_all_blocks(state.model) else _jitted_step
+            state, metrics = step((jnp.asarray(xs), _int32(ys)), state)
         else:
             xs, ys = jnp.stack([jnp.asarray(xs) for xs, _ in group]), jnp.stack([_int32(ys) for _, ys in group])
             state, metrics = _jitted_steps((xs, ys), state)

@@ -9,7 +9,7 @@ import jax.random as jr
 import optax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from .._model import AbstractModel
+from .._model import AbstractModel, LossTerms
 from .._trainable import trainable_mask
 from .._types import Images, Key, Labels
 
@@ -104,8 +104,23 @@ def train_step(state: TrainState, xs: Images, ys: Labels) -> tuple[TrainState, M
         terms = eqx.combine(params, rest).batch_loss(xs, ys, key=key)
         return terms.total, terms
 
-    (total, terms), grads = jax.value_and_grad(loss, has_aux=True)(params)
-    norm = optax.tree.norm(grads)
+    (_, terms), grads = jax.value_and_grad(loss, has_aux=True)(params)
+    return apply_gradients(state, terms, grads)
+
+
+def apply_gradients(state: TrainState, terms: LossTerms, grads: PyTree[Any]) -> tuple[TrainState, Metrics]:
+    """The second half of a step: what a gradient does to the state.
+
+    **Arguments:**
+
+    - `state`: the state.
+    - `terms`: of the loss.
+    - `grads`: its gradient in the trainable arrays of the model.
+
+    **Returns:** the next state, and the metrics of the step.
+    """
+    params, rest = eqx.partition(state.model, trainable_mask(state.model))
+    total, norm = terms.total, optax.tree.norm(grads)
     healthy = state.healthy & jnp.isfinite(total) & jnp.isfinite(norm)
     updates, opt_state = state.optimiser.update(grads, state.opt_state, params)
     new_params = eqx.apply_updates(params, updates)

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Int
 
+from .._block_model import AbstractBlockModel
 from .._blocks import AbstractBlockPlan, AllBlocks, Blocks
 from .._check import check_states_per_image
 from .._gaussian import AbstractEndState, AbstractGaussianModel, MarginalEndState, marginal_sample
@@ -18,10 +19,11 @@ from .._samplers.ancestral import Ancestral
 from .._schedules.base import AbstractNoiseSchedule
 from .._schedules.cosine import CosineSchedule
 from .._types import Image, Images, Key, Label, Labels, Scalar
+from .._vector_field import AbstractVectorField
 from .protocols import gaussian_protocols, one_ddim_step
 
 
-class NoPropDT(AbstractGaussianModel):
+class NoPropDT(AbstractGaussianModel, AbstractBlockModel):
     r"""NoProp in discrete time (NoProp, arXiv 2503.24322, section 2.1): T blocks, each trained on its own.
 
     $$\begin{aligned}\mathcal{L} = {}& -\log p(y | z_T) + \mathrm{KL}\big(q(z_0 | y) \,\|\, \mathcal{N}(0, I)\big) \\
@@ -34,7 +36,7 @@ class NoPropDT(AbstractGaussianModel):
     forwards or backwards. Only the embedding and the readout are shared.
     """
 
-    field: Blocks
+    field: Blocks  # pyright: ignore[reportIncompatibleVariableOverride]
     schedule: AbstractNoiseSchedule
     embedding: AbstractLabelEmbedding
     readout: AbstractReadout
@@ -117,7 +119,9 @@ class NoPropDT(AbstractGaussianModel):
         """See [`noprop_ode.AbstractModel.independent_blocks`][]: all of its blocks."""
         return self.field
 
-    def block_error(self, x: Image, y: Label, k: int | Int[Array, ""], *, key: Key) -> Scalar:
+    def block_error(
+        self, x: Image, y: Label, k: int | Int[Array, ""], *, key: Key, block: AbstractVectorField | None = None
+    ) -> Scalar:
         """The weighted denoising error of one block.
 
         **Arguments:**
@@ -125,38 +129,41 @@ class NoPropDT(AbstractGaussianModel):
         - `x`, `y`: an example.
         - `k`: position of the block, 0 to T - 1.
         - `key`: randomness of noise and dropout.
+        - `block`: its network; that of the model if not given.
 
         **Returns:** the error, without `eta`.
         """
         keys = jr.split(jr.fold_in(key, k), 1 + self.states_per_image)
-        num_blocks, block = self.field.num_blocks, self.field.block(k)
-        features = block.encode(x, key=keys[0])
+        network = self.field.block(k) if block is None else block
+        features = network.encode(x, key=keys[0])
+        num_blocks = self.field.num_blocks
         start = jnp.asarray(k, jnp.float32) / num_blocks
         end = jnp.asarray(k + 1, jnp.float32) / num_blocks
         weight = self.objective.weighting.over(self.schedule, start, end)
 
         def error(noise_key: Key) -> Scalar:
             z = marginal_sample(self.embedding(y), start, self.schedule, key=noise_key)
-            logits = block(start, z, features) + self.skip(start, z)
+            logits = network(start, z, features) + self.skip(start, z)
             return self.objective.error(logits, y, self.embedding)
 
         return weight * jnp.mean(jax.vmap(error)(keys[1:]))
 
+    def block_loss(
+        self, block: AbstractVectorField, k: int | Int[Array, ""], xs: Images, ys: Labels, *, key: Key
+    ) -> Scalar:
+        """See `AbstractBlockModel.block_loss`: the mean error of the block, times `eta`."""
+
+        def error(x: Image, y: Label, key: Key) -> Scalar:
+            return self.block_error(x, y, k, key=key, block=block)
+
+        return self.eta * jnp.mean(jax.vmap(error)(xs, ys, jr.split(key, len(xs))))
+
+    def shared_loss(self, xs: Images, ys: Labels, *, key: Key) -> tuple[Scalar, Scalar]:
+        """See `AbstractBlockModel.shared_loss`."""
+        terms = jax.vmap(lambda x, y, key: self.shared_terms(x, y, key=key))
+        readout, prior = terms(xs, ys, jr.split(key, len(xs)))
+        return jnp.mean(readout), jnp.mean(prior)
+
     def loss(self, x: Image, y: Label, *, key: Key) -> LossTerms:
         """See [`noprop_ode.AbstractModel.loss`][]; the denoising term is the mean over the blocks of the plan."""
         return self.batch_loss(jnp.asarray(x)[None], jnp.asarray(y)[None], key=key)
-
-    def batch_loss(self, xs: Images, ys: Labels, *, key: Key) -> LossTerms:
-        """See [`noprop_ode.AbstractModel.batch_loss`][]; a plan that draws a block draws one for the whole batch."""
-        xs, ys = jnp.asarray(xs), jnp.asarray(ys)
-        plan_key, blocks_key, end_key = jr.split(key, 3)
-        keys = jr.split(blocks_key, len(xs))
-
-        def block_loss(k: int | Int[Array, ""]) -> Scalar:
-            errors = jax.vmap(lambda x, y, key: self.block_error(x, y, k, key=key))(xs, ys, keys)
-            return self.eta * jnp.mean(errors)
-
-        denoising = self.plan.average(block_loss, self.field.num_blocks, key=plan_key)
-        end_keys = jr.split(end_key, len(ys))
-        readout, prior = jax.vmap(lambda x, y, key: self.shared_terms(x, y, key=key))(xs, ys, end_keys)
-        return LossTerms(denoising, jnp.mean(readout), jnp.mean(prior))

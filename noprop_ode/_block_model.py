@@ -1,0 +1,72 @@
+"""A model whose training falls into one problem for each of its blocks."""
+
+import abc
+from typing import NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Int
+
+from ._blocks import AbstractBlockPlan, Blocks
+from ._model import AbstractModel, LossTerms
+from ._types import Images, Key, Labels, Scalar
+from ._vector_field import AbstractVectorField
+
+
+class BatchKeys(NamedTuple):
+    """The randomness of a batch, by use: which blocks take part, their noise and dropout, and the shared terms."""
+
+    plan: Key
+    blocks: Key
+    shared: Key
+
+
+def batch_keys(key: Key) -> BatchKeys:
+    """Splits the key of a batch, the same way for the loss in one piece and block by block."""
+    return BatchKeys(*jr.split(key, 3))
+
+
+class AbstractBlockModel(AbstractModel):
+    """A model whose training loss is the mean of one loss for each block, and of terms without any block.
+
+    The two parts are methods, so that a step can take the blocks one after another in the memory of one; `batch_loss`
+    is the same in one piece.
+    """
+
+    field: eqx.AbstractVar[Blocks]  # pyright: ignore[reportIncompatibleVariableOverride]
+    plan: eqx.AbstractVar[AbstractBlockPlan]
+
+    @abc.abstractmethod
+    def block_loss(
+        self, block: AbstractVectorField, k: int | Int[Array, ""], xs: Images, ys: Labels, *, key: Key
+    ) -> Scalar:
+        """The denoising term of one block, averaged over a batch.
+
+        **Arguments:**
+
+        - `block`: the network; the blocks of the model itself are not looked at.
+        - `k`: its position, 0 to T - 1.
+        - `xs`, `ys`: a batch.
+        - `key`: the noise and dropout of all blocks; a block takes its own from it.
+
+        **Returns:** the term.
+        """
+
+    @abc.abstractmethod
+    def shared_loss(self, xs: Images, ys: Labels, *, key: Key) -> tuple[Scalar, Scalar]:
+        """The readout and the prior term, averaged over a batch.
+
+        **Arguments:** a batch, and the `key` of the end states. **Returns:** the two terms.
+        """
+
+    def batch_loss(self, xs: Images, ys: Labels, *, key: Key) -> LossTerms:
+        """See [`noprop_ode.AbstractModel.batch_loss`][]; a plan that draws a block draws one for the whole batch."""
+        xs, ys = jnp.asarray(xs), jnp.asarray(ys)
+        keys = batch_keys(key)
+
+        def loss(k: int | Int[Array, ""]) -> Scalar:
+            return self.block_loss(self.field.block(k), k, xs, ys, key=keys.blocks)
+
+        denoising = self.plan.average(loss, self.field.num_blocks, key=keys.plan)
+        return LossTerms(denoising, *self.shared_loss(xs, ys, key=keys.shared))
