@@ -42,7 +42,6 @@ class SquaredError(AbstractObjective):
     weighting: AbstractWeighting = ELBOWeighting()
 
     def error(self, logits: Logits, y: Label, embedding: AbstractLabelEmbedding) -> Scalar:
-        """See [`noprop_ode.AbstractObjective.error`][]."""
         return 0.5 * jnp.sum((embedding.mix(jnn.softmax(logits)) - embedding(y)) ** 2)
 
 
@@ -65,5 +64,4 @@ class CrossEntropy(AbstractObjective):
     weighting: AbstractWeighting = UniformWeighting()
 
     def error(self, logits: Logits, y: Label, embedding: AbstractLabelEmbedding) -> Scalar:
-        """See [`noprop_ode.AbstractObjective.error`][]."""
         return -jnn.log_softmax(logits)[y]

@@ -97,24 +97,21 @@ class NoPropDT(AbstractGaussianModel):
 
     @property
     def default_prediction(self) -> Prediction:
-        """See [`noprop_ode.AbstractModel.default_prediction`][]: one DDIM step from the mean, read from
-        the denoiser."""
+        """One DDIM step from the mean, read from the denoiser."""
         return one_ddim_step()
 
     @property
     def paper_prediction(self) -> Prediction:
-        """See [`noprop_ode.AbstractModel.paper_prediction`][]: one ancestral step a block from noise, and the
-        readout."""
+        """One ancestral step a block from noise, and the readout."""
         return Prediction("noise", self.own_sampler, ReadoutDecoder())
 
     @property
     def protocols(self) -> dict[str, Prediction]:
-        """See [`noprop_ode.AbstractModel.protocols`][]."""
         return gaussian_protocols(self.paper_prediction)
 
     @property
     def independent_blocks(self) -> Blocks:
-        """See [`noprop_ode.AbstractModel.independent_blocks`][]: all of its blocks."""
+        """All of its blocks."""
         return self.field
 
     def block_error(self, x: Image, y: Label, k: int | Int[Array, ""], *, key: Key) -> Scalar:
@@ -143,11 +140,11 @@ class NoPropDT(AbstractGaussianModel):
         return weight * jnp.mean(jax.vmap(error)(keys[1:]))
 
     def loss(self, x: Image, y: Label, *, key: Key) -> LossTerms:
-        """See [`noprop_ode.AbstractModel.loss`][]; the denoising term is the mean over the blocks of the plan."""
+        """The training loss of one example; the denoising term is the mean over the blocks of the plan."""
         return self.batch_loss(jnp.asarray(x)[None], jnp.asarray(y)[None], key=key)
 
     def batch_loss(self, xs: Images, ys: Labels, *, key: Key) -> LossTerms:
-        """See [`noprop_ode.AbstractModel.batch_loss`][]; a plan that draws a block draws one for the whole batch."""
+        """The training loss averaged over a batch; a plan that draws a block draws one for the whole batch."""
         xs, ys = jnp.asarray(xs), jnp.asarray(ys)
         plan_key, blocks_key, end_key = jr.split(key, 3)
         keys = jr.split(blocks_key, len(xs))
