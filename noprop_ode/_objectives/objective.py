@@ -42,7 +42,6 @@ class SquaredError(AbstractObjective):
     weighting: AbstractWeighting = ELBOWeighting()
 
     def error(self, logits: Logits, y: Label, embedding: AbstractLabelEmbedding) -> Scalar:
-        """See [`noprop_ode.AbstractObjective.error`][]."""
         return 0.5 * jnp.sum((embedding.mix(jnn.softmax(logits)) - embedding(y)) ** 2)
 
 
@@ -75,7 +74,6 @@ class CrossEntropy(AbstractObjective):
             raise ValueError(f"The share of a smoothed label is in [0, 1); got smoothing={self.smoothing}.")
 
     def error(self, logits: Logits, y: Label, embedding: AbstractLabelEmbedding) -> Scalar:
-        """See [`noprop_ode.AbstractObjective.error`][]."""
         log_p = jnn.log_softmax(logits)
         if self.smoothing == 0:
             return -log_p[y]
