@@ -61,7 +61,7 @@ class AbstractBlockModel(AbstractModel):
         """
 
     def batch_loss(self, xs: Images, ys: Labels, *, key: Key) -> LossTerms:
-        """See [`noprop_ode.AbstractModel.batch_loss`][]; a plan that draws a block draws one for the whole batch."""
+        """The training loss averaged over a batch; a plan that draws a block draws one for the whole batch."""
         xs, ys = jnp.asarray(xs), jnp.asarray(ys)
         keys = batch_keys(key)
 

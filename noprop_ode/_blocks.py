@@ -72,12 +72,12 @@ class Blocks(AbstractVectorField):
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
 
     def encode(self, x: Image, *, key: Key | None = None) -> Features:
-        """See [`noprop_ode.AbstractVectorField.encode`][]; the features of all blocks, stacked."""
+        """The features of all blocks, stacked."""
         keys = [None] * self.num_blocks if key is None else jr.split(key, self.num_blocks)
         return self.map(lambda k, block: block.encode(x, key=keys[k]))
 
     def __call__(self, t: Scalar, z: Latent, features: Features) -> Logits:
-        """See [`noprop_ode.AbstractVectorField.__call__`][]: the logits of the block that owns `t`."""
+        """The logits of the block that owns `t`."""
         k = self.owner(t)
         own = jax.tree.map(lambda a: a[k], features)
         return self.block(k)(t, z, own)
@@ -113,7 +113,6 @@ class AllBlocks(AbstractBlockPlan):
     def average(
         self, loss: Callable[[int | Int[Array, ""]], Float[Array, ""]], num_blocks: int, *, key: Key
     ) -> Float[Array, ""]:
-        """See [`noprop_ode.AbstractBlockPlan.average`][]."""
         return jnp.mean(jnp.stack([loss(k) for k in range(num_blocks)]))
 
 
@@ -125,7 +124,6 @@ class BlocksInTurn(AbstractBlockPlan):
     def average(
         self, loss: Callable[[int | Int[Array, ""]], Float[Array, ""]], num_blocks: int, *, key: Key
     ) -> Float[Array, ""]:
-        """See [`noprop_ode.AbstractBlockPlan.average`][]."""
         # Without the checkpoint the loop would keep the intermediate results of every block for its backward pass.
         return jnp.mean(jax.lax.map(jax.checkpoint(loss), jnp.arange(num_blocks)))
 
@@ -136,7 +134,6 @@ class SampledBlock(AbstractBlockPlan):
     def average(
         self, loss: Callable[[int | Int[Array, ""]], Float[Array, ""]], num_blocks: int, *, key: Key
     ) -> Float[Array, ""]:
-        """See [`noprop_ode.AbstractBlockPlan.average`][]."""
         return loss(jr.randint(key, (), 0, num_blocks))
 
 
@@ -154,5 +151,4 @@ class OnlyBlock(AbstractBlockPlan):
     def average(
         self, loss: Callable[[int | Int[Array, ""]], Float[Array, ""]], num_blocks: int, *, key: Key
     ) -> Float[Array, ""]:
-        """See [`noprop_ode.AbstractBlockPlan.average`][]."""
         return loss(self.k)

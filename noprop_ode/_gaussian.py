@@ -130,11 +130,11 @@ class AbstractGaussianModel(AbstractMarginalModel):
         return jnp.sqrt(self.schedule.log_snr_rate(t)) * sigma
 
     def log_posterior(self, t: Scalar, z: Latent, features: Features) -> LogProbs:
-        """See [`noprop_ode.AbstractModel.log_posterior`][]: the softmax of the denoiser."""
+        """The softmax of the denoiser."""
         return jnn.log_softmax(self.logits(t, z, features))
 
     def end_log_posterior(self, z: Latent) -> LogProbs:
-        """See [`noprop_ode.AbstractMarginalModel.end_log_posterior`][] and [`noprop_ode.marginal_log_posterior`][]."""
+        """The exact class posterior, [`noprop_ode.marginal_log_posterior`][], at t = 1."""
         return marginal_log_posterior(z, jnp.ones((), jnp.float32), self.schedule, self.embedding)
 
     def shared_terms(
@@ -160,5 +160,4 @@ class MarginalEndState(AbstractEndState):
     r"""A draw from the marginal, $z_1 \sim q(z_1 | y)$: the paper's loss, which never runs the dynamics."""
 
     def __call__(self, model: AbstractGaussianModel, x: Image, u: Latent, *, key: Key) -> Latent:
-        """See [`noprop_ode.AbstractEndState.__call__`][]."""
         return marginal_sample(u, jnp.ones((), jnp.float32), model.schedule, key=key)

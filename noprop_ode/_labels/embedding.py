@@ -71,21 +71,17 @@ class OneHot(AbstractLabelEmbedding):
         self.dim = num_classes
 
     def __call__(self, y: Label) -> Latent:
-        """See [`noprop_ode.AbstractLabelEmbedding.__call__`][]."""
         y = jnp.asarray(y, jnp.int32)  # in uint8 there is no 256 to compare with
         known = (y >= 0) & (y < self.num_classes)
         return jnp.where(known, jnn.one_hot(y, self.num_classes, dtype=jnp.float32), jnp.nan)
 
     def mix(self, weights: Float[Array, " classes"]) -> Latent:
-        """See [`noprop_ode.AbstractLabelEmbedding.mix`][]."""
         return weights
 
     def similarity(self, z: Latent) -> Float[Array, " classes"]:
-        """See [`noprop_ode.AbstractLabelEmbedding.similarity`][]."""
         return z
 
     def squared_norms(self) -> Float[Array, " classes"]:
-        """See [`noprop_ode.AbstractLabelEmbedding.squared_norms`][]."""
         return jnp.ones(self.num_classes, dtype=jnp.float32)
 
 
@@ -95,21 +91,17 @@ class AbstractMatrixEmbedding(AbstractLabelEmbedding, AbstractFreezable):
     matrix: eqx.AbstractVar[Float[Array, "classes dim"]]
 
     def __call__(self, y: Label) -> Latent:
-        """See [`noprop_ode.AbstractLabelEmbedding.__call__`][]."""
         y = jnp.asarray(y, jnp.int32)  # in uint8 there is no 256 to compare with
         known = (y >= 0) & (y < self.num_classes)
         return jnp.where(known, self.matrix[y], jnp.nan)
 
     def mix(self, weights: Float[Array, " classes"]) -> Latent:
-        """See [`noprop_ode.AbstractLabelEmbedding.mix`][]."""
         return weights @ self.matrix
 
     def similarity(self, z: Latent) -> Float[Array, " classes"]:
-        """See [`noprop_ode.AbstractLabelEmbedding.similarity`][]."""
         return self.matrix @ z
 
     def squared_norms(self) -> Float[Array, " classes"]:
-        """See [`noprop_ode.AbstractLabelEmbedding.squared_norms`][]."""
         return jnp.sum(self.matrix**2, axis=-1)
 
 

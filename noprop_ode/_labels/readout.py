@@ -47,7 +47,6 @@ class LinearReadout(AbstractReadout):
         self.bias = jnp.zeros(num_classes, dtype=jnp.float32)
 
     def __call__(self, z: Latent, embedding: AbstractLabelEmbedding) -> LogProbs:
-        """See [`noprop_ode.AbstractReadout.__call__`][]."""
         return jnn.log_softmax(self.weight @ z + self.bias)
 
 
@@ -74,7 +73,6 @@ class PosteriorReadout(AbstractReadout):
         self.scale = scale
 
     def __call__(self, z: Latent, embedding: AbstractLabelEmbedding) -> LogProbs:
-        """See [`noprop_ode.AbstractReadout.__call__`][]."""
         point = embedding.mix(jnp.exp(self.linear(z, embedding)))
         return _log_kernel(point, embedding, self.scale)
 
@@ -96,7 +94,6 @@ class NearestEmbedding(AbstractReadout):
         _check_scale(self.scale)
 
     def __call__(self, z: Latent, embedding: AbstractLabelEmbedding) -> LogProbs:
-        """See [`noprop_ode.AbstractReadout.__call__`][]."""
         return _log_kernel(z, embedding, self.scale)
 
 

@@ -42,7 +42,6 @@ class SquaredError(AbstractObjective):
     weighting: AbstractWeighting = ELBOWeighting()
 
     def error(self, logits: Logits, y: Label, embedding: AbstractLabelEmbedding) -> Scalar:
-        """See [`noprop_ode.AbstractObjective.error`][]."""
         return 0.5 * jnp.sum((embedding.mix(jnn.softmax(logits)) - embedding(y)) ** 2)
 
 
@@ -60,10 +59,22 @@ class CrossEntropy(AbstractObjective):
     **Arguments:**
 
     - `weighting`: what multiplies the error at each time.
+    - `smoothing`: share s of the target that is spread over all classes alike (Szegedy et al. 2015, arXiv 1512.00567),
+        $-\sum_c \big((1 - s) [c = y] + s / C\big) \log p(c | x, z_t)$. The posterior is then less sure than the
+        data, and trajectories, which are samples from it, err more often than its most probable class.
+
+    **Raises:** `ValueError` for a share out of [0, 1).
     """
 
     weighting: AbstractWeighting = UniformWeighting()
+    smoothing: float = eqx.field(default=0.0, static=True)
+
+    def __check_init__(self):
+        if not 0 <= self.smoothing < 1:
+            raise ValueError(f"The share of a smoothed label is in [0, 1); got smoothing={self.smoothing}.")
 
     def error(self, logits: Logits, y: Label, embedding: AbstractLabelEmbedding) -> Scalar:
-        """See [`noprop_ode.AbstractObjective.error`][]."""
-        return -jnn.log_softmax(logits)[y]
+        log_p = jnn.log_softmax(logits)
+        if self.smoothing == 0:
+            return -log_p[y]
+        return -(1 - self.smoothing) * log_p[y] - self.smoothing * jnp.mean(log_p)

@@ -47,7 +47,6 @@ class UniformTimes(AbstractTimes):
     """Times uniform on [0, 1], as in the paper."""
 
     def quantile(self, level: Float[Array, "*n"]) -> Float[Array, "*n"]:
-        """See [`noprop_ode.AbstractTimes.quantile`][]."""
         return level
 
 
@@ -71,5 +70,4 @@ class PowerTimes(AbstractTimes):
             raise ValueError(f"The power of the training times must be positive; got {self.power}.")
 
     def quantile(self, level: Float[Array, "*n"]) -> Float[Array, "*n"]:
-        """See [`noprop_ode.AbstractTimes.quantile`][]."""
         return level**self.power

@@ -48,11 +48,9 @@ class ELBOWeighting(AbstractWeighting):
     """
 
     def __call__(self, schedule: AbstractNoiseSchedule, t: Scalar) -> Scalar:
-        """See [`noprop_ode.AbstractWeighting.__call__`][]."""
         return schedule.snr_rate(t)
 
     def over(self, schedule: AbstractNoiseSchedule, s: Scalar, t: Scalar) -> Scalar:
-        """See [`noprop_ode.AbstractWeighting.over`][]."""
         return schedule.snr_increment(s, t) / (t - s)
 
 
@@ -60,11 +58,9 @@ class UniformWeighting(AbstractWeighting):
     """The same weight, one, at every time."""
 
     def __call__(self, schedule: AbstractNoiseSchedule, t: Scalar) -> Scalar:
-        """See [`noprop_ode.AbstractWeighting.__call__`][]."""
         return jnp.ones_like(t)
 
     def over(self, schedule: AbstractNoiseSchedule, s: Scalar, t: Scalar) -> Scalar:
-        """See [`noprop_ode.AbstractWeighting.over`][]."""
         return jnp.ones_like(t)
 
 
@@ -90,11 +86,10 @@ class MinSNRWeighting(AbstractWeighting):
             raise ValueError(f"The cap of a min-SNR weight must be positive; got {self.cap}.")
 
     def __call__(self, schedule: AbstractNoiseSchedule, t: Scalar) -> Scalar:
-        """See [`noprop_ode.AbstractWeighting.__call__`][]."""
         return jnp.minimum(schedule.snr(t), self.cap)
 
     def over(self, schedule: AbstractNoiseSchedule, s: Scalar, t: Scalar) -> Scalar:
-        """See [`noprop_ode.AbstractWeighting.over`][]; the SNR is that of the state the network sees."""
+        """The weight of a step; the SNR is that of the state the network sees."""
         return jnp.minimum(schedule.snr(s), self.cap)
 
 
@@ -115,10 +110,8 @@ class SigmoidWeighting(AbstractWeighting):
     bias: float = 0.0
 
     def __call__(self, schedule: AbstractNoiseSchedule, t: Scalar) -> Scalar:
-        """See [`noprop_ode.AbstractWeighting.__call__`][]."""
         return jnp.exp(self.bias) * jnn.sigmoid(schedule.log_snr(t) - self.bias) * schedule.log_snr_rate(t)
 
     def over(self, schedule: AbstractNoiseSchedule, s: Scalar, t: Scalar) -> Scalar:
-        """See [`noprop_ode.AbstractWeighting.over`][]."""
         rate = (schedule.log_snr(t) - schedule.log_snr(s)) / (t - s)
         return jnp.exp(self.bias) * jnn.sigmoid(schedule.log_snr(s) - self.bias) * rate

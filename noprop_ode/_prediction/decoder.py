@@ -12,11 +12,10 @@ class ReadoutDecoder(AbstractDecoder):
     num_evaluations: ClassVar[int] = 0
 
     def t1(self, sampler: AbstractSampler) -> float:
-        """See [`noprop_ode.AbstractDecoder.t1`][]: to the end."""
+        """To the end."""
         return 1.0
 
     def __call__(self, model: AbstractModel, end: Sample, features: Features) -> LogProbs:
-        """See [`noprop_ode.AbstractDecoder.__call__`][]."""
         return model.readout(end.z, model.embedding)
 
 
@@ -26,11 +25,11 @@ class PosteriorDecoder(AbstractDecoder):
     num_evaluations: ClassVar[int] = 0
 
     def t1(self, sampler: AbstractSampler) -> float:
-        """See [`noprop_ode.AbstractDecoder.t1`][]: to the end."""
+        """To the end."""
         return 1.0
 
     def __call__(self, model: AbstractModel, end: Sample, features: Features) -> LogProbs:
-        """See [`noprop_ode.AbstractDecoder.__call__`][].
+        """The exact class posterior of the state reached.
 
         **Raises:** `TypeError` for a model without a known marginal.
         """
@@ -52,9 +51,8 @@ class DenoiserDecoder(AbstractDecoder):
     num_evaluations: ClassVar[int] = 1
 
     def t1(self, sampler: AbstractSampler) -> float:
-        """See [`noprop_ode.AbstractDecoder.t1`][]: to where the last step of the sampler begins."""
+        """To where the last step of the sampler begins."""
         return sampler.last_step_start
 
     def __call__(self, model: AbstractModel, end: Sample, features: Features) -> LogProbs:
-        """See [`noprop_ode.AbstractDecoder.__call__`][]."""
         return model.log_posterior(end.t, end.z, features)

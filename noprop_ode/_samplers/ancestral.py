@@ -128,21 +128,17 @@ class Ancestral(AbstractSolverSampler):
 
     @property
     def stochastic(self) -> bool:
-        """See [`noprop_ode.AbstractSampler.stochastic`][]."""
         return self.churn > 0
 
     @property
     def step_evaluations(self) -> tuple[float, float]:
-        """See [`noprop_ode.AbstractSolverSampler.step_evaluations`][]."""
         return 1, 0
 
     def check(self, model: AbstractModel) -> None:
-        """See [`noprop_ode.AbstractSolverSampler.check`][]."""
         gaussian(model, self)
 
     def solve(
         self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, t1: float = 1.0, **how: Any
     ) -> diffrax.Solution:
-        """See [`noprop_ode.AbstractSolverSampler.solve`][]."""
         term = AncestralTerm(gaussian(model, self), self.churn, key if self.stochastic else None)
         return solve_in_equal_steps(term, diffrax.Euler(), z0, features, self.steps, t1, **how)

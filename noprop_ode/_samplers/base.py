@@ -38,11 +38,9 @@ class AbstractSolverSampler(AbstractSampler):
 
     @property
     def last_step_start(self) -> float:
-        """See [`noprop_ode.AbstractSampler.last_step_start`][]."""
         return 1.0 if self.steps is None else (self.steps - 1) / self.steps
 
     def sample(self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, t1: float = 1.0) -> Sample:
-        """See [`noprop_ode.AbstractSampler.sample`][]."""
         self.check(model)
         if t1 == 0:
             zero = jnp.zeros((), jnp.float32)
@@ -52,13 +50,11 @@ class AbstractSolverSampler(AbstractSampler):
     def trajectory(
         self, model: AbstractModel, z0: Latent, features: Features, ts: Float[Array, " times"], *, key: Key
     ) -> Float[Array, "times dim"]:
-        """See [`noprop_ode.AbstractSampler.trajectory`][]."""
         solution = self.solve(model, z0, features, key=key, saveat=diffrax.SaveAt(ts=ts))
         assert solution.ys is not None
         return solution.result.error_if(solution.ys, ~diffrax.is_okay(solution.result))
 
     def full_evaluations(self, *, t1: float = 1.0) -> float:
-        """See [`noprop_ode.AbstractSampler.full_evaluations`][]."""
         if self.steps is None:
             return float("nan")
         per_step, once = self.step_evaluations

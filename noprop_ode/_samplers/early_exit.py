@@ -51,22 +51,21 @@ class EarlyExit(AbstractSampler):
 
     @property
     def stochastic(self) -> bool:
-        """See [`noprop_ode.AbstractSampler.stochastic`][]."""
         return self.sampler.stochastic
 
     @property
     def last_step_start(self) -> float:
-        """See [`noprop_ode.AbstractSampler.last_step_start`][]; the long step counts as the last, also where the steps
-        before it are adaptive, so that it is always before 1."""
+        """Where the last step of the sampler begins; the long step counts as the last, also where the steps before it
+        are adaptive, so that it is always before 1."""
         return min(self.sampler.last_step_start, _BEFORE_THE_END)
 
     def full_evaluations(self, *, t1: float = 1.0) -> float:
-        """See [`noprop_ode.AbstractSampler.full_evaluations`][]: those of the sampler alone."""
+        """Evaluations of the vector field on a whole trajectory: those of the sampler alone."""
         return self.sampler.full_evaluations(t1=t1)
 
     def sample(self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, t1: float = 1.0) -> Sample:
-        """See [`noprop_ode.AbstractSampler.sample`][]; to t = 1 leads the long step, from where the trajectory was
-        stopped early, and to an earlier `t1` none."""
+        """Carries one state along; to t = 1 leads the long step, from where the trajectory was stopped early, and to an
+        earlier `t1` none."""
         if self.sampler.steps == 1 or t1 == 0:
             return self.sampler.sample(model, z0, features, key=key, t1=t1)
         event = diffrax.Event(self._confident(model))
@@ -90,7 +89,7 @@ class EarlyExit(AbstractSampler):
     def trajectory(
         self, model: AbstractModel, z0: Latent, features: Features, ts: Float[Array, " times"], *, key: Key
     ) -> Float[Array, "times dim"]:
-        """See [`noprop_ode.AbstractSampler.trajectory`][]; the whole of it, without stopping."""
+        """The states at given times of the whole trajectory, without stopping."""
         return self.sampler.trajectory(model, z0, features, ts, key=key)
 
     def _confident(self, model: AbstractModel) -> Any:

@@ -69,12 +69,10 @@ class ODE(AbstractSolverSampler):
 
     @property
     def stochastic(self) -> bool:
-        """See [`noprop_ode.AbstractSampler.stochastic`][]."""
         return False
 
     @property
     def step_evaluations(self) -> tuple[float, float]:
-        """See [`noprop_ode.AbstractSolverSampler.step_evaluations`][]."""
         return evaluations_of(self.solver)
 
     def check(self, model: AbstractModel) -> None:
@@ -83,7 +81,6 @@ class ODE(AbstractSolverSampler):
     def solve(
         self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, t1: float = 1.0, **how: Any
     ) -> diffrax.Solution:
-        """See [`noprop_ode.AbstractSolverSampler.solve`][]."""
         del key
         term = diffrax.ODETerm(VelocityTerm(model))
         if self.stepsize_controller is None:

@@ -46,22 +46,18 @@ class SDE(AbstractSolverSampler):
 
     @property
     def stochastic(self) -> bool:
-        """See [`noprop_ode.AbstractSampler.stochastic`][]."""
         return True
 
     @property
     def step_evaluations(self) -> tuple[float, float]:
-        """See [`noprop_ode.AbstractSolverSampler.step_evaluations`][]."""
         return evaluations_of(self.solver)
 
     def check(self, model: AbstractModel) -> None:
-        """See [`noprop_ode.AbstractSolverSampler.check`][]."""
         gaussian(model, self)
 
     def solve(
         self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, t1: float = 1.0, **how: Any
     ) -> diffrax.Solution:
-        """See [`noprop_ode.AbstractSolverSampler.solve`][]."""
         # Stochastic Runge-Kutta methods of higher order need space-time areas of the path, not its increments alone.
         higher = isinstance(self.solver, diffrax.AbstractSRK)
         levy_area = diffrax.SpaceTimeTimeLevyArea if higher else diffrax.BrownianIncrement

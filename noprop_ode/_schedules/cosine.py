@@ -34,7 +34,6 @@ class CosineSchedule(AbstractNoiseSchedule):
         check_ends(self.log_snr_0, self.log_snr_1)
 
     def log_snr(self, t: Scalar) -> Scalar:
-        """See [`noprop_ode.AbstractNoiseSchedule.log_snr`][]."""
         angle_0 = math.atan(math.exp(0.5 * self.log_snr_0))
         # The complement of the last angle, computed without cancellation; and tan near pi/2 is one over the
         # tangent of the complement, so each half of the schedule is taken from the end where it is accurate.

@@ -33,7 +33,6 @@ class GridSchedule(AbstractNoiseSchedule):
         check_ends(values[0], values[-1])
 
     def log_snr(self, t: Scalar) -> Scalar:
-        """See [`noprop_ode.AbstractNoiseSchedule.log_snr`][]."""
         values = jnp.asarray(self.log_snrs, jnp.float32)
         intervals = len(self.log_snrs) - 1
         # As `Blocks` does, so that the end of one interval and the start of the next are told apart by no rounding.

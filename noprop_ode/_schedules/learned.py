@@ -74,7 +74,6 @@ class LearnedSchedule(AbstractNoiseSchedule, AbstractFreezable):
         return t + jnp.sum(jnn.softplus(self.raw_out) * units)
 
     def log_snr(self, t: Scalar) -> Scalar:
-        """See [`noprop_ode.AbstractNoiseSchedule.log_snr`][]."""
         start = self._network(jnp.zeros_like(t))
         end = self._network(jnp.ones_like(t))
         # A span of exactly zero (softplus underflow) would stop the schedule: the floor keeps it increasing.

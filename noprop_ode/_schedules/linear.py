@@ -21,5 +21,4 @@ class LinearSchedule(AbstractNoiseSchedule):
         check_ends(self.log_snr_0, self.log_snr_1)
 
     def log_snr(self, t: Scalar) -> Scalar:
-        """See [`noprop_ode.AbstractNoiseSchedule.log_snr`][]."""
         return self.log_snr_0 + (self.log_snr_1 - self.log_snr_0) * t

@@ -68,7 +68,6 @@ class SigmoidSchedule(AbstractNoiseSchedule, AbstractFreezable):
         return _MIN_SLOPE + (_MAX_SLOPE - _MIN_SLOPE) * jnn.sigmoid(self.raw_slope)
 
     def log_snr(self, t: Scalar) -> Scalar:
-        """See [`noprop_ode.AbstractNoiseSchedule.log_snr`][]."""
         power_0, power_1 = _sigmoid(self.log_snr_0), _sigmoid(self.log_snr_1)
         noise_1 = _sigmoid(-self.log_snr_1)
         half = 0.5 * self.slope

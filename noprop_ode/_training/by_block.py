@@ -86,8 +86,8 @@ def _finish(data: tuple[Array, Array], state: TrainState, gathered: _Gathered) -
     params, rest = eqx.partition(state.model, trainable_mask(state.model))
 
     def loss(params: PyTree[Any]) -> tuple[Scalar, tuple[Scalar, Scalar]]:
-        terms = eqx.combine(params, rest).shared_loss(*data, key=keys.shared)
-        return sum(terms), terms
+        readout, prior = eqx.combine(params, rest).shared_loss(*data, key=keys.shared)
+        return readout + prior, (readout, prior)
 
     (_, terms), grads = jax.value_and_grad(loss, has_aux=True)(params)
     grads = eqx.apply_updates(gathered.grads, grads)

@@ -54,22 +54,22 @@ class Backprop(AbstractModel):
 
     @property
     def default_prediction(self) -> Prediction:
-        """See [`noprop_ode.AbstractModel.default_prediction`][]: T Euler steps from noise, and the readout."""
+        """T Euler steps from noise, and the readout."""
         return Prediction("noise", ODE(diffrax.Euler(), steps=self.field.num_blocks), ReadoutDecoder())
 
     @property
     def paper_prediction(self) -> Prediction:
-        """See [`noprop_ode.AbstractModel.paper_prediction`][]: the way it was trained."""
+        """The way it was trained."""
         return self.default_prediction
 
     @property
     def protocols(self) -> dict[str, Prediction]:
-        """See [`noprop_ode.AbstractModel.protocols`][]: none, there is one way."""
+        """None, there is one way."""
         return {}
 
     @property
     def independent_blocks(self) -> None:
-        """See [`noprop_ode.AbstractModel.independent_blocks`][]: none, because the loss couples its blocks."""
+        """None, because the loss couples its blocks."""
 
     def velocity(self, t: Scalar, z: Latent, features: Features) -> Latent:
         r"""T times the change of the state over a block, so that T Euler steps, `ODE(diffrax.Euler(), steps=T)`, are
@@ -79,11 +79,11 @@ class Backprop(AbstractModel):
         return self.field.num_blocks * jnp.tanh(self.gates[k]) * (u_hat - z)
 
     def log_posterior(self, t: Scalar, z: Latent, features: Features) -> LogProbs:
-        """See [`noprop_ode.AbstractModel.log_posterior`][]: the softmax of the block that owns the time."""
+        """The softmax of the block that owns the time."""
         return jnn.log_softmax(self.field(t, z, features))
 
     def loss(self, x: Image, y: Label, *, key: Key) -> LossTerms:
-        """See [`noprop_ode.AbstractModel.loss`][]; the readout term is all of it."""
+        """The training loss of one example; the readout term is all of it."""
         start_key, encode_key = jr.split(key)
         z = jr.normal(start_key, (self.embedding.dim,), jnp.float32)
         keys = jr.split(encode_key, self.field.num_blocks)
@@ -96,7 +96,6 @@ class Backprop(AbstractModel):
         return _cross_entropy(self.readout(z, self.embedding), y)
 
     def batch_loss(self, xs: Images, ys: Labels, *, key: Key) -> LossTerms:
-        """See [`noprop_ode.AbstractModel.batch_loss`][]."""
         return _mean_loss(self, xs, ys, key)
 
 
@@ -141,23 +140,22 @@ class AdjointODE(AbstractModel):
 
     @property
     def default_prediction(self) -> Prediction:
-        """See [`noprop_ode.AbstractModel.default_prediction`][]: the sampler of training from noise, and
-        the readout."""
+        """The sampler of training from noise, and the readout."""
         return Prediction("noise", self.sampler, ReadoutDecoder())
 
     @property
     def paper_prediction(self) -> Prediction:
-        """See [`noprop_ode.AbstractModel.paper_prediction`][]: the way it was trained."""
+        """The way it was trained."""
         return self.default_prediction
 
     @property
     def protocols(self) -> dict[str, Prediction]:
-        """See [`noprop_ode.AbstractModel.protocols`][]: none, there is one way."""
+        """None, there is one way."""
         return {}
 
     @property
     def independent_blocks(self) -> None:
-        """See [`noprop_ode.AbstractModel.independent_blocks`][]: none, it is one network."""
+        """None, it is one network."""
 
     def velocity(self, t: Scalar, z: Latent, features: Features) -> Latent:
         r"""The output of the network; see [`noprop_ode.AbstractModel.velocity`][].
@@ -168,18 +166,17 @@ class AdjointODE(AbstractModel):
         return self.embedding.mix(self.field(t, z, features))
 
     def log_posterior(self, t: Scalar, z: Latent, features: Features) -> LogProbs:
-        """See [`noprop_ode.AbstractModel.log_posterior`][]: the readout of the end of the line through the state."""
+        """The readout of the end of the line through the state."""
         return self.readout(z + (1 - t) * self.velocity(t, z, features), self.embedding)
 
     def loss(self, x: Image, y: Label, *, key: Key) -> LossTerms:
-        """See [`noprop_ode.AbstractModel.loss`][]; the readout term is all of it."""
+        """The training loss of one example; the readout term is all of it."""
         start_key, encode_key, path_key = jr.split(key, 3)
         z0 = jr.normal(start_key, (self.embedding.dim,), jnp.float32)
         end = self.sampler.sample(self, z0, self.field.encode(x, key=encode_key), key=path_key)
         return _cross_entropy(self.readout(end.z, self.embedding), y)
 
     def batch_loss(self, xs: Images, ys: Labels, *, key: Key) -> LossTerms:
-        """See [`noprop_ode.AbstractModel.batch_loss`][]."""
         return _mean_loss(self, xs, ys, key)
 
 

@@ -92,19 +92,17 @@ class NoPropCT(AbstractGaussianModel, AbstractTimedModel):
 
     @property
     def default_prediction(self) -> Prediction:
-        """See [`noprop_ode.AbstractModel.default_prediction`][]: one DDIM step from the mean, read from
-        the denoiser."""
+        """One DDIM step from the mean, read from the denoiser."""
         return one_ddim_step()
 
     @property
     def protocols(self) -> dict[str, Prediction]:
-        """See [`noprop_ode.AbstractModel.protocols`][]."""
         return gaussian_protocols(self.paper_prediction)
 
     def loss(
         self, x: Image, y: Label, *, key: Key, t: Scalar | None = None, features: Features | None = None
     ) -> LossTerms:
-        """See [`noprop_ode.AbstractTimedModel.loss`][]."""
+        """The training loss of one example and one noisy state of its label; one denoising error, weighted."""
         time_key, encode_key, noise_key, end_key = jr.split(key, 4)
         if t is None:
             t = self.times.quantile(jr.uniform(time_key, (), jnp.float32))

@@ -99,24 +99,21 @@ class NoPropDT(AbstractGaussianModel, AbstractBlockModel):
 
     @property
     def default_prediction(self) -> Prediction:
-        """See [`noprop_ode.AbstractModel.default_prediction`][]: one DDIM step from the mean, read from
-        the denoiser."""
+        """One DDIM step from the mean, read from the denoiser."""
         return one_ddim_step()
 
     @property
     def paper_prediction(self) -> Prediction:
-        """See [`noprop_ode.AbstractModel.paper_prediction`][]: one ancestral step a block from noise, and the
-        readout."""
+        """One ancestral step a block from noise, and the readout."""
         return Prediction("noise", self.own_sampler, ReadoutDecoder())
 
     @property
     def protocols(self) -> dict[str, Prediction]:
-        """See [`noprop_ode.AbstractModel.protocols`][]."""
         return gaussian_protocols(self.paper_prediction)
 
     @property
     def independent_blocks(self) -> Blocks:
-        """See [`noprop_ode.AbstractModel.independent_blocks`][]: all of its blocks."""
+        """All of its blocks."""
         return self.field
 
     def block_error(
@@ -151,7 +148,7 @@ class NoPropDT(AbstractGaussianModel, AbstractBlockModel):
     def block_loss(
         self, block: AbstractVectorField, k: int | Int[Array, ""], xs: Images, ys: Labels, *, key: Key
     ) -> Scalar:
-        """See `AbstractBlockModel.block_loss`: the mean error of the block, times `eta`."""
+        """The mean error of the block, times `eta`."""
 
         def error(x: Image, y: Label, key: Key) -> Scalar:
             return self.block_error(x, y, k, key=key, block=block)
@@ -159,11 +156,10 @@ class NoPropDT(AbstractGaussianModel, AbstractBlockModel):
         return self.eta * jnp.mean(jax.vmap(error)(xs, ys, jr.split(key, len(xs))))
 
     def shared_loss(self, xs: Images, ys: Labels, *, key: Key) -> tuple[Scalar, Scalar]:
-        """See `AbstractBlockModel.shared_loss`."""
         terms = jax.vmap(lambda x, y, key: self.shared_terms(x, y, key=key))
         readout, prior = terms(xs, ys, jr.split(key, len(xs)))
         return jnp.mean(readout), jnp.mean(prior)
 
     def loss(self, x: Image, y: Label, *, key: Key) -> LossTerms:
-        """See [`noprop_ode.AbstractModel.loss`][]; the denoising term is the mean over the blocks of the plan."""
+        """The training loss of one example; the denoising term is the mean over the blocks of the plan."""
         return self.batch_loss(jnp.asarray(x)[None], jnp.asarray(y)[None], key=key)

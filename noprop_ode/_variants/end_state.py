@@ -24,7 +24,6 @@ class SampledEndState(AbstractEndState):
     sampler: AbstractSampler
 
     def __call__(self, model: AbstractGaussianModel, x: Image, u: Latent, *, key: Key) -> Latent:
-        """See [`noprop_ode.AbstractEndState.__call__`][]."""
         start_key, path_key = jr.split(key)
         # Before the solve: a derivative of the trajectory is then not even traced.
         fixed = jax.tree.map(lambda a: jax.lax.stop_gradient(a) if eqx.is_inexact_array(a) else a, model)

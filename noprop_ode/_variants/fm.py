@@ -85,13 +85,11 @@ class NoPropFM(AbstractTimedModel, AbstractMarginalModel):
 
     @property
     def default_prediction(self) -> Prediction:
-        """See [`noprop_ode.AbstractModel.default_prediction`][]: one Euler step from the mean, read where
-        it ends."""
+        """One Euler step from the mean, read where it ends."""
         return Prediction("mean", ODE(diffrax.Euler(), steps=1), DenoiserDecoder())
 
     @property
     def protocols(self) -> dict[str, Prediction]:
-        """See [`noprop_ode.AbstractModel.protocols`][]."""
         return flow_protocols(self.paper_prediction)
 
     def velocity(self, t: Scalar, z: Latent, features: Features) -> Latent:
@@ -99,13 +97,11 @@ class NoPropFM(AbstractTimedModel, AbstractMarginalModel):
         return self.embedding.mix(self.field(t, z, features))
 
     def log_posterior(self, t: Scalar, z: Latent, features: Features) -> LogProbs:
-        r"""See [`noprop_ode.AbstractModel.log_posterior`][]: the readout of the end of the line through the state,
-        $z + (1 - t)\, \hat v$."""
+        r"""The readout of the end of the line through the state, $z + (1 - t)\, \hat v$."""
         return self.readout(z + (1 - t) * self.velocity(t, z, features), self.embedding)
 
     def end_log_posterior(self, z: Latent) -> LogProbs:
-        r"""See [`noprop_ode.AbstractMarginalModel.end_log_posterior`][]: with $z_1 \sim \mathcal{N}(u_y, \sigma^2 I)$,
-        which needs a positive `sigma`.
+        r"""The exact class posterior with $z_1 \sim \mathcal{N}(u_y, \sigma^2 I)$, which needs a positive `sigma`.
 
         **Raises:** `ValueError` if `sigma` is zero, because the marginal is then a point.
         """
@@ -119,7 +115,7 @@ class NoPropFM(AbstractTimedModel, AbstractMarginalModel):
     def loss(
         self, x: Image, y: Label, *, key: Key, t: Scalar | None = None, features: Features | None = None
     ) -> LossTerms:
-        """See [`noprop_ode.AbstractTimedModel.loss`][]; the readout term is the anchor."""
+        """The training loss of one example; the readout term is the anchor."""
         time_key, encode_key, start_key, noise_key = jr.split(key, 4)
         if t is None:
             t = self.times.quantile(jr.uniform(time_key, (), jnp.float32))

@@ -25,12 +25,12 @@ class AbstractTimedModel(AbstractModel):
 
     @property
     def paper_prediction(self) -> Prediction:
-        """See [`noprop_ode.AbstractModel.paper_prediction`][]: 1000 Euler steps from noise, and the readout."""
+        """1000 Euler steps from noise, and the readout."""
         return many_euler_steps()
 
     @property
     def independent_blocks(self) -> None:
-        """See [`noprop_ode.AbstractModel.independent_blocks`][]: none, it is one network."""
+        """None, it is one network."""
         return None
 
     @abc.abstractmethod
@@ -48,7 +48,7 @@ class AbstractTimedModel(AbstractModel):
         """
 
     def batch_loss(self, xs: Images, ys: Labels, *, key: Key) -> LossTerms:
-        """See [`noprop_ode.AbstractModel.batch_loss`][]; averaged over `states_per_image` noisy states of each label,
+        """The training loss averaged over a batch and over `states_per_image` noisy states of each label,
         whose times are spread over [0, 1]."""
         xs, ys = jnp.asarray(xs), jnp.asarray(ys)
         times_key, loss_key, encode_key = jr.split(key, 3)

@@ -70,7 +70,7 @@ def build_model(
 def _refuse_unused(config: Config, context: Context) -> None:
     """A setting that changes nothing misleads."""
     defaults = ModelConfig()
-    for kind in KEYS.keys() - {"variant", "backbone", "label"} - context.built.keys():
+    for kind in KEYS.keys() - {"variant", "label"} - context.built.keys():
         if (choice := getattr(config.model, kind)) != getattr(defaults, kind):
             raise ConfigError(f"model.{kind}: this variant has none, and {choice.type} would change nothing.")
 

@@ -20,7 +20,6 @@ KEYS = {"embedding": 101, "schedule": 102, "readout": 103, "end_state": 104, "ob
     "times": 107,
     "plan": 108,
     "variant": 109,
-    "backbone": 201,
     "label": 202,
 }
 
@@ -93,7 +92,7 @@ class Context:
         return self.data.image_shape if isinstance(self.embedding, PrototypeEmbedding) else None
 
     def fold(self, name: str) -> Key:
-        """A key for a part of this component, by name: `"backbone"` or `"label"`."""
+        """A key for a part of this component, by name: `"label"`."""
         return jr.fold_in(self.key, KEYS[name])
 
     def build(self, kind: str) -> Any:

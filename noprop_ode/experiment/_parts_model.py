@@ -3,6 +3,8 @@
 from typing import Annotated, Any, Literal
 
 import diffrax
+import jax.random as jr
+import numpy as np
 
 from .. import (
     ODE,
@@ -108,8 +110,9 @@ def _adjoint(
 
 def _headed(context: Context, backbone: Any, settings: dict[str, Any], width: int):
     make = nn.BackboneBlock if context.discrete else nn.BackboneField
-    made = backbone(image_shape=context.data.image_shape, key=context.fold("backbone"), **settings)
-    return make(made, context.num_classes, context.label_dim, width=width, key=context.key)
+    backbone_key, head_key = jr.split(context.key)
+    made = backbone(image_shape=context.data.image_shape, key=backbone_key, **settings)
+    return make(made, context.num_classes, context.label_dim, width=width, key=head_key)
 
 
 @register("field", "simple-cnn")
@@ -120,3 +123,13 @@ def _simple_cnn(context: Context, *, channels: int = 32, width: int = 256):
 @register("field", "resnet")
 def _resnet(context: Context, *, depth: int = 18, channels: int = 64, width: int = 256):
     return _headed(context, nn.ResNet, {"depth": depth, "width": channels}, width)
+
+
+@register("field", "whitened-cnn")
+def _whitened_cnn(
+    context: Context, *, channels: tuple[int, ...] = (64, 256, 256), norm_groups: int = 32, width: int = 256
+):
+    shape = context.data.image_shape
+    images = np.zeros((1, *shape), np.uint8) if context.train is None else context.train.images[:5000]
+    settings = {"whitening": nn.whitening(images), "widths": channels, "norm_groups": norm_groups}
+    return _headed(context, nn.WhitenedCNN, settings, width)

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 import diffrax
 import optax
 
-from .. import ODE, SDE, Ancestral, EarlyExit, warmup_cosine
-from ..data import crop_and_flip
+from .. import ODE, SDE, Ancestral, EarlyExit, muon, warmup_cosine
+from ..data import Augmentation, crop_and_flip
 from ._parts_model import nothing
 from ._registry import register
 from ._values import Interval
@@ -15,6 +15,7 @@ from ._values import Interval
 Share = Annotated[float, Interval("[0, 1]")]
 Decay = Annotated[float, Interval("[0, 1)")]
 NotNegative = Annotated[float, Interval("[0, 1e38]")]
+Pixels = Annotated[int, Interval("[0, 10000]")]
 Steps = Annotated[int, Interval("[1, 1000000]")]
 Exit = Annotated[float, Interval("(0, 1]")] | None
 Rate = optax.ScalarOrSchedule
@@ -44,6 +45,11 @@ def _lamb(learning_rate: Rate, *, weight_decay: NotNegative = 1e-3):
     return optax.lamb(learning_rate, weight_decay=weight_decay)
 
 
+@register("optimiser", "muon")
+def _muon(learning_rate: Rate, *, weight_decay: NotNegative = 0.0, momentum: Decay = 0.95, nesterov: bool = True):
+    return muon(learning_rate, weight_decay=weight_decay, momentum=momentum, nesterov=nesterov)
+
+
 @register("learning_rate", "warmup-cosine")
 def _warmup_cosine(peak: float, num_steps: int, *, warmup: Share = 0.05, final: Share = 0.0):
     return warmup_cosine(peak, num_steps, warmup=warmup, final=final)
@@ -56,8 +62,13 @@ def _constant(peak: float, num_steps: int, *, warmup: Share = 0.0):
 
 
 @register("augmentation", "crop-flip")
-def _crop_flip(*, padding: Annotated[int, Interval("[0, 10000]")] = 4, flip: bool = True):
+def _crop_flip(*, padding: Pixels = 4, flip: bool = True):
     return lambda xs, key: crop_and_flip(xs, key=key, padding=padding, flip=flip)
+
+
+@register("augmentation", "translate-flip")
+def _translate_flip(*, pixels: Pixels = 2, flip: bool = True, hole: Pixels = 0):
+    return Augmentation(flip=flip, pixels=pixels, hole=hole)
 
 
 _SOLVERS: dict[str, Any] = {

@@ -25,3 +25,5 @@ from ._layers import (
 from ._mlp import MLPField as MLPField
 from ._precision import LowPrecision as LowPrecision
 from ._resnet import ResNet as ResNet
+from ._whitened_cnn import WhitenedCNN as WhitenedCNN
+from ._whitening import Whitening as Whitening, whitening as whitening

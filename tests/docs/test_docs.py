@@ -60,6 +60,21 @@ def test_code_blocks_compile(page):
         compile(block, str(page), "exec")
 
 
+def test_the_reference_shows_what_a_method_inherits():
+    griffe = pytest.importorskip("griffe")
+    extensions = griffe.load_extensions(str(DOCS / "_griffe.py") + ":InheritDocstrings")
+    package = griffe.load("noprop_ode", force_inspection=True, extensions=extensions)
+
+    def text(name):
+        return package[name].docstring.value
+
+    assert text("OneHot.mix") == text("AbstractLabelEmbedding.mix")  # a method that says nothing
+    assert text("ODE.stochastic") == text("AbstractSampler.stochastic")  # a property
+    own, interface = text("NoPropCT.loss"), text("AbstractTimedModel.loss")  # the nearer of two base classes
+    assert "weighted" in own and own.endswith(interface[interface.index("**Arguments:**") :])
+    assert package["TrainState.__init__"].docstring is None  # what Python says about every `__init__`
+
+
 @pytest.fixture
 def quick_compilation():
     """Compiling is most of the time a page takes; unoptimised code runs fast enough for it."""

@@ -13,7 +13,10 @@ from noprop_ode.experiment import Config, _run as run_module, find_config, flags
 
 
 SCRIPTS = Path(__file__).parents[2] / "experiments"
-NAMES = [f"{data}_{variant}" for data in ("digits", "mnist", "cifar10") for variant in ("ct", "dt", "fm")]
+NAMES = [
+    "cifar10_fast_ct",
+    *(f"{data}_{variant}" for data in ("digits", "mnist", "cifar10") for variant in ("ct", "dt", "fm")),
+]
 
 
 class Captured(Exception):
@@ -49,7 +52,10 @@ def first_step(found: Captured):
     return state
 
 
-@pytest.mark.parametrize("name", ["digits_ct", pytest.param("digits_dt", marks=pytest.mark.slow), "digits_fm"])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("digits_dt", "cifar10_fast_ct")]
+
+
+@pytest.mark.parametrize("name", ["digits_ct", "digits_fm", *SLOW])
 def test_a_script_and_its_configuration_are_one_experiment(name, tmp_path, monkeypatch):
     script = load_script(name)
     monkeypatch.setattr(no, "fit", capture)
