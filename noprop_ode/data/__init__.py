@@ -12,7 +12,7 @@ with install_import_hook("noprop_ode.data", "noprop_ode._typecheck.typecheck"):
         mirror as mirror,
         translate as translate,
     )
-    from ._batches import batches as batches
+    from ._batches import Labelled as Labelled, batches as batches
     from ._class_folders import from_folder as from_folder
     from ._dataset import Dataset as Dataset, Splits as Splits
     from ._errors import (

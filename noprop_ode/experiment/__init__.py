@@ -34,6 +34,7 @@ with _install_import_hook("noprop_ode.experiment", "noprop_ode._typecheck.typech
     from ._yaml import dump_yaml as dump_yaml
     from .report import (
         FilePrediction as FilePrediction,
+        OpenedRun as OpenedRun,
         add_prediction_flags as add_prediction_flags,
         add_run_flags as add_run_flags,
         check_data as check_data,

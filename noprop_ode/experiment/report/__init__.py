@@ -11,6 +11,7 @@ from ._files import (
 )
 from ._learning import plot_learning_curves as plot_learning_curves
 from ._open import (
+    OpenedRun as OpenedRun,
     add_prediction_flags as add_prediction_flags,
     add_run_flags as add_run_flags,
     check_data as check_data,
