@@ -1,6 +1,7 @@
 """Where a script and a configuration share a name they build the same experiment."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import equinox as eqx
@@ -93,7 +94,10 @@ def test_a_script_and_its_configuration_are_one_experiment(name, tmp_path, monke
 def test_every_script_has_a_configuration_and_shows_its_settings(name):
     config = Config.from_plain({"name": name, **find_config(name)})
     source = (SCRIPTS / f"{name}.py").read_text()
-    assert f"epochs={config.training.epochs})" in source
+    settings = source[source.rindex("flags(main, __doc__") :]
+    assert re.search(rf"epochs={config.training.epochs}\b", settings)
+    assert ("batch_size" in settings) == (config.training.batch_size != 128)
+    assert f"batch_size={config.training.batch_size}" in settings or config.training.batch_size == 128
     assert f'no.data.load("{config.data.name}"' in source
     assert len(source.splitlines()) < 65
 
