@@ -106,8 +106,9 @@ class AbstractBlockPlan(eqx.Module):
 class AllBlocks(AbstractBlockPlan):
     """All blocks on the same batch: each has its own noise, and their gradients are independent.
 
-    The blocks are unrolled, which is fastest; XLA may keep what each computes until all are through, as
-    back-propagation has to. [`noprop_ode.BlocksInTurn`][] needs the memory of one block.
+    [`noprop_ode.train`][] takes a step in calls of one compiled function, one for each block, in the memory of one.
+    Where the loss is one program (`train_step`, several steps a call) the blocks are unrolled, which is fastest; XLA
+    may then keep what each computes until all are through, and [`noprop_ode.BlocksInTurn`][] needs the memory of one.
     """
 
     def average(
