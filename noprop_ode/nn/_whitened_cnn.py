@@ -1,4 +1,4 @@
-"""A small network that learns small images fast."""
+"""A small network for small images, made for speed."""
 
 from collections.abc import Sequence
 
@@ -31,9 +31,9 @@ class _Group(eqx.Module):
 
 
 class WhitenedCNN(AbstractBackbone):
-    """A convolutional backbone that learns images of 28 to 32 pixels in a few epochs: a fixed whitening of patches,
-    then three groups of two 3x3 convolutions, each with a max-pooling, normalisation and GELU. The features are the
-    maximum over pixels of the last group.
+    """A convolutional backbone for images of 28 to 32 pixels, made to be trained in a few epochs: a fixed whitening of
+    patches, then three groups of two 3x3 convolutions, each with a max-pooling, normalisation and GELU. The features
+    are the maximum over pixels of the last group.
 
     It is the network of airbench, with group normalisation instead of batch normalisation, which would mix examples and
     carry a state. At its standard widths it takes 0.12 GMAC for an image of 32x32 pixels.

@@ -14,8 +14,7 @@ class Whitening(AbstractFreezable):
     r"""A convolution whose outputs have mean zero and no correlation over the patches of some images, followed by the
     same outputs negated, so that a nonlinearity keeps both halves. Made by [`noprop_ode.nn.whitening`][].
 
-    Never trained, and so never decayed either. Neighbouring pixels are so alike that a network spends its first
-    epochs on learning to look at their differences; this layer starts with them.
+    Never trained, and so never decayed either.
     """
 
     weight: Float[Array, "size size in_channels components"]

@@ -113,6 +113,23 @@ def test_the_cross_entropy_is_minus_the_log_probability():
         assert float(no.CrossEntropy().error(logits, y, no.OneHot(3))) == pytest.approx(float(expected))
 
 
+def test_a_smoothed_label_is_shared_with_all_classes():
+    share, y, embedding = 0.3, jnp.asarray(1), no.OneHot(3)
+    error = no.CrossEntropy(smoothing=share).error
+    target = jnp.array([0.1, 0.8, 0.1])
+    for logits in (jnp.array([0.3, -1.0, 2.0]), jnp.zeros(3, jnp.float32)):
+        np.testing.assert_allclose(error(logits, y, embedding), -target @ jnn.log_softmax(logits), rtol=1e-5)
+    # The smoothed target is where it is least.
+    np.testing.assert_allclose(jax.grad(error)(jnp.log(target), y, embedding), 0, atol=1e-6)
+    assert float(no.CrossEntropy(smoothing=0.0).error(logits, y, embedding)) == pytest.approx(np.log(3))
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
+def test_a_share_of_a_smoothed_label_out_of_range_is_refused(share):
+    with pytest.raises(ValueError, match=r"in \[0, 1\); got smoothing"):
+        no.CrossEntropy(smoothing=share)
+
+
 TIMES = [no.UniformTimes(), no.PowerTimes(3.0), no.PowerTimes(0.5)]
 
 
