@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 
 def check_images(xs: Any) -> None:
@@ -56,6 +58,19 @@ def check_labels(ys: Any, num_classes: int, num_images: int) -> None:
         raise ValueError(
             f"Labels must lie in [0, {num_classes}), the classes of the model; got labels from {ys.min()} to "
             f"{ys.max()}. Build the model with the data set's number of classes, or map the labels to 0, 1, ..."
+        )
+
+
+def check_alive(tree: Any) -> None:
+    """Refuses a model or a state that a later step of training has consumed.
+
+    **Raises:** `ValueError`.
+    """
+    arrays = (a for a in jax.tree.leaves(tree) if isinstance(a, jax.Array) and not isinstance(a, Tracer))
+    if any(a.is_deleted() for a in arrays):
+        raise ValueError(
+            f"A later step of training has consumed this {type(tree).__name__}, and its arrays are gone. In the loop, "
+            "keep noprop_ode.copied(state) of what should outlive the next step."
         )
 
 

@@ -14,8 +14,9 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree, Shaped
 
-from .._check import check_images
+from .._check import check_alive, check_images
 from .._model import AbstractDecoder, AbstractModel, AbstractSampler, Prediction, Start, name_of
+from .._sizes import told_here
 from .._types import Image, Key, LogProbs, Scalar
 from .prediction import complete
 
@@ -107,6 +108,7 @@ def predict_with_evaluations(
 ) -> tuple[Float[Array, "n classes"], Float[Array, " n"]]:
     """As `predict_log_proba`, with the number of evaluations of the vector field spent on each image, `[n]`."""
     check_images(xs)
+    check_alive(model)
     if batch_size < 1:
         raise ValueError(f"A call needs at least one image; got batch_size={batch_size}.")
     run = functools.partial(_predict_batch, prediction=how)
@@ -122,7 +124,8 @@ def _in_batches(run: Callable[..., Any], model: AbstractModel, xs: Any, key: Key
         n = len(batch)
         if n < size:
             batch = np.concatenate([np.asarray(batch), np.repeat(np.asarray(batch[:1]), size - n, axis=0)])
-        log_p, evaluations, results = run(model, jnp.asarray(batch), jnp.asarray(first), key)
+        with told_here():
+            log_p, evaluations, results = run(model, jnp.asarray(batch), jnp.asarray(first), key)
         _raise_failures(jax.tree.map(operator.itemgetter(slice(n)), results), name)
         yield log_p[:n], evaluations[:n]
 

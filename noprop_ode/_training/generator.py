@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from .._check import check_images, check_labels
+from .._check import check_alive, check_images, check_labels
+from .._sizes import told_here
 from .by_block import step_by_block, takes_all_blocks
-from .step import Metrics, TrainState, train_step
+from .step import Metrics, TrainState, copied, train_step
 
 
 class NonFiniteLossError(RuntimeError):
@@ -64,7 +65,7 @@ def train(
         ```
 
     The step is compiled once for each shape of batch. A yielded state is consumed by the next step: keep
-    a copy of what should outlive it. The state passed in is copied, and stays valid.
+    what should outlive it by [`noprop_ode.copied`][]. The state passed in is copied, and stays valid.
 
     **Arguments:**
 
@@ -84,8 +85,9 @@ def train(
     """
     if check_every < 1 or steps_per_call < 1:
         raise ValueError(f"check_every and steps_per_call must be at least 1; got {check_every} and {steps_per_call}.")
+    check_alive(state)
     # A moving average may start as the very same buffers as the model; donation needs them apart.
-    state = jax.tree.map(lambda a: jnp.array(a, copy=True) if eqx.is_array(a) else a, state)
+    state = copied(state)
     num_classes = state.model.embedding.num_classes
     metrics = None
     for count, group in enumerate(_grouped(batches, steps_per_call), start=1):
@@ -95,10 +97,12 @@ def train(
         if len(group) == 1:
             xs, ys = group[0]
             step = step_by_block if takes_all_blocks(state.model) else _jitted_step
-            state, metrics = step((jnp.asarray(xs), _int32(ys)), state)
+            with told_here():
+                state, metrics = step((jnp.asarray(xs), _int32(ys)), state)
         else:
             xs, ys = jnp.stack([jnp.asarray(xs) for xs, _ in group]), jnp.stack([_int32(ys) for _, ys in group])
-            state, metrics = _jitted_steps((xs, ys), state)
+            with told_here():
+                state, metrics = _jitted_steps((xs, ys), state)
         if count % check_every == 0:
             _raise_if_ill(state, metrics)
         yield state, metrics

@@ -18,6 +18,7 @@ from .._prediction.decoder import ReadoutDecoder
 from .._samplers.ancestral import Ancestral
 from .._schedules.base import AbstractNoiseSchedule
 from .._schedules.cosine import CosineSchedule
+from .._sizes import class_logits
 from .._types import Image, Images, Key, Label, Labels, Scalar
 from .._vector_field import AbstractVectorField
 from .protocols import gaussian_protocols, one_ddim_step
@@ -140,7 +141,7 @@ class NoPropDT(AbstractGaussianModel, AbstractBlockModel):
 
         def error(noise_key: Key) -> Scalar:
             z = marginal_sample(self.embedding(y), start, self.schedule, key=noise_key)
-            logits = network(start, z, features) + self.skip(start, z)
+            logits = class_logits(network, start, z, features, self.embedding) + self.skip(start, z)
             return self.objective.error(logits, y, self.embedding)
 
         return weight * jnp.mean(jax.vmap(error)(keys[1:]))

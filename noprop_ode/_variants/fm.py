@@ -13,6 +13,7 @@ from .._model import AbstractMarginalModel, LossTerms, Prediction
 from .._objectives.times import AbstractTimes, UniformTimes
 from .._prediction.decoder import DenoiserDecoder
 from .._samplers.ode import ODE
+from .._sizes import class_logits
 from .._trainable import trainable_mask
 from .._types import Features, Image, Key, Label, Latent, LogProbs, Scalar
 from .._vector_field import AbstractVectorField
@@ -94,7 +95,7 @@ class NoPropFM(AbstractTimedModel, AbstractMarginalModel):
 
     def velocity(self, t: Scalar, z: Latent, features: Features) -> Latent:
         r"""The velocity $\hat v(z, x, t)$; see [`noprop_ode.AbstractModel.velocity`][]."""
-        return self.embedding.mix(self.field(t, z, features))
+        return self.embedding.mix(class_logits(self.field, t, z, features, self.embedding))
 
     def log_posterior(self, t: Scalar, z: Latent, features: Features) -> LogProbs:
         r"""The readout of the end of the line through the state, $z + (1 - t)\, \hat v$."""

@@ -23,6 +23,7 @@ from .. import (
     read_header,
     save_arrays,
 )
+from .._types import AnyPath
 from ._build import build_learning_rate, build_model, build_optimiser, protocols
 from ._config import Config
 from ._data import describe, load_data
@@ -39,7 +40,7 @@ _FILES = (CONFIG_FILE, MODEL_FILE, SUMMARY_FILE, "metrics.jsonl", "environment.j
 _PLOTS = ("learning_curve.png", "probabilities.png", "confusion.png")
 
 
-def run(config: Config, *, resume: Path | None = None) -> dict[str, Any]:
+def run(config: Config, *, resume: AnyPath | None = None) -> dict[str, Any]:
     """Trains a classifier, evaluates it on the test set, and leaves a folder with everything about it.
 
     The folder holds `config.yaml`, `metrics.jsonl`, `checkpoints/`, the model, `summary.json` and plots. The test set
@@ -57,7 +58,7 @@ def run(config: Config, *, resume: Path | None = None) -> dict[str, Any]:
     go together, [`noprop_ode.RunError`][] if the folder cannot be used, [`noprop_ode.Interrupted`][] after a signal,
     and [`noprop_ode.NonFiniteLossError`][] if training diverges; the last good state is then a checkpoint.
     """
-    started = time.perf_counter()
+    started, resume = time.perf_counter(), None if resume is None else Path(resume)
     splits = load_data(config)
     if splits.test is None:
         raise ConfigError(f"data.name: {config.data.name!r} has no test part, which the summary is about.")
