@@ -191,7 +191,7 @@ def _reopen(config: Config, path: Path) -> RunFolder:
     folder = RunFolder(path)
     try:
         began = _began_with(path)
-        if began is not None and (differing := _differences(began, config)):
+        if began is not None and (differing := differences(began, config)):
             raise ConfigError(
                 f"The run at {path} began with other settings: {', '.join(differing)}. Undo the changes to its "
                 "config.yaml, or begin another run."
@@ -224,7 +224,7 @@ def _began_with(path: Path) -> dict[str, Any] | None:
 _SECTIONS = ("data", "model", "optimiser", "training", "prediction")
 
 
-def _differences(began: dict[str, Any], config: Config) -> list[str]:
+def differences(began: dict[str, Any], config: Config) -> list[str]:
     """What differs between settings, apart from what a run may change: for how long, and where its data are."""
     now, free = config.to_plain(), {("training", "epochs"), ("data", "dir")}
     return [
