@@ -8,6 +8,9 @@ import numpy as np
 from jax.core import Tracer
 
 
+_GREATEST = 16.0  # no normalised image has greater pixels, and one in 0..255 has
+
+
 def check_images(xs: Any) -> None:
     """Refuses anything but a non-empty batch of uint8 or finite floating-point images.
 
@@ -15,7 +18,8 @@ def check_images(xs: Any) -> None:
 
     - `xs`: images, `[n, ...]`, NumPy or JAX.
 
-    **Raises:** `TypeError` for another dtype; `ValueError` for a missing batch axis or pixels that are not finite.
+    **Raises:** `TypeError` for another dtype; `ValueError` for a missing batch axis, pixels that are not finite, and
+    floating-point pixels in 0..255.
     """
     if not isinstance(xs, np.ndarray):
         xs = jnp.asarray(xs)
@@ -28,13 +32,19 @@ def check_images(xs: Any) -> None:
             f"Images are uint8 in [0, 255] or floating point in [0, 1]; got dtype {xs.dtype}. Convert with "
             "xs.astype('uint8') or xs.astype('float32') / 255."
         )
-    # NumPy checks NumPy arrays: 4x faster than a transfer to the device and back.
-    finite = np.isfinite(xs) if isinstance(xs, np.ndarray) else np.asarray(jnp.isfinite(xs))
-    if not finite.all():
+    # NumPy looks at NumPy arrays, instead of a transfer to the device and back. A pixel that is NaN makes both NaN.
+    low, high = (xs.min(), xs.max()) if isinstance(xs, np.ndarray) else np.asarray(jnp.stack([xs.min(), xs.max()]))
+    if not (np.isfinite(low) and np.isfinite(high)):
+        finite = np.asarray(jnp.isfinite(xs))
         bad = np.unique(np.argwhere(~finite)[:, 0])
         raise ValueError(
             f"Images must be finite; {len(bad)} of {len(xs)} have NaN or infinite pixels, the first at index {bad[0]}. "
             "Remove them or repair the pipeline that made them."
+        )
+    if low >= 0 and high > _GREATEST:
+        raise ValueError(
+            f"Floating-point images lie in [0, 1], or are normalised; got pixels from {low:g} to {high:g}. Divide "
+            "them by 255, or cast with xs.astype('uint8')."
         )
 
 
