@@ -1,7 +1,7 @@
 """Joins blocks that trained as runs of their own into one model, and evaluates it.
 
-noprop-ode train digits_dt --block 0 --out runs/apart/block-0     # on any machine, at any time, in any order
-noprop-ode train digits_dt --block 1 --out runs/apart/block-1     # ... and so on for each block
+noprop-ode train digits_dt --one-block 0 --out runs/apart/block-0     # on any machine, at any time, in any order
+noprop-ode train digits_dt --one-block 1 --out runs/apart/block-1     # ... and so on for each block
 python experiments/join_blocks.py runs/apart/block-* --out runs/joined
 """
 

@@ -13,6 +13,7 @@ from .. import (
     AbstractModel,
     DenoiserDecoder,
     OneBlock,
+    Parallel,
     PosteriorDecoder,
     Prediction,
     ReadoutDecoder,
@@ -58,7 +59,7 @@ def build_model(
         if not isinstance(model, AbstractModel):
             raise TypeError(f"a variant builds an AbstractModel; got {show(type(model).__name__)}")
         _refuse_unused(config, context)
-        return model if config.training.block is None else _one_block(model, config.training.block)
+        return model if config.training.one_block is None else _one_block(model, config.training.one_block)
 
     with within("model"):
         # Its shapes first, which take no memory.
@@ -70,9 +71,9 @@ def build_model(
 
 
 def _one_block(model: AbstractModel, k: int) -> OneBlock:
-    with within("training.block"):
+    with within("training.one_block"):
         if not isinstance(model, AbstractBlockModel):
-            raise ConfigError(f"training.block: {type(model).__name__} has no blocks to train apart; leave it out.")
+            raise ConfigError(f"training.one_block: {type(model).__name__} has no blocks to train apart; leave it out.")
         return OneBlock(model, k)
 
 
@@ -119,6 +120,22 @@ def build_learning_rate(config: Config, num_steps: int) -> optax.Schedule:
     """
     with within("optimiser"):
         return config.optimiser.schedule.build("learning_rate", config.optimiser.learning_rate, num_steps)
+
+
+def build_parallel(config: Config, model: AbstractModel) -> Parallel | None:
+    """The devices that a run is divided among; `None` for one.
+
+    **Arguments:** the settings, and the model.
+
+    **Raises:** `ConfigError` if there are not so many, or they do not divide the batch or the blocks.
+    """
+    section = config.parallel
+    if section.data * section.block == 1:
+        return None
+    with within("parallel"):
+        found = Parallel(data=section.data, block=section.block, shard_weights=section.shard_weights)
+        found.check(model, config.training.batch_size)
+    return found
 
 
 def build_prediction(config: Config, model: AbstractModel, spec: DataSpec) -> Prediction:
@@ -174,7 +191,7 @@ def protocols(config: Config, model: AbstractModel, spec: DataSpec) -> dict[str,
 
 def _section(config: Config) -> PredictionConfig:
     """The settings of prediction; of a block alone its own way, for they are about the model that the blocks make."""
-    return config.prediction if config.training.block is None else PredictionConfig()
+    return config.prediction if config.training.one_block is None else PredictionConfig()
 
 
 def _ways(config: Config, model: AbstractModel) -> dict[str, Prediction]:

@@ -21,7 +21,7 @@ from ._saved import load_model
 def join_runs(
     runs: Sequence[str | os.PathLike[str]], *, folder: str | os.PathLike[str] | None = None, trust_imports: bool = False
 ) -> dict[str, Any]:
-    """Makes one model of runs that each trained one block (`training.block`), and evaluates it on the test set.
+    """Makes one model of runs that each trained one block (`training.one_block`), and evaluates it on the test set.
 
     **Arguments:**
 
@@ -42,14 +42,14 @@ def join_runs(
     parts: list[OneBlock] = []
     for run, (part, config, _) in zip(runs, loaded):
         if not isinstance(part, OneBlock):
-            raise ConfigError(f"{run} did not train one block: expected a run with training.block; it had none.")
+            raise ConfigError(f"{run} did not train one block: expected a run with training.one_block; it had none.")
         if found := differences(first.to_plain(), config, _FREE):
             raise ConfigError(
                 f"{run} has other settings than {runs[0]}: {', '.join(found)}. Blocks of one model agree."
             )
         parts.append(part)
     out = None if folder is None else Path(folder)
-    config = first.replace(training={"block": None}, output={"dir": out})
+    config = first.replace(training={"one_block": None}, output={"dir": out})
     skeleton = eqx.filter_eval_shape(lambda: build_model(config, spec))
     assert isinstance(skeleton, AbstractBlockModel)
     try:
@@ -72,4 +72,4 @@ def join_runs(
 
 
 # What may differ between the runs: their block, and where a machine has its data.
-_FREE = (("training", "block"), ("data", "dir"))
+_FREE = (("training", "one_block"), ("data", "dir"))

@@ -21,7 +21,7 @@ from .. import (
     fit,
     save_arrays,
 )
-from ._build import build_learning_rate, build_model, build_optimiser, protocols
+from ._build import build_learning_rate, build_model, build_optimiser, build_parallel, protocols
 from ._config import Config
 from ._context import DataSpec
 from ._data import describe, load_data
@@ -68,6 +68,7 @@ def run(config: Config, *, resume: Path | None = None) -> dict[str, Any]:
     prediction = how["default"]
     build_optimiser(config, 1, model=model)
     build_learning_rate(config, 1)
+    build_parallel(config, model)
     config.data.augmentation.build("augmentation")
     callbacks = _callbacks(config)
 
@@ -160,6 +161,7 @@ def _fit(
         checkpoint_seconds=config.output.checkpoint_seconds,
         keep=config.output.keep,
         metadata=metadata,
+        parallel=build_parallel(config, model),
     )
 
 

@@ -38,7 +38,7 @@ def open_folder(config: Config, resume: Path | None = None) -> RunFolder:
 
 def _new(config: Config) -> RunFolder:
     if config.output.dir is None:
-        block = "" if config.training.block is None else f"-block{config.training.block}"
+        block = "" if config.training.one_block is None else f"-block{config.training.one_block}"
         return RunFolder.numbered(Path("runs"), f"{config.name}{block}-seed{config.training.seed}".replace("/", "-"))
     path = config.output.dir
     if (path / SUMMARY_FILE).exists() or (path / CONFIG_FILE).exists():

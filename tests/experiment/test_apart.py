@@ -40,7 +40,7 @@ def weights(folder):
 def runs(tmp_path_factory):
     root = tmp_path_factory.mktemp("apart")
     for k in (1, 0):
-        run(DT.replace(training={"block": k}, output={"dir": str(root / f"block-{k}")}))
+        run(DT.replace(training={"one_block": k}, output={"dir": str(root / f"block-{k}")}))
     run(DT.replace(output={"dir": str(root / "together")}))
     return root
 
@@ -59,7 +59,7 @@ def test_runs_of_one_block_each_join_into_the_run_of_all(runs, capsys):
 def test_the_folder_of_a_block_is_that_of_a_run(runs):
     part, config, _ = load_model(runs / "block-1")
     assert isinstance(part, OneBlock)
-    assert part.k == config.training.block == 1
+    assert part.k == config.training.one_block == 1
     summary = json.loads((runs / "block-1" / "summary.json").read_text())
     assert list(summary["samplers"]) == ["default"]  # the others are ways of the model that blocks make
     assert not (runs / "block-1" / "probabilities.png").exists()
@@ -68,11 +68,11 @@ def test_the_folder_of_a_block_is_that_of_a_run(runs):
 def test_runs_that_do_not_make_a_model_are_refused(runs, tmp_path):
     with pytest.raises(ConfigError, match="blocks 0 to 1, each once; got 1"):
         join_runs([runs / "block-1"], folder=tmp_path / "a")
-    with pytest.raises(ConfigError, match=r"did not train one block: expected a run with training\.block"):
+    with pytest.raises(ConfigError, match=r"did not train one block: expected a run with training\.one_block"):
         join_runs([runs / "block-1", runs / "together"], folder=tmp_path / "a")
     with pytest.raises(ConfigError, match="got none"):
         join_runs([], folder=tmp_path / "a")
-    save_run(tmp_path / "other", config=DT.replace(training={"block": 0, "seed": 1}))
+    save_run(tmp_path / "other", config=DT.replace(training={"one_block": 0, "seed": 1}))
     with pytest.raises(ConfigError, match=r"other settings than .*block-1: training\.seed"):
         join_runs([runs / "block-1", tmp_path / "other"], folder=tmp_path / "a")
     assert not (tmp_path / "a").exists()
@@ -81,13 +81,13 @@ def test_runs_that_do_not_make_a_model_are_refused(runs, tmp_path):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"variant": "ct"}, r"training\.block: NoPropCT has no blocks to train apart"),
-        ({"embedding": {"type": "learned", "dim": 5}}, r"training\.block: Blocks that share .*embedding"),
+        ({"variant": "ct"}, r"training\.one_block: NoPropCT has no blocks to train apart"),
+        ({"embedding": {"type": "learned", "dim": 5}}, r"training\.one_block: Blocks that share .*embedding"),
     ],
 )
 def test_models_without_blocks_that_train_apart_are_refused(changes, message, tmp_path):
     config = DT.replace(
-        model=changes, training={"block": 1}, output={"dir": str(tmp_path / "a")}, prediction={"protocols": []}
+        model=changes, training={"one_block": 1}, output={"dir": str(tmp_path / "a")}, prediction={"protocols": []}
     )
     with pytest.raises(ConfigError, match=message):
         run(config)
