@@ -13,7 +13,8 @@ from .. import RunError, RunFolder
 from ._config import Config
 from ._environment import write_json
 from ._errors import ConfigError, show
-from ._run import differences, run
+from ._run import run
+from ._run_folder import differences
 from ._saved import CONFIG_FILE, SUMMARY_FILE
 from .report import plot_runs
 

@@ -79,7 +79,8 @@ def test_an_evaluation_of_ones_own(saved, call_script):
     found = json.loads(out)
     assert code == 0 and found["protocols"]["default"]["nfe"] == 2 and np.sum(found["confusion"]) == 359
     assert found["split"] == "test" and found["class_names"] == list("0123456789")
-    code, out, _ = call_script("evaluate", saved, *"--split validation --confusion".split())
+    code, out, err = call_script("evaluate", saved, *"--split validation --confusion".split())
+    assert err == "evaluating: default ...\n"
     assert code == 0 and out.splitlines()[-1].startswith("validation_accuracy=")
     for flags, message in (("--sampler dim", "'ddim'"), ("--steps 2", "belong to a --sampler")):
         code, _, err = call_script("evaluate", saved, *flags.split())
