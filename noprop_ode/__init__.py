@@ -75,6 +75,7 @@ with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
         PosteriorDecoder as PosteriorDecoder,
         ReadoutDecoder as ReadoutDecoder,
     )
+    from ._prediction.ensemble import EnsembleDecoder as EnsembleDecoder
     from ._prediction.evaluate import (
         Evaluation as Evaluation,
         calibration_error as calibration_error,
