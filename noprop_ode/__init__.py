@@ -12,6 +12,7 @@ from . import _typecheck as _typecheck  # before the hook, which looks it up her
 with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
     from . import nn as nn
     from ._allocator import keep_freed_memory as keep_freed_memory
+    from ._block_model import AbstractBlockModel as AbstractBlockModel
     from ._blocks import (
         AbstractBlockPlan as AbstractBlockPlan,
         AllBlocks as AllBlocks,
