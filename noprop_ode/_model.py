@@ -261,12 +261,13 @@ class AbstractDecoder(eqx.Module):
 class Prediction(NamedTuple):
     r"""The choices of a prediction: where trajectories `start` (`"noise"`, $z_0 \sim \mathcal{N}(0, I)$, or `"mean"`,
     $z_0 = 0$), the `sampler` that carries them, the `decoder` that reads the class probabilities, and the number of
-    `draws` whose probabilities are averaged."""
+    `draws` whose probabilities are averaged; with `mirror`, over the image and its mirror image too."""
 
     start: Start
     sampler: AbstractSampler
     decoder: AbstractDecoder
     draws: int = 1
+    mirror: bool = False
 
 
 def name_of(module: Any) -> str:

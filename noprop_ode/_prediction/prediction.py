@@ -11,12 +11,13 @@ def complete(
     sampler: AbstractSampler | None = None,
     decoder: AbstractDecoder | None = None,
     draws: int | None = None,
+    mirror: bool | None = None,
 ) -> Prediction:
     """A prediction with some of its parts replaced; that of the model where none is given.
 
     **Raises:** `ValueError` for draws that would all be the same, or fewer than one.
     """
-    parts = {"start": start, "sampler": sampler, "decoder": decoder, "draws": draws}
+    parts = {"start": start, "sampler": sampler, "decoder": decoder, "draws": draws, "mirror": mirror}
     base = model.default_prediction if prediction is None else prediction
     how = base._replace(**{name: part for name, part in parts.items() if part is not None})
     if how.draws < 1:
