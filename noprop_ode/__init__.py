@@ -13,6 +13,7 @@ from ._typecheck import ArgumentError as ArgumentError
 with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
     from . import nn as nn
     from ._allocator import keep_freed_memory as keep_freed_memory
+    from ._block_model import AbstractBlockModel as AbstractBlockModel
     from ._blocks import (
         AbstractBlockPlan as AbstractBlockPlan,
         AllBlocks as AllBlocks,
@@ -76,6 +77,7 @@ with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
         PosteriorDecoder as PosteriorDecoder,
         ReadoutDecoder as ReadoutDecoder,
     )
+    from ._prediction.ensemble import EnsembleDecoder as EnsembleDecoder
     from ._prediction.evaluate import (
         Evaluation as Evaluation,
         calibration_error as calibration_error,

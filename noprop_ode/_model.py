@@ -1,7 +1,7 @@
 """What model, sampler and decoder ask of each other."""
 
 import abc
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import diffrax
 import equinox as eqx
@@ -103,7 +103,7 @@ class AbstractDecoder(eqx.Module):
     `num_evaluations` says how often the decoder itself evaluates the vector field.
     """
 
-    num_evaluations: ClassVar[int]
+    num_evaluations: eqx.AbstractVar[int]
 
     @abc.abstractmethod
     def t1(self, sampler: AbstractSampler) -> float:
@@ -129,12 +129,13 @@ class AbstractDecoder(eqx.Module):
 class Prediction(NamedTuple):
     r"""The choices of a prediction: where trajectories `start` (`"noise"`, $z_0 \sim \mathcal{N}(0, I)$, or `"mean"`,
     $z_0 = 0$), the `sampler` that carries them, the `decoder` that reads the class probabilities, and the number of
-    `draws` whose probabilities are averaged."""
+    `draws` whose probabilities are averaged; with `mirror`, over the image and its mirror image too."""
 
     start: Start
     sampler: AbstractSampler
     decoder: AbstractDecoder
     draws: int = 1
+    mirror: bool = False
 
 
 class AbstractModel(eqx.Module):

@@ -43,6 +43,7 @@ def evaluate(
     sampler: AbstractSampler | None = None,
     decoder: AbstractDecoder | None = None,
     draws: int | None = None,
+    mirror: bool | None = None,
     batch_size: int = 500,
 ) -> Evaluation:
     """Predicts many images and compares with their labels. The labels never reach the model.
@@ -56,7 +57,7 @@ def evaluate(
     **Raises:** as `predict_log_proba`, and `ValueError` or `TypeError` for labels that are not labels.
     """
     check_labels(ys, model.embedding.num_classes, len(xs))
-    how = complete(model, prediction, start=start, sampler=sampler, decoder=decoder, draws=draws)
+    how = complete(model, prediction, start=start, sampler=sampler, decoder=decoder, draws=draws, mirror=mirror)
     full = how.sampler.full_evaluations(t1=how.decoder.t1(how.sampler)) + how.decoder.num_evaluations
     log_ps, evaluations = predict_with_evaluations(model, xs, how, key=key, batch_size=batch_size)
     log_ps, ys = np.asarray(log_ps), np.asarray(ys)
@@ -66,7 +67,7 @@ def evaluate(
         nll=-float(np.mean(log_ps[np.arange(len(ys)), ys], dtype=np.float64)),
         calibration_error=calibration_error(log_ps, ys),
         num_evaluations=num_evaluations,
-        num_saved=how.draws * full - num_evaluations,
+        num_saved=(1 + how.mirror) * how.draws * full - num_evaluations,
         num_examples=len(ys),
     )
 

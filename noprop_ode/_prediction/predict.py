@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Int, PyTree, Shaped
 from .._check import check_alive, check_images
 from .._model import AbstractDecoder, AbstractModel, AbstractSampler, Prediction, Start, name_of
 from .._sizes import told_here
-from .._types import Image, Key, LogProbs, Scalar
+from .._types import Features, Image, Key, LogProbs, Scalar
 from .prediction import complete
 
 
@@ -40,19 +40,28 @@ def predict_one(
     - `prediction`: how to predict, such as the `default_prediction` of the model.
 
     **Returns:** log-probabilities `[classes]`, the number of evaluations of the vector field over all draws, and the
-    solver's result code for each draw `[draws]`.
+    solver's result code for each trajectory `[trajectories]`.
     """
-    start, sampler, decoder, draws = prediction
-    features = model.field.encode(x)  # once, whatever the number of steps and of draws
+    start, sampler, decoder, draws, mirror = prediction
 
-    def draw(key: Key):
+    def draw(features: Features, key: Key):
         start_key, path_key = jr.split(key)
         z0 = model.initial_state(start, key=start_key)
         end = sampler.sample(model, z0, features, key=path_key, t1=decoder.t1(sampler))
         return decoder(model, end, features), end.num_evaluations + decoder.num_evaluations, end.result
 
-    log_ps, evaluations, results = jax.vmap(draw)(jr.split(key, draws))
-    return jnn.logsumexp(log_ps, axis=0) - np.log(draws).astype(np.float32), jnp.sum(evaluations), results
+    found = []
+    for view in (x, _mirrored(x)) if mirror else (x,):
+        features = model.field.encode(view)  # once, whatever the number of steps and of draws
+        found.append(jax.vmap(functools.partial(draw, features))(jr.split(key, draws)))
+    log_ps, evaluations, results = jax.tree.map(lambda *views: jnp.concatenate(views), *found)
+    return jnn.logsumexp(log_ps, axis=0) - np.log(len(log_ps)).astype(np.float32), jnp.sum(evaluations), results
+
+
+def _mirrored(x: Image) -> Image:
+    if jnp.ndim(x) != 3:
+        raise ValueError(f"A mirror image is of an image, [height, width, channels]; got shape {jnp.shape(x)}.")
+    return jnp.flip(jnp.asarray(x), axis=1)
 
 
 @eqx.filter_jit
@@ -74,6 +83,7 @@ def predict_log_proba(
     sampler: AbstractSampler | None = None,
     decoder: AbstractDecoder | None = None,
     draws: int | None = None,
+    mirror: bool | None = None,
     batch_size: int = 500,
 ) -> Float[Array, "n classes"]:
     r"""Class log-probabilities of many images, compiled once and run in batches.
@@ -89,19 +99,21 @@ def predict_log_proba(
     - `model`: the model.
     - `xs`: images, `[n, height, width, channels]`, NumPy or JAX; uint8 in [0, 255] or floating point in [0, 1].
     - `key`: randomness of draws and samplers.
-    - `prediction`: how to predict; the `default_prediction` of the model if not given. Each of the four arguments that
+    - `prediction`: how to predict; the `default_prediction` of the model if not given. Each of the five arguments that
         follow replaces a part of it.
     - `start`: `"noise"`, $z_0 \sim \mathcal{N}(0, I)$, or `"mean"`, $z_0 = 0$.
     - `sampler`: from t = 0 to t = 1.
     - `decoder`: where the probabilities come from.
     - `draws`: number of trajectories whose probabilities are averaged; they share the features of the image.
+    - `mirror`: average over the image and its mirror image, for twice the cost. It suits images that were mirrored at
+        random in training.
     - `batch_size`: images per call on the device; the result does not depend on it.
 
     **Returns:** log-probabilities, shape `[n, classes]`, in nats.
 
     **Raises:** `ValueError` or `TypeError` for images that are not images, `SolverError` if the solver failed.
     """
-    how = complete(model, prediction, start=start, sampler=sampler, decoder=decoder, draws=draws)
+    how = complete(model, prediction, start=start, sampler=sampler, decoder=decoder, draws=draws, mirror=mirror)
     return predict_with_evaluations(model, xs, how, key=key, batch_size=batch_size)[0]
 
 
@@ -181,6 +193,7 @@ def predict(
     sampler: AbstractSampler | None = None,
     decoder: AbstractDecoder | None = None,
     draws: int | None = None,
+    mirror: bool | None = None,
     batch_size: int = 500,
 ) -> Int[Array, " n"]:
     """The most probable class of many images.
@@ -189,5 +202,5 @@ def predict(
 
     **Returns:** classes, shape `[n]`.
     """
-    how = complete(model, prediction, start=start, sampler=sampler, decoder=decoder, draws=draws)
+    how = complete(model, prediction, start=start, sampler=sampler, decoder=decoder, draws=draws, mirror=mirror)
     return jnp.argmax(predict_log_proba(model, xs, key=key, prediction=how, batch_size=batch_size), axis=-1)

@@ -11,12 +11,13 @@ def complete(
     sampler: AbstractSampler | None = None,
     decoder: AbstractDecoder | None = None,
     draws: int | None = None,
+    mirror: bool | None = None,
 ) -> Prediction:
     """A prediction with some of its parts replaced; that of the model where none is given.
 
     **Raises:** `ValueError` for draws that would all be the same, or fewer than one.
     """
-    parts = {"start": start, "sampler": sampler, "decoder": decoder, "draws": draws}
+    parts = {"start": start, "sampler": sampler, "decoder": decoder, "draws": draws, "mirror": mirror}
     base = model.default_prediction if prediction is None else prediction
     how = prediction_of(**base._replace(**{name: part for name, part in parts.items() if part is not None})._asdict())
     if how.draws < 1:
@@ -29,6 +30,8 @@ def complete(
     return how
 
 
-def prediction_of(start: Start, sampler: AbstractSampler, decoder: AbstractDecoder, draws: int) -> Prediction:
+def prediction_of(
+    start: Start, sampler: AbstractSampler, decoder: AbstractDecoder, draws: int, mirror: bool
+) -> Prediction:
     """A prediction whose parts are checked, which those of a named tuple are not."""
-    return Prediction(start, sampler, decoder, draws)
+    return Prediction(start, sampler, decoder, draws, mirror)

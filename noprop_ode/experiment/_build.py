@@ -159,6 +159,7 @@ def build_prediction(config: Config, model: AbstractModel, spec: DataSpec) -> Pr
             sampler=section.sampler.build("sampler"),
             decoder=decoders.get(section.decoder),
             draws=section.draws,
+            mirror=section.mirror,
         )
         _trace(model, found, spec)
     return found

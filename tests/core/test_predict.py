@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from helpers import blobs, mlp_model
+from helpers import blobs, mlp_model, perfect_model
 
 import noprop_ode as no
 
@@ -92,3 +92,20 @@ def test_the_calibration_error_of_overconfidence_is_its_excess():
 def test_certainty_falls_into_the_last_bin():
     log_p, ys = binary(np.array([1.0 - 1e-12, 0.5 + 1e-12]), np.array([True, True]))
     assert no.calibration_error(log_p, ys) == pytest.approx(0.25, abs=1e-6)
+
+
+@pytest.mark.parametrize("how", [{}, STOCHASTIC], ids=["default", "stochastic"])
+def test_with_the_mirror_image_probabilities_are_averaged_over_both(key, how):
+    each = [no.predict_log_proba(mlp_model(), xs, key=key, **how) for xs in (XS, XS[:, :, ::-1])]
+    expected = np.log(np.mean(np.exp(each), axis=0))
+    assert np.abs(each[0] - each[1]).max() > 1e-3
+    model = mlp_model()
+    np.testing.assert_allclose(no.predict_log_proba(model, XS, key=key, mirror=True, **how), expected, atol=1e-5)
+    plain, both = (no.evaluate(model, XS, YS, key=key, mirror=mirror, **how) for mirror in (False, True))
+    assert both.num_evaluations == 2 * plain.num_evaluations
+    assert both.num_saved == plain.num_saved == 0
+
+
+def test_only_an_image_has_a_mirror_image(key):
+    with pytest.raises(ValueError, match=r"\[height, width, channels\]; got shape \(3,\)"):
+        no.predict_log_proba(perfect_model(), np.zeros((2, 3), np.float32), key=key, mirror=True)

@@ -13,7 +13,13 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PACKAGES = ("noprop_ode", "noprop_ode.nn", "noprop_ode.data", "noprop_ode.experiment")
-PAGES = [DOCS / "index.md", DOCS / "getting-started.md", DOCS / "experiments.md", ROOT / "README.md"]
+PAGES = [
+    DOCS / "index.md",
+    DOCS / "getting-started.md",
+    DOCS / "experiments.md",
+    DOCS / "devices.md",
+    ROOT / "README.md",
+]
 
 
 def exported(source: str) -> set[str]:
@@ -104,3 +110,13 @@ def test_getting_started_runs(capsys, quick_compilation, tmp_path, monkeypatch):
     accuracies = [float(a) for a in re.findall(r"accuracy=([\d.]+)", printed)]
     assert len(accuracies) == 2
     assert min(accuracies) > 0.8  # a tenth is chance
+
+
+def test_the_page_on_devices_runs(quick_compilation):
+    pytest.importorskip("sklearn")
+    namespace = {}
+    with jax.numpy_dtype_promotion("standard"):
+        for block in code_blocks(DOCS / "devices.md"):
+            exec(compile(block, "devices.md", "exec"), namespace)
+    assert namespace["joined"].field.num_blocks == 3
+    assert namespace["result"].progress.epoch == 1
