@@ -1,44 +1,9 @@
-"""Exports the saved model of a run as a `jax.export` artefact, which predicts without this package.
+"""Exports the saved model of a run, which then predicts without this package: the command `noprop-ode export`.
 
-    python experiments/export.py runs/digits_ct-seed0-00
-
-It compares the artefact with the model on test images, and writes model.jax_export and model.json beside the model. To
-use it, with nothing but JAX and flatbuffers installed:
-
-    predict = jax.export.deserialize(bytearray(open("model.jax_export", "rb").read())).call
-    log_probabilities = predict(images)     # uint8 [n, height, width, channels] -> float32 [n, classes]
+python experiments/export.py --help
 """
 
-import argparse
-import math
-from pathlib import Path
-
-from noprop_ode.experiment import add_run_flags, export_model, guarded, printable, say
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="output folder of a run")
-    parser.add_argument("--out", type=Path, help="folder for the artefact; that of the run if not given")
-    parser.add_argument("--platforms", nargs="+", default=["cpu", "cuda", "tpu"], help="where it shall run")
-    add_run_flags(parser)
-    args = parser.parse_args()
-
-    def command() -> None:
-        path, difference = export_model(
-            args.run,
-            args.out or args.run,
-            platforms=args.platforms,
-            best=args.best,
-            trust_imports=args.trust_imports,
-            data_dir=args.data_dir,
-        )
-        compared = "not compared with the live model, because it does not run on this device"
-        if not math.isnan(difference):
-            compared = f"greatest difference to the live model {difference:.2g} in probability"
-        say(f"written to {printable(path)}; {compared}")
-
-    guarded(command)
+from noprop_ode.experiment import export_command as main
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ NoProp (Li, Teh and Pascanu, arXiv 2503.24322) in JAX, with Equinox and Diffrax.
 from jaxtyping import install_import_hook as _install_import_hook
 
 from . import _typecheck as _typecheck  # before the hook, which looks it up here
+from ._typecheck import ArgumentError as ArgumentError
 
 
 # Shapes and types of every function are checked from here on; `JAXTYPING_DISABLE=1` in the environment turns it off.
@@ -110,6 +111,7 @@ with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
     from ._schedules.learned import LearnedSchedule as LearnedSchedule
     from ._schedules.linear import LinearSchedule as LinearSchedule
     from ._schedules.sigmoid import SigmoidSchedule as SigmoidSchedule
+    from ._sizes import SizeError as SizeError
     from ._trainable import AbstractFreezable as AbstractFreezable, trainable_mask as trainable_mask
     from ._training.blockwise import (
         BlockwiseState as BlockwiseState,
@@ -146,7 +148,12 @@ with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
         WeightsAndBiases as WeightsAndBiases,
         read_records as read_records,
     )
-    from ._training.step import Metrics as Metrics, TrainState as TrainState, train_step as train_step
+    from ._training.step import (
+        Metrics as Metrics,
+        TrainState as TrainState,
+        copied as copied,
+        train_step as train_step,
+    )
     from ._variants.baselines import AdjointODE as AdjointODE, Backprop as Backprop
     from ._variants.ct import NoPropCT as NoPropCT
     from ._variants.dt import NoPropDT as NoPropDT
@@ -155,7 +162,11 @@ with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
     from ._variants.fm import NoPropFM as NoPropFM
     from ._variants.one_block import OneBlock as OneBlock, join_blocks as join_blocks
     from ._variants.timed import AbstractTimedModel as AbstractTimedModel
-    from ._vector_field import AbstractVectorField as AbstractVectorField
+    from ._vector_field import (
+        AbstractSizedField as AbstractSizedField,
+        AbstractVectorField as AbstractVectorField,
+        FieldSizes as FieldSizes,
+    )
 
 __version__ = "0.1.0"
 

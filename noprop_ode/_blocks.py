@@ -11,10 +11,10 @@ import jax.random as jr
 from jaxtyping import Array, Float, Int, PyTree
 
 from ._types import Features, Image, Key, Latent, Logits, Scalar
-from ._vector_field import AbstractVectorField
+from ._vector_field import AbstractSizedField, AbstractVectorField, FieldSizes
 
 
-class Blocks(AbstractVectorField):
+class Blocks(AbstractSizedField):
     r"""T independent networks, piecewise constant in time: block k of 1..T owns the interval
     $[(k - 1) / T,\, k / T)$.
 
@@ -38,6 +38,18 @@ class Blocks(AbstractVectorField):
             raise ValueError(f"Expected at least one block; got num_blocks={num_blocks}.")
         self.stacked = eqx.filter_vmap(make)(jr.split(key, num_blocks))
         self.num_blocks = num_blocks
+
+    @property
+    def sizes(self) -> FieldSizes | None:
+        """Those of a block, with the features of all of them stacked."""
+        shapes = jax.tree.map(
+            lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype) if eqx.is_array(a) else a, self.stacked
+        )
+        if not isinstance(shapes, AbstractSizedField) or (sizes := shapes.sizes) is None:
+            return None
+        return sizes._replace(
+            features=jax.tree.map(lambda a: jax.ShapeDtypeStruct((self.num_blocks, *a.shape), a.dtype), sizes.features)
+        )
 
     def block(self, k: int | Int[Array, ""]) -> AbstractVectorField:
         """One block.

@@ -2,8 +2,13 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
+
+
+_GREATEST = 16.0  # no normalised image has greater pixels, and one in 0..255 has
 
 
 def check_images(xs: Any) -> None:
@@ -13,7 +18,8 @@ def check_images(xs: Any) -> None:
 
     - `xs`: images, `[n, ...]`, NumPy or JAX.
 
-    **Raises:** `TypeError` for another dtype; `ValueError` for a missing batch axis or pixels that are not finite.
+    **Raises:** `TypeError` for another dtype; `ValueError` for a missing batch axis, pixels that are not finite, and
+    floating-point pixels in 0..255.
     """
     if not isinstance(xs, np.ndarray):
         xs = jnp.asarray(xs)
@@ -26,13 +32,19 @@ def check_images(xs: Any) -> None:
             f"Images are uint8 in [0, 255] or floating point in [0, 1]; got dtype {xs.dtype}. Convert with "
             "xs.astype('uint8') or xs.astype('float32') / 255."
         )
-    # NumPy checks NumPy arrays: 4x faster than a transfer to the device and back.
-    finite = np.isfinite(xs) if isinstance(xs, np.ndarray) else np.asarray(jnp.isfinite(xs))
-    if not finite.all():
+    # NumPy looks at NumPy arrays, instead of a transfer to the device and back. A pixel that is NaN makes both NaN.
+    low, high = (xs.min(), xs.max()) if isinstance(xs, np.ndarray) else np.asarray(jnp.stack([xs.min(), xs.max()]))
+    if not (np.isfinite(low) and np.isfinite(high)):
+        finite = np.asarray(jnp.isfinite(xs))
         bad = np.unique(np.argwhere(~finite)[:, 0])
         raise ValueError(
             f"Images must be finite; {len(bad)} of {len(xs)} have NaN or infinite pixels, the first at index {bad[0]}. "
             "Remove them or repair the pipeline that made them."
+        )
+    if low >= 0 and high > _GREATEST:
+        raise ValueError(
+            f"Floating-point images lie in [0, 1], or are normalised; got pixels from {low:g} to {high:g}. Divide "
+            "them by 255, or cast with xs.astype('uint8')."
         )
 
 
@@ -56,6 +68,19 @@ def check_labels(ys: Any, num_classes: int, num_images: int) -> None:
         raise ValueError(
             f"Labels must lie in [0, {num_classes}), the classes of the model; got labels from {ys.min()} to "
             f"{ys.max()}. Build the model with the data set's number of classes, or map the labels to 0, 1, ..."
+        )
+
+
+def check_alive(tree: Any) -> None:
+    """Refuses a model or a state that a later step of training has consumed.
+
+    **Raises:** `ValueError`.
+    """
+    arrays = (a for a in jax.tree.leaves(tree) if isinstance(a, jax.Array) and not isinstance(a, Tracer))
+    if any(a.is_deleted() for a in arrays):
+        raise ValueError(
+            f"A later step of training has consumed this {type(tree).__name__}, and its arrays are gone. In the loop, "
+            "keep noprop_ode.copied(state) of what should outlive the next step."
         )
 
 

@@ -10,6 +10,7 @@ import jax.random as jr
 from ._labels.readout import evidence, marginal_log_posterior
 from ._model import AbstractMarginalModel
 from ._schedules.base import AbstractNoiseSchedule
+from ._sizes import class_logits
 from ._types import Features, Image, Key, Label, Latent, Logits, LogProbs, Scalar
 
 
@@ -86,7 +87,7 @@ class AbstractGaussianModel(AbstractMarginalModel):
 
         **Returns:** shape `[classes]`.
         """
-        return self.field(t, z, features) + self.skip(t, z)
+        return class_logits(self.field, t, z, features, self.embedding) + self.skip(t, z)
 
     def predict_embedding(self, t: Scalar, z: Latent, features: Features) -> Latent:
         r"""The prediction $\hat u(z, x, t)$: class probabilities weighting the embeddings.

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from ._blocks import Blocks
 from ._labels.embedding import AbstractLabelEmbedding
 from ._labels.readout import AbstractReadout
+from ._sizes import check_parts
 from ._types import Features, Image, Images, Key, Label, Labels, Latent, LogProbs, Scalar
 from ._vector_field import AbstractVectorField
 
@@ -43,6 +44,100 @@ class Sample(eqx.Module):
     result: diffrax.RESULTS
 
 
+class AbstractSampler(eqx.Module):
+    """How to get from $z_0$ to $z_1$."""
+
+    @property
+    @abc.abstractmethod
+    def stochastic(self) -> bool:
+        """Whether the sampler adds noise along the way."""
+
+    @property
+    @abc.abstractmethod
+    def last_step_start(self) -> float:
+        """The time at which the last of a fixed number of steps begins. An adaptive sampler does not know its last step
+        in advance: 1."""
+
+    @abc.abstractmethod
+    def sample(self, model: "AbstractModel", z0: Latent, features: Features, *, key: Key, t1: float = 1.0) -> Sample:
+        """Carries one state along.
+
+        **Arguments:**
+
+        - `model`: the model whose dynamics to follow.
+        - `z0`: the state at t = 0, shape `[dim]`.
+        - `features`: of the image, from `field.encode`.
+        - `key`: randomness of a stochastic sampler.
+        - `t1`: integrate to this time, in [0, 1]; the steps are those of the way to t = 1, the last one cut short if
+            `t1` is not where one ends.
+
+        **Returns:** the state reached, its time, the number of evaluations and the solver's result code.
+
+        **Raises:** `TypeError` if this sampler cannot follow the dynamics of this model.
+        """
+
+    @abc.abstractmethod
+    def trajectory(
+        self, model: "AbstractModel", z0: Latent, features: Features, ts: Float[Array, " times"], *, key: Key
+    ) -> Float[Array, "times dim"]:
+        """The states at given times.
+
+        **Arguments:** as for `sample`, and
+
+        - `ts`: increasing times in [0, 1]; between the steps of the sampler, states are interpolated.
+
+        **Returns:** states, shape `[times, dim]`.
+        """
+
+    @abc.abstractmethod
+    def full_evaluations(self, *, t1: float = 1.0) -> float:
+        """Evaluations of the vector field on a whole trajectory, before anything stops it early.
+
+        **Arguments:** `t1`, as for `sample`. **Returns:** the number; NaN if it depends on the trajectory.
+        """
+
+
+class AbstractDecoder(eqx.Module):
+    """Where a prediction takes its class probabilities from, once a trajectory has been run.
+
+    `num_evaluations` says how often the decoder itself evaluates the vector field.
+    """
+
+    num_evaluations: eqx.AbstractVar[int]
+
+    @abc.abstractmethod
+    def t1(self, sampler: AbstractSampler) -> float:
+        """How far the trajectory must be run.
+
+        **Arguments:** the `sampler` that runs it. **Returns:** the time to integrate to, in [0, 1].
+        """
+
+    @abc.abstractmethod
+    def __call__(self, model: "AbstractModel", end: Sample, features: Features) -> LogProbs:
+        """Class log-probabilities from where the sampler arrived.
+
+        **Arguments:**
+
+        - `model`: the model.
+        - `end`: the state reached and its time.
+        - `features`: of the image.
+
+        **Returns:** normalised log-probabilities, shape `[classes]`, in nats.
+        """
+
+
+class Prediction(NamedTuple):
+    r"""The choices of a prediction: where trajectories `start` (`"noise"`, $z_0 \sim \mathcal{N}(0, I)$, or `"mean"`,
+    $z_0 = 0$), the `sampler` that carries them, the `decoder` that reads the class probabilities, and the number of
+    `draws` whose probabilities are averaged; with `mirror`, over the image and its mirror image too."""
+
+    start: Start
+    sampler: AbstractSampler
+    decoder: AbstractDecoder
+    draws: int = 1
+    mirror: bool = False
+
+
 class AbstractModel(eqx.Module):
     """A classifier whose inference is a trajectory from noise to a label embedding.
 
@@ -54,19 +149,22 @@ class AbstractModel(eqx.Module):
     embedding: eqx.AbstractVar[AbstractLabelEmbedding]
     readout: eqx.AbstractVar[AbstractReadout]
 
+    def __check_init__(self) -> None:
+        check_parts(self.field, self.embedding, self.readout)
+
     @property
     @abc.abstractmethod
-    def default_prediction(self) -> "Prediction":
+    def default_prediction(self) -> Prediction:
         """How to predict where nothing else is asked for."""
 
     @property
     @abc.abstractmethod
-    def paper_prediction(self) -> "Prediction":
+    def paper_prediction(self) -> Prediction:
         """How the paper predicts with such a model: one trajectory from a draw of noise."""
 
     @property
     @abc.abstractmethod
-    def protocols(self) -> "dict[str, Prediction]":
+    def protocols(self) -> dict[str, Prediction]:
         """Named ways of predicting to compare with the default, `"paper"` the last of them; none for a model that has
         one way only."""
 
@@ -138,7 +236,7 @@ class AbstractModel(eqx.Module):
             return jnp.zeros(self.embedding.dim, jnp.float32)
         return jr.normal(key, (self.embedding.dim,), jnp.float32)
 
-    def __call__(self, x: Image, *, key: Key, sampler: "AbstractSampler") -> LogProbs:
+    def __call__(self, x: Image, *, key: Key, sampler: AbstractSampler) -> LogProbs:
         """Class log-probabilities of one image from one trajectory: a draw of noise, the sampler, the readout.
 
         This is the paper's protocol. A trajectory is a sample of the class, not the most probable class:
@@ -174,100 +272,6 @@ class AbstractMarginalModel(AbstractModel):
 
         **Returns:** normalised log-probabilities, shape `[classes]`, in nats.
         """
-
-
-class AbstractSampler(eqx.Module):
-    """How to get from $z_0$ to $z_1$."""
-
-    @property
-    @abc.abstractmethod
-    def stochastic(self) -> bool:
-        """Whether the sampler adds noise along the way."""
-
-    @property
-    @abc.abstractmethod
-    def last_step_start(self) -> float:
-        """The time at which the last of a fixed number of steps begins. An adaptive sampler does not know its last step
-        in advance: 1."""
-
-    @abc.abstractmethod
-    def sample(self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, t1: float = 1.0) -> Sample:
-        """Carries one state along.
-
-        **Arguments:**
-
-        - `model`: the model whose dynamics to follow.
-        - `z0`: the state at t = 0, shape `[dim]`.
-        - `features`: of the image, from `field.encode`.
-        - `key`: randomness of a stochastic sampler.
-        - `t1`: integrate to this time, in [0, 1]; the steps are those of the way to t = 1, the last one cut short if
-            `t1` is not where one ends.
-
-        **Returns:** the state reached, its time, the number of evaluations and the solver's result code.
-
-        **Raises:** `TypeError` if this sampler cannot follow the dynamics of this model.
-        """
-
-    @abc.abstractmethod
-    def trajectory(
-        self, model: AbstractModel, z0: Latent, features: Features, ts: Float[Array, " times"], *, key: Key
-    ) -> Float[Array, "times dim"]:
-        """The states at given times.
-
-        **Arguments:** as for `sample`, and
-
-        - `ts`: increasing times in [0, 1]; between the steps of the sampler, states are interpolated.
-
-        **Returns:** states, shape `[times, dim]`.
-        """
-
-    @abc.abstractmethod
-    def full_evaluations(self, *, t1: float = 1.0) -> float:
-        """Evaluations of the vector field on a whole trajectory, before anything stops it early.
-
-        **Arguments:** `t1`, as for `sample`. **Returns:** the number; NaN if it depends on the trajectory.
-        """
-
-
-class AbstractDecoder(eqx.Module):
-    """Where a prediction takes its class probabilities from, once a trajectory has been run.
-
-    `num_evaluations` says how often the decoder itself evaluates the vector field.
-    """
-
-    num_evaluations: eqx.AbstractVar[int]
-
-    @abc.abstractmethod
-    def t1(self, sampler: AbstractSampler) -> float:
-        """How far the trajectory must be run.
-
-        **Arguments:** the `sampler` that runs it. **Returns:** the time to integrate to, in [0, 1].
-        """
-
-    @abc.abstractmethod
-    def __call__(self, model: AbstractModel, end: Sample, features: Features) -> LogProbs:
-        """Class log-probabilities from where the sampler arrived.
-
-        **Arguments:**
-
-        - `model`: the model.
-        - `end`: the state reached and its time.
-        - `features`: of the image.
-
-        **Returns:** normalised log-probabilities, shape `[classes]`, in nats.
-        """
-
-
-class Prediction(NamedTuple):
-    r"""The choices of a prediction: where trajectories `start` (`"noise"`, $z_0 \sim \mathcal{N}(0, I)$, or `"mean"`,
-    $z_0 = 0$), the `sampler` that carries them, the `decoder` that reads the class probabilities, and the number of
-    `draws` whose probabilities are averaged; with `mirror`, over the image and its mirror image too."""
-
-    start: Start
-    sampler: AbstractSampler
-    decoder: AbstractDecoder
-    draws: int = 1
-    mirror: bool = False
 
 
 def name_of(module: Any) -> str:

@@ -1,5 +1,6 @@
 """Shape aliases shared by the whole package. Every module takes one example; the caller maps over the batch."""
 
+import os
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,3 +18,4 @@ Logits: TypeAlias = Float[Array, " classes"]
 LogProbs: TypeAlias = Float[Array, " classes"]
 Probs: TypeAlias = Float[Array, " classes"]
 Features: TypeAlias = PyTree[Any]
+AnyPath: TypeAlias = str | os.PathLike[str]

@@ -1,6 +1,7 @@
 """The network of a classifier, as the dynamics see it."""
 
 import abc
+from typing import NamedTuple
 
 import equinox as eqx
 
@@ -40,3 +41,22 @@ class AbstractVectorField(eqx.Module):
 
         **Returns:** logits, shape `[classes]`.
         """
+
+
+class FieldSizes(NamedTuple):
+    """What a field knows of itself before it has seen an image: the dimension of the state (`label_dim`), the number of
+    logits (`num_classes`), and what `encode` returns (`features`: a PyTree of `jax.ShapeDtypeStruct`)."""
+
+    label_dim: int
+    num_classes: int
+    features: Features
+
+
+class AbstractSizedField(AbstractVectorField):
+    """A field that knows its sizes before it has seen an image. A model into which it does not fit is then refused when
+    it is built, not at its first step."""
+
+    @property
+    @abc.abstractmethod
+    def sizes(self) -> FieldSizes | None:
+        """What goes in and comes out; `None` for a wrapper of a field that does not know."""

@@ -16,8 +16,9 @@ from jax.core import Tracer
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, PyTree, Shaped
 
-from .._check import check_images
+from .._check import check_alive, check_images
 from .._model import AbstractDecoder, AbstractModel, AbstractSampler, Prediction, Start, name_of
+from .._sizes import told_here
 from .._types import Features, Image, Key, LogProbs, Scalar
 from .prediction import complete
 
@@ -121,6 +122,7 @@ def predict_with_evaluations(
 ) -> tuple[Float[Array, "n classes"], Float[Array, " n"]]:
     """As `predict_log_proba`, with the number of evaluations of the vector field spent on each image, `[n]`."""
     check_images(xs)
+    check_alive(model)
     if batch_size < 1:
         raise ValueError(f"A call needs at least one image; got batch_size={batch_size}.")
     run = functools.partial(_predict_batch, prediction=how)
@@ -142,7 +144,8 @@ def _in_batches(run: Callable[..., Any], model: AbstractModel, xs: Any, key: Key
         if n < size:
             batch = np.concatenate([np.asarray(batch), np.repeat(np.asarray(batch[:1]), size - n, axis=0)])
         images = jnp.asarray(batch) if share is None else jax.device_put(batch, share)
-        log_p, evaluations, results = run(model, images, jnp.asarray(first), key)
+        with told_here():
+            log_p, evaluations, results = run(model, images, jnp.asarray(first), key)
         _raise_failures(jax.tree.map(operator.itemgetter(slice(n)), results), name)
         yield log_p[:n], evaluations[:n]
 

@@ -19,7 +19,7 @@ def complete(
     """
     parts = {"start": start, "sampler": sampler, "decoder": decoder, "draws": draws, "mirror": mirror}
     base = model.default_prediction if prediction is None else prediction
-    how = base._replace(**{name: part for name, part in parts.items() if part is not None})
+    how = prediction_of(**base._replace(**{name: part for name, part in parts.items() if part is not None})._asdict())
     if how.draws < 1:
         raise ValueError(f"A prediction needs at least one trajectory; got draws={how.draws}.")
     if how.start == "mean" and how.draws > 1 and not how.sampler.stochastic:
@@ -28,3 +28,8 @@ def complete(
             "start='noise'."
         )
     return how
+
+
+def prediction_of(start: Start, sampler: AbstractSampler, decoder: AbstractDecoder, draws: int) -> Prediction:
+    """A prediction whose parts are checked, which those of a named tuple are not."""
+    return Prediction(start, sampler, decoder, draws)

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, Shaped
 
-from .._check import check_images
+from .._check import check_alive, check_images
 from .._model import AbstractModel, AbstractSampler, Start
+from .._sizes import told_here
 from .._types import Image, Key
 
 
@@ -47,7 +48,9 @@ def trajectories(
     **Raises:** `ValueError` or `TypeError` for images that are not images; at run time, if the solver fails.
     """
     check_images(xs)
-    return _run(model, jnp.asarray(xs), jnp.asarray(ts, jnp.float32), jr.split(key, len(xs)), sampler, start)
+    check_alive(model)
+    with told_here():
+        return _run(model, jnp.asarray(xs), jnp.asarray(ts, jnp.float32), jr.split(key, len(xs)), sampler, start)
 
 
 @eqx.filter_jit
@@ -55,7 +58,7 @@ def _run(
     model: AbstractModel,
     xs: Shaped[Array, "n *image"],
     ts: Float[Array, " times"],
-    keys: Shaped[Array, " n"],
+    keys: Shaped[Array, "n ..."],  # of legacy keys, two numbers each
     sampler: AbstractSampler,
     start: Start,
 ) -> Trajectories:

@@ -4,6 +4,8 @@ from typing import Any
 
 from .._check import check_images, check_labels
 from .._model import AbstractModel
+from .._sizes import check_field
+from .._wording import given
 
 
 def check_arguments(
@@ -18,6 +20,12 @@ def check_arguments(
     keep: int,
 ) -> None:
     """Refuses before anything is traced or written what cannot be trained on."""
+    for name in ("train", "validation"):
+        if getattr(splits, name, ...) is ...:
+            raise TypeError(
+                f"splits must have the parts train and validation (None for none); got {given(splits)}. Make them of "
+                "arrays by noprop_ode.data.from_arrays(images, labels)."
+            )
     for name, value, least in (
         ("epochs", epochs, 1),
         ("batch_size", batch_size, 1),
@@ -34,6 +42,7 @@ def check_arguments(
         if part is not None:
             check_images(part.images)
             check_labels(part.labels, model.embedding.num_classes, len(part.images))
+    check_field(model.field, model.embedding, splits.train.images)
     if len(splits.train.labels) < batch_size:
         raise ValueError(
             f"batch_size must be at most {len(splits.train.labels)}, the number of training images; got {batch_size}."

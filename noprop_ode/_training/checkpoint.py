@@ -14,6 +14,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import PyTree
 
+from .._check import check_alive
 from .errors import CheckpointError
 from .files import need, write_atomically
 
@@ -41,6 +42,7 @@ def save_arrays(path: str | os.PathLike[str], tree: PyTree[Any], metadata: dict[
     **Raises:** [`noprop_ode.RunError`][] if the disk is full or the folder cannot be written; what was there before
     stays.
     """
+    check_alive(tree)
     numpy_format = need("safetensors.numpy", "Saving arrays")
     arrays = {_name(where): _stored(leaf) for where, leaf in _leaves(tree) if eqx.is_array(leaf)}
     content = json.dumps({} if metadata is None else metadata)

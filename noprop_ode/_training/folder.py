@@ -47,10 +47,10 @@ class RunFolder:
         remove_leftovers(self / CHECKPOINTS)
 
     @staticmethod
-    def numbered(parent: Path, stem: str) -> "RunFolder":
+    def numbered(parent: str | os.PathLike[str], stem: str) -> "RunFolder":
         """A new folder of its own, numbered: the first of `stem-00`, `stem-01`, ... that does not exist."""
         for number in itertools.count():
-            path = parent / f"{stem}-{number:02d}"
+            path = Path(parent) / f"{stem}-{number:02d}"
             try:
                 path.mkdir(parents=True)
             except FileExistsError:

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from .._check import check_images, check_labels
+from .._check import check_alive, check_images, check_labels
+from .._sizes import told_here
 from .by_block import step_by_block, takes_all_blocks
 from .parallel import Parallel
 from .step import Metrics, TrainState, copied, train_step
@@ -75,7 +76,7 @@ def train(
         ```
 
     The step is compiled once for each shape of batch. A yielded state is consumed by the next step: keep
-    a copy of what should outlive it. The state passed in is copied, and stays valid.
+    what should outlive it by [`noprop_ode.copied`][]. The state passed in is copied, and stays valid.
 
     **Arguments:**
 
@@ -96,6 +97,7 @@ def train(
     """
     if check_every < 1 or steps_per_call < 1:
         raise ValueError(f"check_every and steps_per_call must be at least 1; got {check_every} and {steps_per_call}.")
+    check_alive(state)
     # A moving average may start as the very same buffers as the model; donation needs them apart.
     state = copied(state) if parallel is None else parallel.place(state)
     if parallel is not None and parallel.block > 1:
@@ -112,15 +114,17 @@ def train(
             xs, ys = jnp.asarray(group[0][0]), _int32(group[0][1])
             if parallel is not None:
                 xs, ys = parallel.place_batch(xs), parallel.place_batch(ys)
-            if takes_all_blocks(state.model):
-                state, metrics = step_by_block((xs, ys), state, parallel)
-            else:
-                state, metrics = _jitted_step((xs, ys, parallel), state)
+            with told_here():
+                if takes_all_blocks(state.model):
+                    state, metrics = step_by_block((xs, ys), state, parallel)
+                else:
+                    state, metrics = _jitted_step((xs, ys, parallel), state)
         else:
             xs, ys = jnp.stack([jnp.asarray(xs) for xs, _ in group]), jnp.stack([_int32(ys) for _, ys in group])
             if parallel is not None:
                 xs, ys = parallel.place_batch(xs, steps=True), parallel.place_batch(ys, steps=True)
-            state, metrics = _jitted_steps((xs, ys, parallel), state)
+            with told_here():
+                state, metrics = _jitted_steps((xs, ys, parallel), state)
         if count % check_every == 0:
             _raise_if_ill(state, metrics)
         yield state, metrics

@@ -86,6 +86,23 @@ class Metrics(eqx.Module):
     gradient_norm: Float[Array, "*steps"]
 
 
+def copied(tree: PyTree[Any]) -> PyTree[Any]:
+    """A copy of a model or a state. A step of [`noprop_ode.train`][] and of [`noprop_ode.fit`][] consumes the state
+    before it, whose arrays are then deleted; a copy stays.
+
+    !!! example
+
+        ```python
+        for state, metrics in noprop_ode.train(state, batches):
+            if float(metrics.loss) < least:
+                least, kept = float(metrics.loss), noprop_ode.copied(state)
+        ```
+
+    **Arguments:** any PyTree. **Returns:** the same, with arrays of its own.
+    """
+    return jax.tree.map(lambda a: jnp.array(a, copy=True) if eqx.is_array(a) else a, tree)
+
+
 def train_step(state: TrainState, xs: Images, ys: Labels) -> tuple[TrainState, Metrics]:
     """One step of training: loss, gradient, update. Pure; [`noprop_ode.train`][] compiles it.
 
@@ -148,8 +165,3 @@ def apply_gradients(state: TrainState, terms: LossTerms, grads: PyTree[Any]) -> 
     )
     metrics = Metrics(state.step + 1, total, terms.denoising, terms.readout, terms.prior, norm)
     return next_state, metrics
-
-
-def copied(tree: PyTree[Any]) -> PyTree[Any]:
-    """A copy of the arrays of a PyTree, which outlives the steps that consume the original."""
-    return jax.tree.map(lambda a: jnp.array(a, copy=True) if isinstance(a, jax.Array) else a, tree)

@@ -13,6 +13,7 @@ from .._labels.readout import AbstractReadout, gaussian_readout
 from .._model import AbstractModel, AbstractSampler, LossTerms, Prediction
 from .._prediction.decoder import ReadoutDecoder
 from .._samplers.ode import ODE
+from .._sizes import class_logits
 from .._types import Features, Image, Images, Key, Label, Labels, Latent, LogProbs, Scalar
 from .._vector_field import AbstractVectorField
 
@@ -75,12 +76,12 @@ class Backprop(AbstractModel):
         r"""T times the change of the state over a block, so that T Euler steps, `ODE(diffrax.Euler(), steps=T)`, are
         the network; see [`noprop_ode.AbstractModel.velocity`][]."""
         k = self.field.owner(t)
-        u_hat = self.embedding.mix(jnn.softmax(self.field(t, z, features)))
+        u_hat = self.embedding.mix(jnn.softmax(class_logits(self.field, t, z, features, self.embedding)))
         return self.field.num_blocks * jnp.tanh(self.gates[k]) * (u_hat - z)
 
     def log_posterior(self, t: Scalar, z: Latent, features: Features) -> LogProbs:
         """The softmax of the block that owns the time."""
-        return jnn.log_softmax(self.field(t, z, features))
+        return jnn.log_softmax(class_logits(self.field, t, z, features, self.embedding))
 
     def loss(self, x: Image, y: Label, *, key: Key) -> LossTerms:
         """The training loss of one example; the readout term is all of it."""
@@ -90,7 +91,8 @@ class Backprop(AbstractModel):
         for k in range(self.field.num_blocks):
             block = self.field.block(k)
             t = jnp.asarray(k / self.field.num_blocks, jnp.float32)
-            u_hat = self.embedding.mix(jnn.softmax(block(t, z, block.encode(x, key=keys[k]))))
+            features = block.encode(x, key=keys[k])
+            u_hat = self.embedding.mix(jnn.softmax(class_logits(block, t, z, features, self.embedding)))
             gate = jnp.tanh(self.gates[k])
             z = (1 - gate) * z + gate * u_hat
         return _cross_entropy(self.readout(z, self.embedding), y)
@@ -163,7 +165,7 @@ class AdjointODE(AbstractModel):
         Not $\hat u - z$ with $\hat u$ in the simplex of the embeddings: in one unit of time that leaves $e^{-1}$ of the
         noise against at most $1 - e^{-1}$ of an embedding, with which no network can tell ten classes apart.
         """
-        return self.embedding.mix(self.field(t, z, features))
+        return self.embedding.mix(class_logits(self.field, t, z, features, self.embedding))
 
     def log_posterior(self, t: Scalar, z: Latent, features: Features) -> LogProbs:
         """The readout of the end of the line through the state."""

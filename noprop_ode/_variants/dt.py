@@ -19,6 +19,7 @@ from .._prediction.ensemble import EnsembleDecoder
 from .._samplers.ancestral import Ancestral
 from .._schedules.base import AbstractNoiseSchedule
 from .._schedules.cosine import CosineSchedule
+from .._sizes import class_logits
 from .._types import Features, Image, Images, Key, Label, Labels, Latent, Logits, Scalar
 from .._vector_field import AbstractVectorField
 from .protocols import gaussian_protocols, one_ddim_step
@@ -153,7 +154,7 @@ class NoPropDT(AbstractGaussianModel, AbstractBlockModel):
         self, block: AbstractVectorField, k: int | Int[Array, ""], z: Latent, features: Features
     ) -> Logits:
         start = jnp.asarray(k, jnp.float32) / self.field.num_blocks
-        return block(start, z, features) + self.skip(start, z)
+        return class_logits(block, start, z, features, self.embedding) + self.skip(start, z)
 
     def block_loss(
         self, block: AbstractVectorField, k: int | Int[Array, ""], xs: Images, ys: Labels, *, key: Key

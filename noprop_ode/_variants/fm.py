@@ -10,6 +10,7 @@ from .._labels.embedding import AbstractLabelEmbedding
 from .._labels.readout import AbstractReadout, NearestEmbedding
 from .._model import AbstractMarginalModel, LossTerms, Prediction
 from .._objectives.times import AbstractTimes, UniformTimes
+from .._sizes import class_logits
 from .._trainable import trainable_mask
 from .._types import Features, Image, Key, Label, Latent, LogProbs, Scalar
 from .._vector_field import AbstractVectorField
@@ -91,7 +92,7 @@ class NoPropFM(AbstractTimedModel, AbstractMarginalModel):
 
     def velocity(self, t: Scalar, z: Latent, features: Features) -> Latent:
         r"""The velocity $\hat v(z, x, t)$; see [`noprop_ode.AbstractModel.velocity`][]."""
-        return self.embedding.mix(self.field(t, z, features))
+        return self.embedding.mix(class_logits(self.field, t, z, features, self.embedding))
 
     def log_posterior(self, t: Scalar, z: Latent, features: Features) -> LogProbs:
         r"""The readout of the end of the line through the state, $z + (1 - t)\, \hat v$."""

@@ -31,8 +31,15 @@ with _install_import_hook("noprop_ode.experiment", "noprop_ode._typecheck.typech
     from ._registry import register as register
     from ._run import run as run
     from ._saved import load_model as load_model, load_run_config as load_run_config
+    from ._seeds import run_seeds as run_seeds
     from ._values import Interval as Interval
     from ._yaml import dump_yaml as dump_yaml
+    from .command import (
+        evaluate_command as evaluate_command,
+        export_command as export_command,
+        plot_command as plot_command,
+        predict_command as predict_command,
+    )
     from .report import (
         FilePrediction as FilePrediction,
         OpenedRun as OpenedRun,

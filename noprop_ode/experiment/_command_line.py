@@ -17,12 +17,17 @@ from ._recipes import absolute, config_names, find_config, read_yaml
 from ._registry import KINDS, POSITIONAL, names_of
 from ._run import run
 from ._saved import load_run_config
+from ._seeds import parse_seeds, run_seeds
 from ._yaml import dump_yaml
 
 
 # Each command: where its function is, called as `function(arguments=[...], prog="noprop-ode NAME")`, and what it does.
 COMMANDS = {
-    "train": ("noprop_ode.experiment._command_line:main", "train a classifier, by the name of a configuration"),
+    "train": ("noprop_ode.experiment:main", "train a classifier, by the name of a configuration"),
+    "evaluate": ("noprop_ode.experiment:evaluate_command", "evaluate a saved model again, as it was or another way"),
+    "predict": ("noprop_ode.experiment:predict_command", "classify image files"),
+    "plot": ("noprop_ode.experiment:plot_command", "draw the plots of runs"),
+    "export": ("noprop_ode.experiment:export_command", "make a model predict without this package"),
 }
 
 _EPILOG = """
@@ -84,6 +89,7 @@ def _parser(name: str | None, prog: str | None) -> argparse.ArgumentParser:
         parser.add_argument("--list-configs", action="store_true", help="list the configurations, and exit")
     parser.add_argument("--print-config", action="store_true", help="print all settings as YAML, and exit")
     parser.add_argument("--list-components", action="store_true", help="list what settings can name, and exit")
+    parser.add_argument("--seeds", metavar="SEEDS", help="a run for each of several seeds: 0,1,2, or their number, 3")
     parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with the run in this folder")
     parser.add_argument("--trust-imports", action="store_true", help="run the code that the resumed run imports")
     return parser
@@ -107,12 +113,16 @@ def _main(name: str | None, arguments: Sequence[str], prog: str | None) -> None:
         _plain(chosen, file, pairs)  # for what it imports
         for kind in (*KINDS, *POSITIONAL):
             print(f"{kind:14s} {', '.join(names_of(kind)) or '(none registered)'}")
+    elif known.resume is not None and known.seeds is not None:
+        raise ConfigError("--resume goes on with one run; to go on with several seeds, give their --out again.")
     elif known.resume is not None:
         _resume(known.resume, pairs, alone=not positional and file is None, trust_imports=known.trust_imports)
     else:
         config = override(_plain(chosen, file, pairs), [pair for pair in pairs if pair[0] != "imports"])
         if known.print_config:
             print(dump_yaml(config), end="")
+        elif known.seeds is not None:
+            run_seeds(config, parse_seeds(known.seeds))
         else:
             run(config)
 

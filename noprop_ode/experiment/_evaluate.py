@@ -19,7 +19,7 @@ def evaluation_key(config: Config) -> Key:
 def evaluate_protocols(
     model: AbstractModel, test: data.Dataset, *, key: Key, how: dict[str, Prediction]
 ) -> dict[str, dict[str, float | None]]:
-    """Evaluates a model in several ways.
+    """Evaluates a model in several ways. Says on standard error which it is at.
 
     **Arguments:**
 
@@ -33,6 +33,7 @@ def evaluate_protocols(
     """
     results = {}
     for name, prediction in how.items():
+        print(f"evaluating: {name} ...", file=sys.stderr, flush=True)  # a thousand steps may take minutes
         start = time.perf_counter()
         try:
             found = evaluate(model, test.images, test.labels, key=key, prediction=prediction)

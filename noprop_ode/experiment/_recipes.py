@@ -4,6 +4,7 @@ import functools
 from pathlib import Path
 from typing import Any
 
+from .._types import AnyPath
 from ._config import Config
 from ._errors import ConfigError, did_you_mean, show
 from ._yaml import parse_yaml, read_text
@@ -83,12 +84,13 @@ def absolute(name: Any, folder: Path = Path()) -> Any:
     return str((folder / name).resolve())
 
 
-def load_config(path: Path, *, trust_imports: bool = False) -> Config:
+def load_config(path: AnyPath, *, trust_imports: bool = False) -> Config:
     """The settings in a file, complete and checked.
 
     **Arguments:** the file, and `trust_imports` as in [`noprop_ode.experiment.Config.from_plain`][].
 
     **Raises:** `ConfigError`.
     """
+    path = Path(path)
     values = {"name": path.stem, **read_yaml(path)}
     return Config.from_plain(values, trust_imports=trust_imports, source=str(path))

@@ -21,6 +21,7 @@ from .. import (
     fit,
     save_arrays,
 )
+from .._types import AnyPath
 from ._build import build_learning_rate, build_model, build_optimiser, build_parallel, protocols
 from ._config import Config
 from ._context import DataSpec
@@ -33,7 +34,7 @@ from ._saved import MODEL_FILE, SUMMARY_FILE
 from .report._draw import draw_plots
 
 
-def run(config: Config, *, resume: Path | None = None) -> dict[str, Any]:
+def run(config: Config, *, resume: AnyPath | None = None) -> dict[str, Any]:
     """Trains a classifier, evaluates it on the test set, and leaves a folder with everything about it.
 
     The folder holds `config.yaml`, `metrics.jsonl`, `checkpoints/`, the model, `summary.json` and plots. The test set
@@ -51,7 +52,7 @@ def run(config: Config, *, resume: Path | None = None) -> dict[str, Any]:
     go together, [`noprop_ode.RunError`][] if the folder cannot be used, [`noprop_ode.Interrupted`][] after a signal,
     and [`noprop_ode.NonFiniteLossError`][] if training diverges; the last good state is then a checkpoint.
     """
-    started = time.perf_counter()
+    started, resume = time.perf_counter(), None if resume is None else Path(resume)
     splits = load_data(config)
     if splits.test is None:
         raise ConfigError(f"data.name: {config.data.name!r} has no test part, which the summary is about.")

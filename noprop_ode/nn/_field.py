@@ -4,19 +4,21 @@ import functools
 from collections.abc import Callable
 
 import equinox as eqx
+import jax
 import jax.nn as jnn
+import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float
 
 from .._types import Image, Key, Latent, Logits, Scalar
-from .._vector_field import AbstractVectorField
+from .._vector_field import AbstractSizedField, FieldSizes
 from ._backbone import AbstractBackbone
 from ._conv import ConvEncoder
 from ._heads import AbstractHead, AbstractLabelBranch, BlockHead, ContinuousHead
 from ._layers import LayerNorm
 
 
-class BackboneField(AbstractVectorField):
+class BackboneField(AbstractSizedField):
     """Any backbone, and a head, as the field of a model: the backbone encodes the image, the head does the rest.
 
     With [`noprop_ode.nn.ContinuousHead`][], the default, it sees the time, for NoProp-CT and NoProp-FM;
@@ -53,6 +55,11 @@ class BackboneField(AbstractVectorField):
         self.head = head(backbone.feature_size, num_classes, label_dim, width=width, key=key)
         self.num_classes = num_classes
         self.label_dim = label_dim
+
+    @property
+    def sizes(self) -> FieldSizes:
+        features = jax.ShapeDtypeStruct((self.backbone.feature_size,), jnp.float32)
+        return FieldSizes(self.label_dim, self.num_classes, features)
 
     def encode(self, x: Image, *, key: Key | None = None) -> Float[Array, " feature_size"]:
         return self.backbone(x, key=key)

@@ -1,18 +1,19 @@
 """The shortest example of a field."""
 
 import equinox as eqx
+import jax
 import jax.nn as jnn
 import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float
 
 from .._types import Image, Key, Latent, Logits, Scalar
-from .._vector_field import AbstractVectorField
+from .._vector_field import AbstractSizedField, FieldSizes
 from ._image import check_image_shape, to_float
 from ._layers import Linear, time_embedding
 
 
-class MLPField(AbstractVectorField):
+class MLPField(AbstractSizedField):
     """A multi-layer perceptron on the pixels, for small images; the shortest example of a field."""
 
     encoder: tuple[eqx.nn.Linear, eqx.nn.Linear]
@@ -52,6 +53,11 @@ class MLPField(AbstractVectorField):
         self.label_dim = label_dim
         self.image_shape = image_shape
         self.time_size = time_size
+
+    @property
+    def sizes(self) -> FieldSizes:
+        width = self.encoder[1].out_features
+        return FieldSizes(self.label_dim, self.num_classes, jax.ShapeDtypeStruct((width,), jnp.float32))
 
     def encode(self, x: Image, *, key: Key | None = None) -> Float[Array, " width"]:
         check_image_shape(x, self.image_shape)

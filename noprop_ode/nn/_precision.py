@@ -8,11 +8,11 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from .._types import Features, Image, Key, Latent, Logits, Scalar
-from .._vector_field import AbstractVectorField
+from .._vector_field import AbstractSizedField, AbstractVectorField, FieldSizes
 from ._image import to_float
 
 
-class LowPrecision(AbstractVectorField):
+class LowPrecision(AbstractSizedField):
     """Another field, computed in a smaller floating-point type.
 
     A wrapper: the weights are kept, and optimised, in float32, and are rounded on the way in. State and time come in as
@@ -38,6 +38,17 @@ class LowPrecision(AbstractVectorField):
         if not jnp.issubdtype(self.dtype, jnp.floating):
             raise TypeError(f"A network computes in a floating-point type; got {self.dtype}.")
         self.field = field
+
+    @property
+    def sizes(self) -> FieldSizes | None:
+        """Those of the field, with features in the smaller type."""
+        if not isinstance(self.field, AbstractSizedField) or (sizes := self.field.sizes) is None:
+            return None
+
+        def rounded(a: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct(a.shape, self.dtype if jnp.issubdtype(a.dtype, jnp.inexact) else a.dtype)
+
+        return sizes._replace(features=jax.tree.map(rounded, sizes.features))
 
     def encode(self, x: Image, *, key: Key | None = None) -> Features:
         return self._rounded(self.field).encode(self._rounded(to_float(x)), key=key)

@@ -38,6 +38,11 @@ BAD_IMAGES = {
     "bool": (XS > 0.5, TypeError, "got dtype bool"),
     "nan": (spoiled(np.nan), ValueError, "must be finite; 1 of 6.*first at index 4"),
     "infinite": (jnp.asarray(spoiled(np.inf)), ValueError, "must be finite; 1 of 6.*first at index 4"),
+    "0..255": (
+        XS * 255,
+        ValueError,
+        r"in \[0, 1\], or are normalised; got pixels from .* to 24\d.* Divide them by 255",
+    ),
     "empty": (XS[:0], ValueError, r"non-empty batch of images.*got shape \(0, 2, 2, 1\)"),
     "no batch": (np.zeros(4, np.float32), ValueError, r"non-empty batch of images.*got shape \(4,\)"),
 }

@@ -197,3 +197,27 @@ def test_a_bad_step_within_a_call_is_found(key):
             pass
     assert found.value.step == 2
     assert all(np.isfinite(a).all() for a in jax.tree.leaves(eqx.filter(found.value.state.model, eqx.is_inexact_array)))
+
+
+def test_a_copy_outlives_the_steps_and_what_does_not_is_said(tmp_path):
+    """Weights, moving average, optimiser and key: all of a state that was kept is as it was at its step."""
+    batches = [blobs(6)] * 3
+    seen, kept, consumed = [], [], []
+    for state, _ in no.train(create(average_decay=0.9), batches):
+        seen.append(arrays(state))
+        kept.append(no.copied(state))
+        consumed.append(state)
+    for at_its_step, state in zip(seen, kept, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(at_its_step, arrays(state), strict=True))
+        assert np.isfinite(no.evaluate(state.evaluation_model, *batches[0], key=jr.key(0)).nll)
+    resumed, _ = run(kept[0], batches[1:])
+    assert same(resumed, kept[2])
+    model = consumed[0].model
+    for use in (
+        lambda: no.predict(model, batches[0][0], key=jr.key(0)),
+        lambda: no.trajectories(model, batches[0][0], jnp.ones(1), key=jr.key(0), sampler=no.Ancestral(1)),
+        lambda: no.save_arrays(tmp_path / "model.safetensors", model),
+        lambda: next(no.train(consumed[0], batches)),
+    ):
+        with pytest.raises(ValueError, match=r"later step of training has consumed this .*noprop_ode\.copied\(state\)"):
+            use()

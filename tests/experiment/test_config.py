@@ -552,6 +552,15 @@ def test_the_console_command(capsys):
     assert "scikit-learn's 8x8 digits" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", ["train", "evaluate", "predict", "plot", "export"])
+def test_every_command_says_how_it_is_called(name, capsys):
+    with pytest.raises(SystemExit) as stop:
+        console([name, "--help"])
+    shown = capsys.readouterr().out
+    assert stop.value.code == 0 and f"usage: noprop-ode {name} " in shown and "%(" not in shown
+    assert name == "train" or f"    noprop-ode {name} runs/" in shown, "the examples are of the command at hand"
+
+
 def test_importing_the_harness_leaves_pyplot_alone():
     code = "import sys, noprop_ode.experiment; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

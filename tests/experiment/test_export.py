@@ -8,14 +8,15 @@ import sys
 import numpy as np
 import pytest
 from conftest import SETTINGS, save_run
+from PIL import Image
 
 import noprop_ode as no
-from noprop_ode.experiment import Config, evaluation_key, export_model, load_model
+from noprop_ode.experiment import Config, console, evaluation_key, export_model, load_model
 from noprop_ode.experiment.report._output import remove_leftovers
 
 
 def test_an_exported_model_needs_jax_alone(saved, digits, tmp_path):
-    _, difference = export_model(saved, tmp_path, platforms=["cpu"])
+    _, difference = export_model(str(saved), str(tmp_path), platforms=["cpu"])  # paths as text
     assert difference < 1e-5
     images = digits.test.images[:5]
     np.save(tmp_path / "images.npy", images)
@@ -78,11 +79,26 @@ def test_an_evaluation_of_ones_own(saved, call_script):
     found = json.loads(out)
     assert code == 0 and found["protocols"]["default"]["nfe"] == 2 and np.sum(found["confusion"]) == 359
     assert found["split"] == "test" and found["class_names"] == list("0123456789")
-    code, out, _ = call_script("evaluate", saved, *"--split validation --confusion".split())
+    code, out, err = call_script("evaluate", saved, *"--split validation --confusion".split())
+    assert err == "evaluating: default ...\n"
     assert code == 0 and out.splitlines()[-1].startswith("validation_accuracy=")
     for flags, message in (("--sampler dim", "'ddim'"), ("--steps 2", "belong to a --sampler")):
         code, _, err = call_script("evaluate", saved, *flags.split())
         assert code == 2 and message in err and err.count("\n") == 1
+
+
+def test_the_commands_of_an_installed_package(saved, digits, tmp_path, capsys):
+    """`noprop-ode NAME` needs no clone: the scripts of experiments/ are these very functions."""
+    console(["evaluate", str(saved), "--json"])
+    assert json.loads(capsys.readouterr().out)["protocols"]["default"]["nfe"] == 1
+    Image.fromarray(digits.test.images[0].squeeze()).save(tmp_path / "a.png")
+    console(["predict", str(saved), str(tmp_path), "--format", "csv", "--top", "1"])
+    assert capsys.readouterr().out.startswith("file,rank,class,probability\n")
+    console(["plot", str(saved), "--out", str(tmp_path), "--only", "schedule"])
+    assert (tmp_path / "schedule.png").read_bytes().startswith(b"\x89PNG")
+    console(["export", str(saved), "--out", str(tmp_path), "--platforms", "cpu"])
+    assert "greatest difference to the live model" in capsys.readouterr().out
+    assert (tmp_path / "model.jax_export").exists()
 
 
 def test_an_evaluation_on_other_data_is_refused(tmp_path, call_script):

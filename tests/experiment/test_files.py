@@ -30,7 +30,7 @@ def test_image_files(saved, digits, tmp_path):
     Image.fromarray(np.repeat(images[0], 3, axis=2)).resize((40, 30)).save(tmp_path / "z.jpg")
     save(tmp_path / ".hidden.png", images[0])
     (tmp_path / "notes.txt").write_text("no image")
-    found = classify_files(model, config, spec, [tmp_path], top=2)
+    found = classify_files(model, config, spec, [str(tmp_path)], top=2)  # a path as text
     assert [Path(f.file).name for f in found] == ["0.png", "1.PNG", "2.tiff", "z.jpg"]
     expected = np.exp(no.predict_log_proba(model, images, key=evaluation_key(config)))
     for f, p in zip(found, expected):

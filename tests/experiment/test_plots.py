@@ -258,5 +258,5 @@ def test_the_cost_is_drawn_on_the_validation_split(saved, tmp_path, monkeypatch)
         _plot_runs, "plot_cost", lambda path, model, images, ways, **how: seen.append((images.name, how["split"]))
     )
     for split in (None, "test"):
-        list(plot_runs([saved], tmp_path, kinds=("cost",), split=split))
+        list(plot_runs([str(saved)], str(tmp_path), kinds=("cost",), split=split))  # paths as text
     assert seen == [("digits/validation", "validation"), ("digits/test", "test")]

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from ..._hints import did_you_mean
+from ..._types import AnyPath
 from .._errors import DatasetError
 from .._tfds import import_tfds
 from ._archives import Contents
@@ -14,7 +15,7 @@ from ._sources import SOURCES, Archive, Source
 from ._write import write_folder
 
 
-def prepare(name: str, data_dir: Path, archives: Path | None) -> tuple[Path, bool]:
+def prepare(name: str, data_dir: AnyPath, archives: AnyPath | None) -> tuple[Path, bool]:
     """Make `data_dir/NAME/VERSION`, unless it is there already.
 
     **Arguments:**
@@ -37,7 +38,8 @@ def prepare(name: str, data_dir: Path, archives: Path | None) -> tuple[Path, boo
             f"no data set {name!r} can be prepared here. {did_you_mean(name.lower(), SOURCES)} "
             "Other TFDS sets are prepared by TFDS itself, with file_format='array_record'."
         )
-    source = SOURCES[name]
+    source, data_dir = SOURCES[name], Path(data_dir)
+    archives = None if archives is None else Path(archives)
     final = data_dir / name / source.version
     if _is_ready(final):
         return final, False

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
+from ..._types import AnyPath
 from ._output import write_file
 from ._text import shortened
 
@@ -45,12 +46,12 @@ def plain_ticks(axis: Any) -> None:
         axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2.5 else (1.0,)))
 
 
-def save(figure: Any, path: Path) -> None:
+def save(figure: Any, path: AnyPath) -> None:
     """Writes a figure in one move; the suffix chooses PNG or SVG.
 
     **Raises:** `RunError` for any failure of the file system.
     """
-    content = io.BytesIO()
+    content, path = io.BytesIO(), Path(path)
     with warnings.catch_warnings():
         # A letter that the font lacks is drawn as a box, and a crowded figure as well as it goes.
         warnings.simplefilter("ignore", UserWarning)

@@ -1,13 +1,12 @@
 """The confusion matrix."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
 from ... import AbstractModel, Prediction, data, predict
-from ..._types import Key
+from ..._types import AnyPath, Key
 from . import _canvas
 
 
@@ -27,7 +26,7 @@ def confusion_matrix(
 
 
 def plot_confusion(
-    path: Path, model: AbstractModel, test: data.Dataset, *, key: Key, prediction: Prediction | None = None
+    path: AnyPath, model: AbstractModel, test: data.Dataset, *, key: Key, prediction: Prediction | None = None
 ) -> None:
     """The confusion matrix, and beside it the mistakes that are made most.
 

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import diffrax
@@ -19,7 +18,7 @@ from ... import (
     data,
     evaluate,
 )
-from ..._types import Key
+from ..._types import AnyPath, Key
 from . import _canvas
 
 
@@ -39,7 +38,7 @@ def ways_by_cost(model: AbstractModel, counts: Sequence[int] = (1, 2, 4, 8, 16, 
 
 
 def plot_cost(
-    path: Path,
+    path: AnyPath,
     model: AbstractModel,
     images: data.Dataset,
     samplers: Mapping[str, Sequence[Prediction]],

@@ -7,6 +7,7 @@ from pathlib import Path
 import jax.random as jr
 
 from ... import AbstractModel, OneBlock, Prediction, data, read_records
+from ..._types import AnyPath
 from .._config import Config
 from ._confusion import plot_confusion
 from ._learning import plot_learning_curves
@@ -18,7 +19,7 @@ _PLOT_STREAM = 0x706C6F74  # of the randomness of plots
 
 
 def draw_plots(
-    folder: Path,
+    folder: AnyPath,
     model: AbstractModel,
     test: data.Dataset | None,
     config: Config,
@@ -37,7 +38,7 @@ def draw_plots(
     - `config`: the settings of the run.
     - `prediction`: how the run predicts; the model's own way by default.
     """
-    key = jr.fold_in(jr.key(config.training.seed), _PLOT_STREAM)
+    folder, key = Path(folder), jr.fold_in(jr.key(config.training.seed), _PLOT_STREAM)
 
     def learning(path: Path) -> None:
         records = {folder.name: read_records(folder / "metrics.jsonl")}

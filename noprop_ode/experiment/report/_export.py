@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ... import predict_log_proba, predict_one
+from ..._types import AnyPath
 from .._build import build_prediction
 from .._data import load_data
 from .._errors import ConfigError, RunError, did_you_mean
@@ -22,13 +23,13 @@ _PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 
 
 def export_model(
-    run: Path,
-    out: Path,
+    run: AnyPath,
+    out: AnyPath,
     *,
     platforms: Sequence[str] = ("cpu", "cuda", "tpu"),
     best: bool = False,
     trust_imports: bool = False,
-    data_dir: Path | None = None,
+    data_dir: AnyPath | None = None,
 ) -> tuple[Path, float]:
     """Writes the model of a run as a `jax.export` artefact, once it was compared with the model itself on test images.
 
@@ -78,6 +79,7 @@ def export_model(
         difference = float(np.max(np.abs(np.exp(again) - np.exp(live))))
         if not difference < 1e-3:
             raise RunError(f"The exported model would differ from the live one by {difference:g} in probability.")
+    out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     path = out / "model.jax_export"
     write_file(path, bytes(content))

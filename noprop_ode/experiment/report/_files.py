@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from ... import AbstractModel, predict_log_proba
+from ..._types import AnyPath
 from .._build import build_prediction
 from .._config import Config
 from .._context import DataSpec
@@ -32,7 +33,7 @@ class FilePrediction(NamedTuple):
 
 
 def classify_files(
-    model: AbstractModel, config: Config, spec: DataSpec, paths: Sequence[Path], *, top: int = 3
+    model: AbstractModel, config: Config, spec: DataSpec, paths: Sequence[AnyPath], *, top: int = 3
 ) -> list[FilePrediction]:
     """Classifies image files as the configuration predicts.
 
@@ -56,7 +57,7 @@ def classify_files(
         )
     mode_of(spec.image_shape)
     prediction, key = build_prediction(config, model, spec), evaluation_key(config)
-    files = [file for path in paths for file in find_images(path)]
+    files = [file for path in paths for file in find_images(Path(path))]
     images, errors = [], {}
     for i, file in enumerate(tqdm(files, unit="file", disable=None, file=sys.stderr, leave=False)):
         try:

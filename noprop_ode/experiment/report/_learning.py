@@ -1,12 +1,12 @@
 """Learning curves."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from ..._types import AnyPath
 from . import _canvas
 from ._groups import group_runs, is_in_nats, name_of_run
 
@@ -16,7 +16,7 @@ _TERMS = ("denoising", "readout", "prior")
 
 
 def plot_learning_curves(
-    path: Path,
+    path: AnyPath,
     runs: Mapping[str, Sequence[dict[str, Any]]],
     *,
     settings: Mapping[str, Mapping[str, Any]] | None = None,

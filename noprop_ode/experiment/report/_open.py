@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from ... import AbstractModel, data
+from ..._types import AnyPath
 from .._config import Config
 from .._context import DataSpec
 from .._errors import ConfigError, RunError
@@ -22,11 +23,11 @@ class OpenedRun(NamedTuple):
 
 
 def open_run(
-    run: Path,
+    run: AnyPath,
     *,
     best: bool = False,
     trust_imports: bool = False,
-    data_dir: Path | None = None,
+    data_dir: AnyPath | None = None,
     prediction: dict[str, Any] | None = None,
 ) -> OpenedRun:
     """Loads the model of a run, and changes some of its settings.

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ... import AbstractGaussianModel, NoPropFM, PrototypeEmbedding, data, read_records
+from ..._types import AnyPath
 from .._build import build_prediction
 from .._data import load_data
 from .._errors import ConfigError, RunError
@@ -27,14 +28,14 @@ KINDS = ("learning", "schedule", "prototypes", "trajectories", "confusion", "cos
 
 
 def plot_runs(
-    runs: Sequence[Path],
-    out: Path,
+    runs: Sequence[AnyPath],
+    out: AnyPath,
     *,
     kinds: Sequence[str] = KINDS,
     indices: Sequence[int] | None = None,
     suffix: str = "png",
     split: Literal["validation", "test"] | None = None,
-    data_dir: Path | None = None,
+    data_dir: AnyPath | None = None,
     best: bool = False,
     trust_imports: bool = False,
 ) -> Iterator[Path]:
@@ -60,6 +61,7 @@ def plot_runs(
     **Raises:** `RunError` for a folder without a run, an image that does not exist, or data of another shape or other
     classes than the model was trained on.
     """
+    runs, out = [Path(run) for run in runs], Path(out)
     out.mkdir(parents=True, exist_ok=True)
     draw = {"learning": lambda path: _learning(path, runs)} if "learning" in kinds else {}
     if [k for k in kinds if k != "learning"]:

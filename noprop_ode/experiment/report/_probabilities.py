@@ -1,7 +1,6 @@
 """Class probabilities along a trajectory."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import diffrax
@@ -10,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ... import ODE, AbstractModel, Prediction, data, predict_log_proba, trajectories
-from ..._types import Key
+from ..._types import AnyPath, Key
 from . import _canvas
 
 
@@ -22,7 +21,7 @@ class Chosen(NamedTuple):
 
 
 def plot_trajectories(
-    path: Path,
+    path: AnyPath,
     model: AbstractModel,
     test: data.Dataset,
     *,
@@ -82,7 +81,7 @@ _OTHERS = ("C4", "C2", "C5", "C6")  # of classes that are neither true nor predi
 
 
 def _draw(
-    path: Path,
+    path: AnyPath,
     test: data.Dataset,
     chosen: Sequence[Chosen],
     ps: Float[np.ndarray, "n classes"],

@@ -1,14 +1,13 @@
 """Prototype embeddings as images."""
 
-from pathlib import Path
-
 import numpy as np
 from jaxtyping import Float
 
+from ..._types import AnyPath
 from . import _canvas
 
 
-def plot_prototypes(path: Path, images: Float[np.ndarray, "classes ..."], class_names: tuple[str, ...]) -> None:
+def plot_prototypes(path: AnyPath, images: Float[np.ndarray, "classes ..."], class_names: tuple[str, ...]) -> None:
     """Embeddings that are images, one a class.
 
     **Arguments:** the image file to write, the embeddings, and the names of the classes.

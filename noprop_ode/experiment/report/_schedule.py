@@ -1,16 +1,15 @@
 """A noise schedule."""
 
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ... import AbstractNoiseSchedule
+from ..._types import AnyPath
 from . import _canvas
 
 
-def plot_schedule(path: Path, schedule: AbstractNoiseSchedule) -> None:
+def plot_schedule(path: AnyPath, schedule: AbstractNoiseSchedule) -> None:
     """The log-SNR of a schedule, and its signal and noise amplitudes, against time.
 
     **Arguments:** the image file to write, and the schedule.

@@ -1,0 +1,117 @@
+"""The same experiment from several seeds: a run for each, and what they say together."""
+
+import json
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import RunError, RunFolder
+from ._config import Config
+from ._environment import write_json
+from ._errors import ConfigError, show
+from ._run import run
+from ._run_folder import differences
+from ._saved import CONFIG_FILE, SUMMARY_FILE
+from .report import plot_runs
+
+
+SEEDS_FILE = "seeds.json"
+_FIGURES = ("accuracy", "nll", "calibration_error")
+
+
+def parse_seeds(text: str) -> list[int]:
+    """The seeds of a flag: `0,1,5`, or how many, `3` for 0, 1 and 2.
+
+    **Raises:** `ConfigError` for anything else.
+    """
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts or not all(part.isascii() and part.isdigit() and len(part) <= 10 for part in parts):
+        raise ConfigError(f"--seeds: expected seeds such as 0,1,2 or their number such as 3; got {show(text)}.")
+    seeds = [int(part) for part in parts]
+    if "," not in text:
+        if not 1 <= seeds[0] <= 1000:
+            raise ConfigError(f"--seeds: expected from 1 to 1000 of them; got {seeds[0]}. For one seed: --seed.")
+        return list(range(seeds[0]))
+    if len(set(seeds)) < len(seeds):
+        raise ConfigError(f"--seeds: each at most once; got {show(text)}.")
+    return seeds
+
+
+def run_seeds(config: Config, seeds: Sequence[int]) -> dict[str, Any]:
+    """Runs an experiment once for each seed, in folders `seed0`, `seed1`, ... of one folder, and writes there what they
+    found together: `seeds.json`, and the learning curves with their band.
+
+    Called again with the same folder it goes on: a finished run is read, one that was stopped is resumed.
+
+    **Arguments:** the settings, and the seeds.
+
+    **Returns:** mean, standard error and values of each figure by way of predicting; the standard error of a single
+    seed is `None`.
+
+    **Raises:** as [`noprop_ode.experiment.run`][].
+    """
+    where, stem = config.output.dir, f"{config.name}-seeds".replace("/", "-")
+    with RunFolder.numbered(Path("runs"), stem) if where is None else RunFolder(where) as folder:
+        print(f"{len(seeds)} seeds; writing to {folder.path}; after a stop, go on with --out {folder.path}", flush=True)
+        paths = {seed: folder / f"seed{seed}" for seed in seeds}
+        summaries = [_summary_of(config, seed, path) for seed, path in paths.items()]
+        found = {"seeds": list(seeds), "samplers": together([summary["samplers"] for summary in summaries])}
+        write_json(folder, SEEDS_FILE, found)
+        _print(found)
+        try:
+            list(plot_runs(list(paths.values()), folder.path, kinds=("learning",)))
+        except Exception as error:  # the figures are what counts
+            print(f"warning: the learning curves could not be drawn: {error}", file=sys.stderr)
+    print(f"written to {folder.path}")
+    default = found["samplers"]["default"]["accuracy"]
+    error = "unknown" if default["standard_error"] is None else f"{default['standard_error']:.4f}"
+    print(f"test_accuracy={default['mean']:.4f} standard_error={error} seeds={len(seeds)}")
+    return found
+
+
+def together(results: Sequence[dict[str, dict[str, Any]]]) -> dict[str, dict[str, dict[str, Any]]]:
+    """What the evaluations of several runs say together.
+
+    **Arguments:** of each run, figures by way of predicting. **Returns:** `mean`, `standard_error` and `values` of each
+    figure; of ways that every run has.
+    """
+    names = [name for name in results[0] if all(name in result for result in results)]
+    return {name: {figure: _mean([r[name][figure] for r in results]) for figure in _FIGURES} for name in names}
+
+
+def _mean(values: list[float]) -> dict[str, Any]:
+    error = float(np.std(values, ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else None
+    return {"mean": float(np.mean(values)), "standard_error": error, "values": values}
+
+
+def _summary_of(config: Config, seed: int, path: Path) -> dict[str, Any]:
+    """The summary of one seed: of a run that is finished, resumed or new."""
+    own = config.replace(training={"seed": seed}, output={"dir": str(path)})
+    if not (path / SUMMARY_FILE).exists():
+        return run(own, resume=path if (path / CONFIG_FILE).exists() else None)
+    try:
+        summary = json.loads((path / SUMMARY_FILE).read_text())
+        other = differences(summary["config"], own)
+        together([summary["samplers"]])["default"]  # all that is needed of it is there
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise RunError(f"{path / SUMMARY_FILE} cannot be read: {type(error).__name__}. Move it away.") from error
+    if other or summary["config"]["training"]["epochs"] != own.training.epochs:
+        raise ConfigError(
+            f"The run at {path} had other settings: {', '.join(other) or 'training.epochs'}. Choose another folder."
+        )
+    print(f"{path} is finished already")
+    return summary
+
+
+def _print(found: dict[str, Any]) -> None:
+    print(f"{'mean and standard error':24s} {'accuracy':>17s} {'nll':>17s} {'ece':>17s}")
+    for name, row in found["samplers"].items():
+        cells = [
+            f"{row[f]['mean']:.4f}" + ("" if row[f]["standard_error"] is None else f" ± {row[f]['standard_error']:.4f}")
+            for f in _FIGURES
+        ]
+        print(f"{name:24s} " + " ".join(f"{cell:>17s}" for cell in cells))
