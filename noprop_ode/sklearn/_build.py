@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import optax
 
 from .._blocks import Blocks
@@ -32,9 +33,7 @@ class Recipe(NamedTuple):
 
 
 def _continuous(network: Callable[[Key], AbstractVectorField], recipe: Recipe, num_classes: int, key: Key):
-    return NoPropCT(
-        network(key), embedding=OneHot(num_classes), objective=CrossEntropy(), times=PowerTimes(3.0)
-    )
+    return NoPropCT(network(key), embedding=OneHot(num_classes), objective=CrossEntropy(), times=PowerTimes(3.0))
 
 
 def _flow(network: Callable[[Key], AbstractVectorField], recipe: Recipe, num_classes: int, key: Key):
@@ -88,4 +87,6 @@ def optimiser_of(recipe: Recipe) -> optax.GradientTransformation:
 @functools.cache
 def _optimiser(learning_rate: float, weight_decay: float, by_block: bool) -> optax.GradientTransformation:
     optimiser = optax.adamw(learning_rate, weight_decay=weight_decay)
-    return blockwise(optimiser) if by_block else optimiser
+    optimiser = blockwise(optimiser) if by_block else optimiser
+    # Array by array, its first state would be as many small programs.
+    return optimiser._replace(init=jax.jit(optimiser.init))

@@ -4,25 +4,20 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-import jax.random as jr
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from .._model import AbstractModel, Prediction
-from .._prediction.predict import predict_log_proba
 from .._vector_field import AbstractVectorField
-from ._build import Recipe
+from ._files import load, save
 from ._inputs import Labelled, as_images, held_out, labelled, numbered, ordered, rows_of
 from ._moments import Moments, no_moments
 from ._parameters import recipe_of
+from ._prediction import log_probabilities
 from ._rows import Draws, Part
 from ._training import Kept, one_epoch, run, untrained
-
-
-_ROWS_PER_CALL = 512  # of a prediction
-_FEWEST_ROWS = 64
 
 
 class NoPropClassifier(ClassifierMixin, BaseEstimator):
@@ -37,13 +32,6 @@ class NoPropClassifier(ClassifierMixin, BaseEstimator):
     and weights that are all twice as large change nothing.
 
     Fits with equal settings and equal shapes of row share their compiled programs, however many rows there are.
-
-    !!! example
-
-        ```python
-        classifier = noprop_ode.sklearn.NoPropClassifier(random_state=0).fit(X, y)
-        classifier.predict(X)
-        ```
 
     Once fitted it has
 
@@ -71,7 +59,7 @@ class NoPropClassifier(ClassifierMixin, BaseEstimator):
         variant: str = "ct",
         *,
         network: Callable[..., AbstractVectorField] | None = None,
-        hidden_sizes: tuple[int, ...] = (256, 256),
+        hidden_sizes: tuple[int, ...] = (256,),
         num_blocks: int = 5,
         epochs: int = 50,
         batch_size: int = 128,
@@ -170,11 +158,11 @@ class NoPropClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError("The first call of partial_fit needs all labels that there are: pass classes=.")
         data = labelled(self, X, y, sample_weight, reset=not begun)
         if not begun:
-            self._begin(np.unique(classes), data)
+            self._begin(np.unique(np.asarray(classes)), data)
             shape = as_images(data.rows[:1]).shape[1:]
             self._kept = untrained(recipe, shape, len(self.classes_), self.seed_)
             self.loss_curve_, self.validation_scores_ = [], []
-        elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+        elif classes is not None and not np.array_equal(np.unique(np.asarray(classes)), self.classes_):
             raise ValueError(f"classes must be those of the first call, {self.classes_!r}; got {classes!r}.")
         data = self._in_order(data)
         self._moments = self._moments.updated(data.rows, data.weights)
@@ -189,13 +177,15 @@ class NoPropClassifier(ClassifierMixin, BaseEstimator):
 
         **Arguments:** `X`, rows like those it was fitted on. **Returns:** labels, `[n]`.
         """
-        return self.classes_[self.predict_log_proba(X).argmax(axis=1)]
+        best = self.predict_log_proba(X).argmax(axis=1)
+        return self.classes_[best]
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each class.
 
-        **Arguments:** `X`, rows like those it was fitted on. **Returns:** probabilities, `[n, classes]`, in the order of
-        `classes_`.
+        **Arguments:** `X`, rows like those it was fitted on.
+
+        **Returns:** probabilities, `[n, classes]`, in the order of `classes_`.
         """
         return np.exp(self.predict_log_proba(X))
 
@@ -204,15 +194,43 @@ class NoPropClassifier(ClassifierMixin, BaseEstimator):
 
         **Arguments:** `X`, rows like those it was fitted on. **Returns:** `[n, classes]`, in the order of `classes_`.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "model_")
         images = as_images(self._moments.standardised(rows_of(self, X)))
-        # Few sizes of batch, so few programs; the rows added are those at hand, and their predictions are dropped.
-        size = min(_ROWS_PER_CALL, max(_FEWEST_ROWS, 2 ** (len(images) - 1).bit_length()))
-        padded = images[np.arange(max(len(images), size)) % len(images)]
-        key = jr.fold_in(jr.key(self.seed_), 2)
-        log_p = predict_log_proba(self.model_, padded, key=key, prediction=self.prediction, batch_size=size)
-        log_p = np.asarray(log_p, np.float64)[: len(images)]
-        return log_p - np.logaddexp.reduce(log_p, axis=1, keepdims=True)
+        return log_probabilities(self.model_, images, self.prediction, self.seed_)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the fitted classifier to a safetensors file: weights, the state of training, parameters, classes. No
+        pickle. A `network` or `prediction` of your own is no part of it, and is given again to `load`.
+
+        **Arguments:** `path`, usually ending in `.safetensors`.
+
+        **Raises:** `TypeError` for labels that are neither numbers, truth values nor strings;
+        [`noprop_ode.RunError`][] if the file cannot be written.
+        """
+        check_is_fitted(self, "model_")
+        save(self, path)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        network: Callable[..., AbstractVectorField] | None = None,
+        prediction: Prediction | None = None,
+    ) -> "NoPropClassifier":
+        """Reads a classifier that `save` wrote. Reading runs no code.
+
+        **Arguments:**
+
+        - `path`: the file.
+        - `network`, `prediction`: those of the classifier, if it had any.
+
+        **Returns:** the fitted classifier, which predicts as the one that was saved, and goes on learning as it would.
+
+        **Raises:** `FileNotFoundError`, or [`noprop_ode.CheckpointError`][] for a file that is damaged or holds
+        something else.
+        """
+        return load(cls, path, {"network": network, "prediction": prediction})
 
     def _begin(self, classes: np.ndarray, data: Labelled) -> None:
         if len(classes) < 2:

@@ -19,19 +19,26 @@ class Labelled(NamedTuple):
     weights: np.ndarray
 
 
+_NUMBERS: dict[str, Any] = {"dtype": [np.float64, np.float32]}
+_AS_THEY_ARE: dict[str, Any] = {"dtype": None, "allow_nd": True}
+
+
 def rows_of(estimator: Any, X: Any) -> np.ndarray:
     """The rows to predict: a table `[n, features]`, or images `[n, height, width, channels]`.
 
+    **Arguments:** a fitted estimator, and what the user passed.
+
+    **Returns:** the rows.
+
     **Raises:** `ValueError` for rows of another kind than those of the fit.
     """
-    if not _are_images(X):
-        rows = validate_data(estimator, X, reset=False, dtype=[np.float64, np.float32])
+    rows: Any
+    if _is_table(X):
+        rows = validate_data(estimator, X, reset=False, **_NUMBERS)
     else:
-        rows = _images(check_array(X, allow_nd=True, dtype=None, estimator=estimator))
-    if rows.shape[1:] != estimator.row_shape_:
-        raise ValueError(
-            f"{type(estimator).__name__} was fitted on rows of shape {estimator.row_shape_}; got {rows.shape[1:]}."
-        )
+        rows = check_array(X, estimator=estimator, **_AS_THEY_ARE)
+        _check_images(rows)
+    _check_shape(estimator, rows)
     return rows
 
 
@@ -48,20 +55,19 @@ def labelled(estimator: Any, X: Any, y: Any, sample_weight: Any, *, reset: bool)
 
     **Raises:** `ValueError` or `TypeError` as scikit-learn does.
     """
-    if not _are_images(X):
-        rows, labels = validate_data(estimator, X, y, reset=reset, dtype=[np.float64, np.float32])
+    found: Any
+    if _is_table(X):
+        found = validate_data(estimator, X, y, reset=reset, **_NUMBERS)
     else:
-        rows, labels = check_X_y(X, y, allow_nd=True, dtype=None, estimator=estimator)
-        rows = _images(rows)
+        found = check_X_y(X, y, estimator=estimator, **_AS_THEY_ARE)
+        _check_images(found[0])
         if reset:
-            estimator.n_features_in_ = math.prod(rows.shape[1:])
+            estimator.n_features_in_ = math.prod(found[0].shape[1:])
             vars(estimator).pop("feature_names_in_", None)  # of a table fitted before
+    rows, labels = found
     if reset:
         estimator.row_shape_ = rows.shape[1:]
-    elif rows.shape[1:] != estimator.row_shape_:
-        raise ValueError(
-            f"{type(estimator).__name__} was fitted on rows of shape {estimator.row_shape_}; got {rows.shape[1:]}."
-        )
+    _check_shape(estimator, rows)
     check_classification_targets(labels)
     weights = _check_sample_weight(sample_weight, rows, dtype=np.float64, ensure_non_negative=True)
     if not weights.any():
@@ -99,7 +105,7 @@ def held_out(data: Labelled, fraction: float, seed: int) -> tuple[Labelled, Labe
     """
     if fraction == 0:
         return data, None
-    parts = train_test_split(*data, test_size=fraction, random_state=seed, stratify=data.labels)
+    parts: list[Any] = train_test_split(*data, test_size=fraction, random_state=seed, stratify=data.labels)
     return Labelled(*parts[0::2]), Labelled(*parts[1::2])
 
 
@@ -108,12 +114,13 @@ def as_images(rows: np.ndarray) -> np.ndarray:
     return rows.reshape(len(rows), 1, 1, -1) if rows.ndim == 2 else rows
 
 
-def _are_images(X: Any) -> bool:
+def _is_table(X: Any) -> bool:
+    # Whatever is not an array of more axes: scikit-learn says what is wrong with it.
     ndim = np.asarray(X).ndim if isinstance(X, list | tuple) else getattr(X, "ndim", 2)
-    return ndim > 2
+    return ndim <= 2
 
 
-def _images(rows: np.ndarray) -> np.ndarray:
+def _check_images(rows: np.ndarray) -> None:
     if rows.ndim != 4:
         raise ValueError(
             f"Expected a table [n, features] or images [n, height, width, channels]; got shape {rows.shape}. Grey "
@@ -121,4 +128,10 @@ def _images(rows: np.ndarray) -> np.ndarray:
         )
     if rows.dtype != np.uint8 and rows.dtype.kind != "f":
         raise ValueError(f"Images are uint8 or floating point; got dtype {rows.dtype}. Cast them with X.astype(...).")
-    return rows
+
+
+def _check_shape(estimator: Any, rows: np.ndarray) -> None:
+    if rows.shape[1:] != estimator.row_shape_:
+        raise ValueError(
+            f"{type(estimator).__name__} was fitted on rows of shape {estimator.row_shape_}; got {rows.shape[1:]}."
+        )

@@ -1,6 +1,8 @@
 """The parameters of a classifier, checked when it is fitted."""
 
+import math
 import numbers
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,11 +22,7 @@ def recipe_of(parameters: dict[str, Any]) -> Recipe:
     """
     if parameters["variant"] not in VARIANTS:
         raise ValueError(f"variant must be one of {', '.join(map(repr, VARIANTS))}; got {parameters['variant']!r}.")
-    if parameters["network"] is not None and not callable(parameters["network"]):
-        raise TypeError(
-            "network must be a function network(image_shape, num_classes, label_dim, key=key), or None; got "
-            f"{parameters['network']!r}."
-        )
+    _check_network(parameters["network"])
     if parameters["prediction"] is not None and not isinstance(parameters["prediction"], Prediction):
         raise TypeError(f"prediction must be a noprop_ode.Prediction, or None; got {parameters['prediction']!r}.")
     for name in ("epochs", "batch_size", "num_blocks"):
@@ -51,11 +49,19 @@ def recipe_of(parameters: dict[str, Any]) -> Recipe:
     )
 
 
+def _check_network(value: Any) -> None:
+    if value is not None and not callable(value):
+        raise TypeError(
+            f"network must be a function network(image_shape, num_classes, label_dim, key=key), or None; got {value!r}."
+        )
+
+
 def _whole(name: str, value: Any, *, least: int = 1) -> None:
     if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < least:
         raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}.")
 
 
-def _real(name: str, value: Any, holds: Any, what: str) -> None:
-    if not isinstance(value, numbers.Real) or isinstance(value, bool) or not np.isfinite(value) or not holds(value):
+def _real(name: str, value: Any, holds: Callable[[float], bool], what: str) -> None:
+    number = float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else math.nan
+    if not math.isfinite(number) or not holds(number):
         raise ValueError(f"{name} must be {what}; got {value!r}.")

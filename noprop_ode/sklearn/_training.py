@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -12,6 +13,7 @@ from .._training.fit import fit
 from .._training.generator import train
 from .._training.run import EpochEnded, Event, Recorded, Run, Stepped
 from .._training.step import TrainState
+from .._types import Key
 from ._build import Recipe, build_model, optimiser_of
 from ._rows import Draws, Part, Parts
 
@@ -40,7 +42,7 @@ class Kept(NamedTuple):
             model=self.model,
             opt_state=self.opt_state,
             optimiser=optimiser_of(recipe),
-            key=_train_key(seed),
+            key=jr.split(jr.key(seed))[1],
             step=self.step,
             healthy=jnp.ones((), bool),
             average=self.average,
@@ -52,10 +54,18 @@ def untrained(recipe: Recipe, image_shape: tuple[int, int, int], num_classes: in
     """The state before the first step.
 
     **Arguments:** what to build, for which images and how many classes, and the `seed` of everything.
+
+    **Returns:** the state.
     """
-    model = build_model(recipe, image_shape, num_classes, key=jr.fold_in(jr.key(seed), 0))
-    optimiser = optimiser_of(recipe)
-    return Kept.of(TrainState.create(model, optimiser, key=_train_key(seed), average_decay=AVERAGE_DECAY))
+    model_key, train_key = jr.split(jr.key(seed))
+    model = _built(recipe, image_shape, num_classes, model_key)
+    return Kept.of(TrainState.create(model, optimiser_of(recipe), key=train_key, average_decay=AVERAGE_DECAY))
+
+
+# In one program: layer by layer, each would be compiled by itself.
+@eqx.filter_jit
+def _built(recipe: Recipe, image_shape: tuple[int, int, int], num_classes: int, key: Key) -> AbstractModel:
+    return build_model(recipe, image_shape, num_classes, key=key)
 
 
 class Curves:
@@ -154,7 +164,3 @@ def one_epoch(recipe: Recipe, kept: Kept, draws: Draws, number: int) -> tuple[Ke
     for state, metrics in train(state, batches(draws.epoch(number), draws.batch_size, seed=draws.seed, epoch=number)):
         losses.append(float(metrics.loss))
     return Kept.of(state), float(np.mean(losses))
-
-
-def _train_key(seed: int):
-    return jr.fold_in(jr.key(seed), 1)

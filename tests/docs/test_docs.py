@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PACKAGES = ("noprop_ode", "noprop_ode.nn", "noprop_ode.data", "noprop_ode.experiment")
+PACKAGES = ("noprop_ode", "noprop_ode.nn", "noprop_ode.data", "noprop_ode.experiment", "noprop_ode.sklearn")
 PAGES = [DOCS / "index.md", DOCS / "getting-started.md", DOCS / "experiments.md", ROOT / "README.md"]
 
 
