@@ -1,10 +1,8 @@
-"""From settings to a model and an optimiser."""
+"""From parameters to a model and an optimiser."""
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
 import optax
 
 from .._blocks import Blocks
@@ -12,13 +10,13 @@ from .._labels.embedding import OneHot
 from .._model import AbstractModel
 from .._objectives.objective import CrossEntropy
 from .._objectives.times import PowerTimes
-from .._training.blockwise import blockwise
 from .._types import Key
 from .._variants.ct import NoPropCT
 from .._variants.dt import NoPropDT
 from .._variants.fm import NoPropFM
 from .._vector_field import AbstractVectorField
 from ._networks import default_field
+from ._optimiser import adamw
 
 
 class Recipe(NamedTuple):
@@ -80,13 +78,4 @@ def build_model(recipe: Recipe, image_shape: tuple[int, int, int], num_classes: 
 
 def optimiser_of(recipe: Recipe) -> optax.GradientTransformation:
     """The optimiser: AdamW, of each block on its own in NoProp-DT."""
-    return _optimiser(recipe.learning_rate, recipe.weight_decay, recipe.variant == "dt")
-
-
-# One object for equal settings: compiled steps are found again by the identity of its functions.
-@functools.cache
-def _optimiser(learning_rate: float, weight_decay: float, by_block: bool) -> optax.GradientTransformation:
-    optimiser = optax.adamw(learning_rate, weight_decay=weight_decay)
-    optimiser = blockwise(optimiser) if by_block else optimiser
-    # Array by array, its first state would be as many small programs.
-    return optimiser._replace(init=jax.jit(optimiser.init))
+    return adamw(recipe.learning_rate, recipe.weight_decay, by_block=recipe.variant == "dt")

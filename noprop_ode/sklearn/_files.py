@@ -53,13 +53,6 @@ def load(cls: type, path: str | os.PathLike[str], objects: dict[str, Any]) -> An
     header = read_header(path)
     if header.get("classifier") != cls.__name__:
         raise CheckpointError(f"{path} holds no {cls.__name__}: noprop_ode.load_arrays reads other files of arrays.")
-    for name in _OBJECTS:
-        if (name in header["given"]) != (objects[name] is not None):
-            what = "with" if name in header["given"] else "without"
-            raise CheckpointError(
-                f"{path} holds a classifier {what} a {name} of its own, which is no part of the file; load it {what} "
-                f"{name}=."
-            )
     try:
         return _restored(cls, path, header, objects)
     except CheckpointError:
@@ -68,7 +61,18 @@ def load(cls: type, path: str | os.PathLike[str], objects: dict[str, Any]) -> An
         raise CheckpointError(f"{path} holds a classifier that cannot be read: {error!r}.") from error
 
 
+def _check_objects(path: str | os.PathLike[str], given: list[str], objects: dict[str, Any]) -> None:
+    for name in _OBJECTS:
+        if (name in given) != (objects[name] is not None):
+            what = "with" if name in given else "without"
+            raise CheckpointError(
+                f"{path} holds a classifier {what} a {name} of its own, which is no part of the file; load it {what} "
+                f"{name}=."
+            )
+
+
 def _restored(cls: type, path: str | os.PathLike[str], header: dict[str, Any], objects: dict[str, Any]) -> Any:
+    _check_objects(path, header["given"], objects)
     parameters = header["parameters"]
     estimator = cls(**{**parameters, "hidden_sizes": tuple(parameters["hidden_sizes"])}, **objects)
     recipe = recipe_of(estimator.get_params(deep=False))
@@ -78,8 +82,7 @@ def _restored(cls: type, path: str | os.PathLike[str], header: dict[str, Any], o
     estimator.row_shape_ = tuple(header["row_shape"])
     if header["feature_names"] is not None:
         estimator.feature_names_in_ = np.array(header["feature_names"], dtype=object)
-    found = header["moments"]
-    estimator._moments = Moments(float(found["weight"]), np.array(found["mean"]), np.array(found["variance"]))
+    estimator._moments = _moments(header["moments"], estimator.row_shape_[-1])
     shape = estimator.row_shape_ if len(estimator.row_shape_) == 3 else (1, 1, *estimator.row_shape_)
     # No array is made before the file is known to hold those that the model needs.
     kept = eqx.filter_eval_shape(untrained, recipe, shape, len(estimator.classes_), estimator.seed_)
@@ -117,3 +120,10 @@ def _classes(found: dict[str, Any]) -> np.ndarray:
     if classes.ndim != 1 or len(np.unique(classes)) != len(classes) or len(classes) < 2:
         raise ValueError("labels that are not distinct")
     return classes
+
+
+def _moments(found: dict[str, Any], features: int) -> Moments:
+    weight, mean, variance = (np.array(found[name], np.float64) for name in ("weight", "mean", "variance"))
+    if not mean.shape == variance.shape == (features,) or not np.isfinite([weight, mean.sum(), variance.sum()]).all():
+        raise ValueError("moments of other features")
+    return Moments(float(weight), mean, np.maximum(variance, 0))

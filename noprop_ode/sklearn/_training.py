@@ -15,6 +15,7 @@ from .._training.run import EpochEnded, Event, Recorded, Run, Stepped
 from .._training.step import TrainState
 from .._types import Key
 from ._build import Recipe, build_model, optimiser_of
+from ._optimiser import with_rates
 from ._rows import Draws, Part, Parts
 
 
@@ -40,7 +41,7 @@ class Kept(NamedTuple):
         """The state that training goes on from."""
         return TrainState(
             model=self.model,
-            opt_state=self.opt_state,
+            opt_state=with_rates(self.opt_state, recipe.learning_rate, recipe.weight_decay),
             optimiser=optimiser_of(recipe),
             key=jr.split(jr.key(seed))[1],
             step=self.step,

@@ -27,7 +27,7 @@ VARIANTS = ("ct", "fm", "dt")
 
 
 def tiny(variant="ct", **how) -> no.sklearn.NoPropClassifier:
-    settings = {"hidden_sizes": (16,), "num_blocks": 2, "epochs": 20, "batch_size": 64, "learning_rate": 1e-2}
+    settings = {"hidden_sizes": (16,), "num_blocks": 2, "epochs": 60, "batch_size": 64, "learning_rate": 1e-2}
     return no.sklearn.NoPropClassifier(variant, random_state=0, **{**settings, **how})
 
 
@@ -62,7 +62,7 @@ def test_it_learns(fitted, variant):
     model = fitted[variant]
     assert model.score(*table(seed=1)) > 0.9
     assert model.loss_curve_[-1] < model.loss_curve_[0]
-    assert model.n_iter_ == len(model.loss_curve_) == 20
+    assert model.n_iter_ == len(model.loss_curve_) == 60
     p = model.predict_proba(table(seed=1)[0])
     np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-12)
 
@@ -74,7 +74,6 @@ def test_it_learns(fitted, variant):
         np.array(["ant", "bee", "cat"], object),
         np.array([-5, 0, 70]),
         np.array([0.0, 1.0, 2.0]),
-        np.array([b"a", b"b", b"c"]),
     ],
     ids=lambda names: names.dtype.str,
 )
@@ -95,10 +94,10 @@ def test_labels_may_be_truth_values():
 
 def test_images_are_taken_as_bytes_and_as_floating_point():
     X, y = pictures()
-    bytes_, floats = tiny().fit(X, y), tiny().fit(X / 255, y)
-    assert bytes_.score(X, y) > 0.9
-    assert bytes_.n_features_in_ == 4 and bytes_.row_shape_ == (2, 2, 1)
-    np.testing.assert_allclose(bytes_.predict_proba(X), floats.predict_proba(X / 255), atol=1e-3)
+    for images in (X, X / 255, (X / 255).astype(np.float16)):
+        model = tiny().fit(images, y)
+        assert model.score(images, y) > 0.9
+        assert model.n_features_in_ == 4 and model.row_shape_ == (2, 2, 1)
 
 
 def test_images_with_room_for_it_are_convolved():
@@ -114,16 +113,12 @@ def test_images_with_room_for_it_are_convolved():
         (np.zeros((60, 8, 8)), "last axis of 1"),
         (np.zeros((60, 2, 2, 1), np.int64), "uint8 or floating point"),
         (np.full((60, 2, 2, 1), np.nan), "NaN"),
-        (np.full((60, 5), 1e200), None),
         (np.tile([[1e200], [-1e200]], (30, 5)), "scale them down"),
     ],
 )
 def test_rows_that_are_none(X, message):
-    if message is None:
-        assert tiny(epochs=1).fit(X, table()[1]).predict(X).shape == (60,)  # a constant, however large, is no trouble
-    else:
-        with pytest.raises(ValueError, match=message):
-            tiny().fit(X, table()[1])
+    with pytest.raises(ValueError, match=message):
+        tiny().fit(X, table()[1])
 
 
 def test_rows_of_another_kind_than_at_the_fit(fitted):
@@ -168,7 +163,7 @@ def test_a_parameter_is_refused_by_name(parameter, value, error):
 
 
 def test_numbers_of_numpy_are_parameters(fitted):
-    how = {"hidden_sizes": [np.int64(16)], "epochs": np.int32(20), "learning_rate": np.float64(1e-2)}
+    how = {"hidden_sizes": [np.int64(16)], "epochs": np.int32(60), "learning_rate": np.float64(1e-2)}
     assert same_predictions(tiny(**how).fit(*table()), fitted["ct"], table()[0])
 
 
@@ -218,9 +213,9 @@ def test_predictions_that_draw_noise_are_repeated():
 
 def test_the_best_epoch_is_kept_and_patience_ends_a_run():
     X, y = table()
-    model = tiny(validation_fraction=0.25, patience=3, epochs=50).fit(X, y)
+    model = tiny(validation_fraction=0.25, patience=3).fit(X, y)
     best = int(np.argmax(model.validation_scores_))
-    assert model.n_iter_ == len(model.validation_scores_) == best + 4 < 50
+    assert model.n_iter_ == len(model.validation_scores_) == best + 4 < 60
     assert not np.array_equal(*(m.field.head.time.weight for m in (model.model_, model._kept.average)))
 
 
@@ -228,9 +223,9 @@ def test_the_best_epoch_is_kept_and_patience_ends_a_run():
 def test_partial_fit_goes_on(variant):
     X, y = table(240)
     model = tiny(variant)
-    for part in np.split(np.random.default_rng(0).permutation(240), 12) * 2:
+    for part in np.split(np.random.default_rng(0).permutation(240), 12) * 5:
         model.partial_fit(X[part], y[part], classes=[0, 1, 2])
-    assert model.n_iter_ == len(model.loss_curve_) == 24
+    assert model.n_iter_ == len(model.loss_curve_) == 60
     assert model.score(*table(seed=1)) > 0.9
 
 
@@ -241,6 +236,9 @@ def test_partial_fit_goes_on_after_fit():
     model.partial_fit(X, y)
     assert int(model._kept.step) == step + 1
     assert model.n_iter_ == 3
+    before = model._kept.model.field.head.time.weight
+    model.set_params(learning_rate=1e-9).partial_fit(X, y)  # the rate of now, not that of the fit
+    np.testing.assert_allclose(model._kept.model.field.head.time.weight, before, atol=1e-7)
 
 
 def test_partial_fit_needs_to_know_the_classes():
@@ -255,7 +253,7 @@ def test_partial_fit_needs_to_know_the_classes():
 
 
 class Traced(no.AbstractVectorField):
-    """A default field whose traces are counted."""
+    """A field whose traces are counted."""
 
     field: no.AbstractVectorField
     traces: Count = eqx.field(static=True)
@@ -268,23 +266,21 @@ class Traced(no.AbstractVectorField):
         return self.field(t, z, features)
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", ["ct", "dt"])
 def test_a_second_fit_of_these_shapes_does_not_trace(variant):
     traces = Count()
-    make = no.nn.ConvBlock if variant == "dt" else no.nn.MLPField
 
     def network(image_shape, num_classes, label_dim, *, key):
-        if variant == "dt":
-            backbone = no.nn.BackboneBlock
-            return Traced(backbone(Flat(image_shape), num_classes, label_dim, width=8, key=key), traces)
-        return Traced(make(image_shape, num_classes, label_dim, width=8, key=key), traces)
+        make = no.nn.BackboneBlock if variant == "dt" else no.nn.BackboneField
+        return Traced(make(Flat(image_shape), num_classes, label_dim, width=8, key=key), traces)
 
     first = tiny(variant, network=network, epochs=2).fit(*table(60))
     first.predict(table(60)[0])
     first.partial_fit(*table(60))
     once = traces.n
     assert once > 0
-    second = clone(first).set_params(epochs=3, random_state=1).fit(*table(51, seed=1))  # as many classes and features
+    second = clone(first).set_params(epochs=3, random_state=1, learning_rate=1e-4, weight_decay=0.5)
+    second.fit(*table(51, seed=1))  # as many classes and features
     second.predict(table(40)[0])
     second.partial_fit(*table(20))
     assert traces.n == once
@@ -314,7 +310,7 @@ def test_a_copy_predicts_and_learns_alike(fitted, variant, copied):
 def test_it_works_where_estimators_do():
     X, y = table()
     assert cross_val_score(make_pipeline(MinMaxScaler(), tiny()), X, y, cv=3).min() > 0.8
-    search = GridSearchCV(tiny(), {"learning_rate": [1e-6, 1e-2]}, cv=3).fit(X, y)
+    search = GridSearchCV(tiny(epochs=30), {"learning_rate": [1e-6, 1e-2]}, cv=3).fit(X, y)
     assert search.best_params_ == {"learning_rate": 1e-2}
     assert search.score(X, y) > 0.9
 

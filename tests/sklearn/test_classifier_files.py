@@ -35,7 +35,7 @@ def test_it_comes_back(variant, tmp_path):
 
 @pytest.mark.parametrize(
     "names",
-    [np.array(["ä", "bee", "cat"], object), np.array([-5, 0, 7], np.int8), np.array([0.1, 0.2, 0.3])],
+    [np.array(["ant", "bee", "čáp"], object), np.array([-5, 0, 7], np.int8), np.array([1.0, 2.0, 3.0])],
     ids=lambda names: names.dtype.str,
 )
 def test_labels_come_back_with_their_type(names, tmp_path):
@@ -46,17 +46,13 @@ def test_labels_come_back_with_their_type(names, tmp_path):
     assert found.dtype == names.dtype
 
 
-@pytest.mark.parametrize(
-    "names",
-    [np.array([b"a", b"b", b"c"]), np.array([(1,), (2,), (3,)], "i,")[:0]],
-    ids=["bytes", "records"],
-)
+@pytest.mark.parametrize("names", [np.array([b"a", b"b", b"c"]), np.array([1, "b", None], object)])
 def test_other_labels_are_refused(names, tmp_path):
-    X, y = table()
-    if not len(names):
-        pytest.skip("records are no labels of scikit-learn")
+    model = tiny(epochs=1).fit(*table())
+    model.classes_ = names  # scikit-learn would not have them
     with pytest.raises(TypeError, match="without pickle"):
-        tiny(epochs=1).fit(X, names[y]).save(tmp_path / "m")
+        model.save(tmp_path / "m")
+    assert not (tmp_path / "m").exists()
 
 
 def test_images_and_a_network_of_the_users_own(tmp_path):
@@ -67,7 +63,7 @@ def test_images_and_a_network_of_the_users_own(tmp_path):
     assert same_predictions(load(tmp_path / "m", network=network), model, X)
     with pytest.raises(no.CheckpointError, match="with a network of its own"):
         load(tmp_path / "m")
-    with pytest.raises(no.CheckpointError, match="expects|lacks"):
+    with pytest.raises(no.CheckpointError, match="expects"):
         load(tmp_path / "m", network=functools.partial(no.nn.MLPField, width=9))
     with pytest.raises(no.CheckpointError, match="without a prediction"):
         load(tmp_path / "m", network=network, prediction=model.model_.paper_prediction)
