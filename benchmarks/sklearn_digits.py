@@ -1,8 +1,8 @@
 """The classifier with scikit-learn's interface, beside scikit-learn's own, on its 8x8 digits.
 
-Each seed splits the 1,797 digits, a quarter of them to test on, by class, and fits every classifier on the rest; those of
-scikit-learn after a `StandardScaler`, ours on the rows as they are. Each in its default settings but for the seed and the
-epochs that the table names. The first fit of a process compiles; the others are of the same shapes, and do not.
+Each seed splits the 1,797 digits, a quarter of them to test on, by class, and fits every classifier on the rest; those
+of scikit-learn after a `StandardScaler`, ours on the rows as they are. Each in its default settings but for the seed
+and the epochs that the table names. The first fit of a process compiles; the others are of the same shapes, and do not.
 
     python benchmarks/sklearn_digits.py --seeds 5
 """

@@ -13,7 +13,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PACKAGES = ("noprop_ode", "noprop_ode.nn", "noprop_ode.data", "noprop_ode.experiment", "noprop_ode.sklearn")
-PAGES = [DOCS / "index.md", DOCS / "getting-started.md", DOCS / "experiments.md", ROOT / "README.md"]
+PAGES = [
+    *(DOCS / name for name in ("index.md", "getting-started.md", "sklearn.md", "experiments.md")),
+    ROOT / "README.md",
+]
 
 
 def exported(source: str) -> set[str]:
@@ -102,5 +105,17 @@ def test_getting_started_runs(capsys, quick_compilation, tmp_path, monkeypatch):
     assert eqx.tree_equal(second.best_model, first.best_model)
     printed = capsys.readouterr().out
     accuracies = [float(a) for a in re.findall(r"accuracy=([\d.]+)", printed)]
+    assert len(accuracies) == 2
+    assert min(accuracies) > 0.8  # a tenth is chance
+
+
+def test_the_page_on_scikit_learn_runs(capsys, quick_compilation, tmp_path, monkeypatch):
+    pytest.importorskip("sklearn")
+    monkeypatch.chdir(tmp_path)  # where the page leaves its files
+    namespace = {}
+    with jax.numpy_dtype_promotion("standard"):
+        for block in code_blocks(DOCS / "sklearn.md"):
+            exec(compile(block, "sklearn.md", "exec"), namespace)
+    accuracies = [float(a) for a in re.findall(r"accuracy ([\d.]+)", capsys.readouterr().out)]
     assert len(accuracies) == 2
     assert min(accuracies) > 0.8  # a tenth is chance

@@ -38,7 +38,7 @@ def test_it_takes_the_steps_of_adamw(by_block):
     def walk(optimiser):
         at, state = params, optimiser.init(params)
         for size in (1.0, -0.1, 2.0):
-            grads = jax.tree.map(size.__mul__, params)
+            grads = jax.tree.map(lambda p, size=size: size * p, params)
             updates, state = optimiser.update(grads, state, at)
             at = eqx.apply_updates(at, updates)
         return jax.tree.leaves(at)
