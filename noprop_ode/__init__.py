@@ -127,6 +127,7 @@ with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
     from ._training.generator import NonFiniteLossError as NonFiniteLossError, train as train
     from ._training.muon import muon as muon
     from ._training.optimiser import warmup_cosine as warmup_cosine
+    from ._training.parallel import Parallel as Parallel
     from ._training.partition import partitioned as partitioned
     from ._training.run import (
         EpochEnded as EpochEnded,
@@ -150,6 +151,7 @@ with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
     from ._variants.elbo import elbo as elbo
     from ._variants.end_state import SampledEndState as SampledEndState
     from ._variants.fm import NoPropFM as NoPropFM
+    from ._variants.one_block import OneBlock as OneBlock, join_blocks as join_blocks
     from ._variants.timed import AbstractTimedModel as AbstractTimedModel
     from ._vector_field import AbstractVectorField as AbstractVectorField
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, Int
 
 from ._blocks import AbstractBlockPlan, Blocks
 from ._model import AbstractModel, LossTerms
-from ._types import Images, Key, Labels, Scalar
+from ._types import Features, Images, Key, Labels, Latent, Logits, Scalar
 from ._vector_field import AbstractVectorField
 
 
@@ -51,6 +51,22 @@ class AbstractBlockModel(AbstractModel):
         - `key`: the noise and dropout of all blocks; a block takes its own from it.
 
         **Returns:** the term.
+        """
+
+    @abc.abstractmethod
+    def block_logits(
+        self, block: AbstractVectorField, k: int | Int[Array, ""], z: Latent, features: Features
+    ) -> Logits:
+        """The class logits of one block, at the time where its interval begins.
+
+        **Arguments:**
+
+        - `block`: the network.
+        - `k`: its position, 0 to T - 1.
+        - `z`: the state, shape `[dim]`.
+        - `features`: of the image, from `block.encode`.
+
+        **Returns:** shape `[classes]`.
         """
 
     @abc.abstractmethod

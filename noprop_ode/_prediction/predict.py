@@ -12,6 +12,8 @@ import jax.nn as jnn
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+from jax.core import Tracer
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, PyTree, Shaped
 
 from .._check import check_images
@@ -115,16 +117,34 @@ def predict_with_evaluations(
 
 
 def _in_batches(run: Callable[..., Any], model: AbstractModel, xs: Any, key: Key, batch_size: int, *, name: str):
-    """Runs over batches of one size, so that there is one compilation: the last is padded with its first image."""
-    size = min(batch_size, len(xs))
+    """Runs over batches of one size, so that there is one compilation: the last is padded with its first image.
+
+    A model that lies on several devices predicts on all of them, each with a share of the batch.
+    """
+    model, share = _spread(model)
+    devices = 1 if share is None else share.num_devices
+    size = -(-min(batch_size, len(xs)) // devices) * devices
     for first in range(0, len(xs), size):
         batch = xs[first : first + size]
         n = len(batch)
         if n < size:
             batch = np.concatenate([np.asarray(batch), np.repeat(np.asarray(batch[:1]), size - n, axis=0)])
-        log_p, evaluations, results = run(model, jnp.asarray(batch), jnp.asarray(first), key)
+        images = jnp.asarray(batch) if share is None else jax.device_put(batch, share)
+        log_p, evaluations, results = run(model, images, jnp.asarray(first), key)
         _raise_failures(jax.tree.map(operator.itemgetter(slice(n)), results), name)
         yield log_p[:n], evaluations[:n]
+
+
+def _spread(model: AbstractModel) -> tuple[AbstractModel, NamedSharding | None]:
+    """The model with all of its arrays on each of its devices, and how to divide a batch among them."""
+    arrays, rest = eqx.partition(model, eqx.is_array)
+    found = [a.sharding for a in jax.tree.leaves(arrays) if isinstance(a, jax.Array) and not isinstance(a, Tracer)]
+    meshes = {s.mesh for s in found if isinstance(s, NamedSharding) and s.num_devices > 1}
+    if len(meshes) != 1:
+        return model, None
+    mesh = meshes.pop()
+    whole = jax.device_put(arrays, NamedSharding(mesh, PartitionSpec()))
+    return eqx.combine(whole, rest), NamedSharding(mesh, PartitionSpec(mesh.axis_names))
 
 
 def _raise_failures(results: diffrax.RESULTS, name: str) -> None:

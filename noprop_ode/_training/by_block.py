@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, PyTree
 
 from .._block_model import AbstractBlockModel, batch_keys
@@ -13,15 +14,22 @@ from .._blocks import AllBlocks
 from .._model import AbstractModel, LossTerms
 from .._trainable import trainable_mask
 from .._types import Key, Scalar
+from .parallel import Parallel, block_specs
 from .step import Metrics, TrainState, apply_gradients
 
 
 class _Gathered(eqx.Module):
-    """What the calls of a step have gathered: the next block `k`, the denoising term and the gradient so far."""
+    """What the calls of a step have gathered so far.
 
-    k: Int[Array, ""]
-    denoising: Float[Array, ""]
-    grads: PyTree[Any]
+    - `i`: which of its blocks a device takes next.
+    - `denoising`, `blocks`: the denoising term and the gradient of each block, on a leading axis T.
+    - `shared`: the gradient of what blocks share; a sum for each device of the block axis.
+    """
+
+    i: Int[Array, ""]
+    denoising: Float[Array, " blocks"]
+    blocks: PyTree[Any]
+    shared: PyTree[Any]
 
 
 def takes_all_blocks(model: AbstractModel) -> bool:
@@ -29,66 +37,131 @@ def takes_all_blocks(model: AbstractModel) -> bool:
     return isinstance(model, AbstractBlockModel) and isinstance(model.plan, AllBlocks)
 
 
-def step_by_block(data: tuple[Array, Array], state: TrainState) -> tuple[TrainState, Metrics]:
+def step_by_block(
+    data: tuple[Array, Array], state: TrainState, parallel: Parallel | None = None
+) -> tuple[TrainState, Metrics]:
     """The same step as [`noprop_ode.train_step`][], in T + 1 calls on the device.
 
     The T calls are of one compiled function, each for the gradient of one block: compilation does not grow with T,
-    and what back-propagation has to keep is that of one block. The gradient is applied once all of it is known to be
-    finite, so a bad step changes no block.
+    and what back-propagation has to keep is that of one block. Where blocks are on several devices, each call is for
+    one block of each. The gradient is applied once all of it is known to be finite, so a bad step changes no block.
 
     **Arguments:**
 
     - `data`: a batch of images and labels.
     - `state`: the state, for a model that `takes_all_blocks`; it is consumed.
+    - `parallel`: how it lies on devices, where there are several.
 
     **Returns:** the next state, and what was measured on the way.
     """
     assert isinstance(state.model, AbstractBlockModel)
-    inputs = (*data, state.model, state.key, state.step)
-    gathered = _nothing(state.model)
-    for _ in range(state.model.field.num_blocks):
-        gathered = _add_block(inputs, gathered)
-    return _finish(data, state, gathered)
+    inputs = (*data, state.model, state.key, state.step, parallel)
+    gathered = nothing(state.model, parallel)
+    for _ in range(state.model.field.num_blocks // _devices(parallel)):
+        gathered = add_block(inputs, gathered)
+    return finish((*data, parallel), state, gathered)
+
+
+def _devices(parallel: Parallel | None) -> int:
+    return 1 if parallel is None else parallel.block
 
 
 @eqx.filter_jit
-def _nothing(model: AbstractModel) -> _Gathered:
-    zeros = jax.tree.map(jnp.zeros_like, eqx.filter(model, trainable_mask(model)))
-    return _Gathered(jnp.zeros((), jnp.int32), jnp.zeros((), jnp.float32), zeros)
+def nothing(model: AbstractBlockModel, parallel: Parallel | None = None) -> _Gathered:
+    """What is gathered before the first call."""
+    mask, devices = trainable_mask(model), _devices(parallel)
+    shared = eqx.filter(model, _without_blocks(mask))
+    gathered = _Gathered(
+        i=jnp.zeros((), jnp.int32),
+        denoising=jnp.zeros(model.field.num_blocks, jnp.float32),
+        blocks=jax.tree.map(jnp.zeros_like, eqx.filter(model.field.stacked, mask.field.stacked)),
+        shared=jax.tree.map(lambda a: jnp.zeros((devices, *a.shape), a.dtype), shared),
+    )
+    if parallel is None:
+        return gathered
+    shardings = jax.tree.map(lambda spec: NamedSharding(parallel.mesh, spec), _specs(gathered))
+    return jax.lax.with_sharding_constraint(gathered, shardings)
 
 
 # What was gathered is donated: each call writes the gradient of its block into the same buffers.
 @eqx.filter_jit(donate="all-except-first")
-def _add_block(inputs: tuple[Array, Array, AbstractBlockModel, Key, Array], gathered: _Gathered) -> _Gathered:
-    xs, ys, model, key, step = inputs
-    k, keys = gathered.k, batch_keys(jr.fold_in(key, step))
+def add_block(
+    inputs: tuple[Array, Array, AbstractBlockModel, Key, Array, Parallel | None], gathered: _Gathered
+) -> _Gathered:
+    """Adds the gradient of the next block; of the next one on each device of the block axis."""
+    xs, ys, model, key, step, parallel = inputs
+    if parallel is None or parallel.block == 1:
+        return _add(xs, ys, model, key, step, gathered, first=0)
+    arrays, static = eqx.partition(model, eqx.is_array)
+    own = model.field.num_blocks // parallel.block
+
+    def local(xs: Array, ys: Array, arrays: PyTree[Any], key: Key, step: Array, gathered: _Gathered) -> _Gathered:
+        first = jax.lax.axis_index("block") * own
+        return _add(xs, ys, eqx.combine(arrays, static), key, step, gathered, first=first)
+
+    # By hand over the blocks, whose devices exchange nothing; over the data axis by the compiler, which knows the
+    # whole batch, so that the noise of an image does not depend on the device that it is on.
+    whole = PartitionSpec()
+    return jax.shard_map(
+        local,
+        mesh=parallel.mesh,
+        in_specs=(whole, whole, block_specs(arrays), whole, whole, _specs(gathered)),
+        out_specs=_specs(gathered),
+        axis_names={"block"},
+        check_vma=False,
+    )(xs, ys, arrays, key, step, gathered)
+
+
+def _specs(gathered: _Gathered) -> PyTree[PartitionSpec]:
+    by_block = jax.tree.map(lambda _: PartitionSpec("block"), gathered)
+    return eqx.tree_at(lambda g: g.i, by_block, PartitionSpec())
+
+
+def _without_blocks(mask: PyTree[bool]) -> PyTree[bool]:
+    return eqx.tree_at(lambda m: m.field, mask, False)
+
+
+def _add(
+    xs: Array, ys: Array, model: AbstractBlockModel, key: Key, step: Array, gathered: _Gathered, *, first: int | Array
+) -> _Gathered:
+    i, keys = gathered.i, batch_keys(jr.fold_in(key, step))
     mask = trainable_mask(model)
     # The block leaves the model out here: within the derivative, the gradient would have the size of all blocks.
-    own, own_fixed = eqx.partition(model.field.block(k), mask.field.stacked)
-    shared, fixed = eqx.partition(model, eqx.tree_at(lambda m: m.field, mask, False))
+    own, own_fixed = eqx.partition(model.field.block(i), mask.field.stacked)
+    shared, fixed = eqx.partition(model, _without_blocks(mask))
 
     def loss(own: PyTree[Any], shared: PyTree[Any]) -> Scalar:
         block, whole = eqx.combine(own, own_fixed), eqx.combine(shared, fixed)
-        return whole.block_loss(block, k, xs, ys, key=keys.blocks) / model.field.num_blocks
+        return whole.block_loss(block, first + i, xs, ys, key=keys.blocks) / model.field.num_blocks
 
     value, (own_grads, shared_grads) = jax.value_and_grad(loss, argnums=(0, 1))(own, shared)
-    stacked = jax.tree.map(
-        lambda all, new: jax.lax.dynamic_update_index_in_dim(all, new, k, 0), gathered.grads.field.stacked, own_grads
+
+    def write(all: Array, new: Array) -> Array:
+        return jax.lax.dynamic_update_index_in_dim(all, new, i, 0)
+
+    return _Gathered(
+        i=i + 1,
+        denoising=write(gathered.denoising, value),
+        blocks=jax.tree.map(write, gathered.blocks, own_grads),
+        shared=jax.tree.map(lambda all, new: all + new[None], gathered.shared, shared_grads),
     )
-    grads = eqx.apply_updates(gathered.grads, shared_grads)
-    grads = eqx.tree_at(lambda m: m.field.stacked, grads, stacked)
-    return _Gathered(k + 1, gathered.denoising + value, grads)
 
 
 @eqx.filter_jit(donate="all-except-first")
-def _finish(data: tuple[Array, Array], state: TrainState, gathered: _Gathered) -> tuple[TrainState, Metrics]:
+def finish(
+    data: tuple[Array, Array, Parallel | None], state: TrainState, gathered: _Gathered
+) -> tuple[TrainState, Metrics]:
+    """Adds the terms without any block, and applies the gradient."""
+    xs, ys, parallel = data
     keys = batch_keys(jr.fold_in(state.key, state.step))
     params, rest = eqx.partition(state.model, trainable_mask(state.model))
 
     def loss(params: PyTree[Any]) -> tuple[Scalar, tuple[Scalar, Scalar]]:
-        readout, prior = eqx.combine(params, rest).shared_loss(*data, key=keys.shared)
+        readout, prior = eqx.combine(params, rest).shared_loss(xs, ys, key=keys.shared)
         return readout + prior, (readout, prior)
 
     (_, terms), grads = jax.value_and_grad(loss, has_aux=True)(params)
-    grads = eqx.apply_updates(gathered.grads, grads)
-    return apply_gradients(state, LossTerms(gathered.denoising, *terms), grads)
+    grads = eqx.apply_updates(grads, jax.tree.map(lambda a: jnp.sum(a, axis=0), gathered.shared))
+    grads = eqx.tree_at(lambda m: m.field.stacked, grads, eqx.apply_updates(grads.field.stacked, gathered.blocks))
+    next_state, metrics = apply_gradients(state, LossTerms(jnp.sum(gathered.denoising), *terms), grads)
+    return next_state if parallel is None else parallel.constrain(next_state), metrics

@@ -11,7 +11,8 @@ from .._model import AbstractModel, Prediction
 from .._prediction.evaluate import evaluate
 from .._types import Key
 from .checkpoint import load_arrays
-from .run import EpochEnded, Event, Recorded, Run, Started, Stepped, Stopped, copied, rows
+from .run import EpochEnded, Event, Recorded, Run, Started, Stepped, Stopped, rows
+from .step import copied
 from .store import BEST
 
 

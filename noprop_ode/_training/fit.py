@@ -1,11 +1,10 @@
 """`fit`: a whole run over objects, with validation, checkpoints, resume and logs."""
 
 import contextlib
-import itertools
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,12 +15,14 @@ from jaxtyping import Array
 
 from .._model import AbstractModel, Prediction
 from .arguments import check_arguments
+from .batches import Batches
 from .callbacks import ProgressBar, Validate, default_steps_per_call
 from .checkpoint import save_arrays
 from .errors import FolderLostError, RunError
 from .folder import METRICS, RunFolder
 from .generator import NonFiniteLossError, train
 from .optimiser import kept_apart, scaled
+from .parallel import Parallel
 from .resume import data_digest, restore
 from .rollback import RollBack
 from .run import Callback, EpochEnded, Progress, Run, Started, Stepped, Stopped, rows
@@ -70,6 +71,7 @@ def fit(
     keep: int = 2,
     learning_rate: optax.Schedule | None = None,
     metadata: dict[str, Any] | None = None,
+    parallel: Parallel | None = None,
     progress: bool = True,
 ) -> FitResult:
     """Trains a model for a number of epochs.
@@ -110,6 +112,7 @@ def fit(
     - `keep`: how many of them to keep, besides the best.
     - `learning_rate`: the schedule that the optimiser was made with, for the logs alone.
     - `metadata`: plain values that every checkpoint shall carry.
+    - `parallel`: devices to divide batches and blocks among; a run may go on with others than it began with.
     - `progress`: whether to show progress on standard error.
 
     **Returns:** the model and how it got there.
@@ -118,6 +121,8 @@ def fit(
     folder that cannot be used, [`noprop_ode.Interrupted`][] after a signal, once everything is saved, and
     [`noprop_ode.NonFiniteLossError`][] if training diverges; the last good state is then the newest checkpoint.
     """
+    if parallel is not None:
+        parallel.check(model, batch_size)
     check_arguments(splits, model, epochs, batch_size, seed, validate_every, patience, rollbacks, keep)
     train_key, augment_key, validation_key = jr.split(jr.fold_in(jr.key(seed), 1), 3)
     optimiser = kept_apart(model, optimiser)
@@ -156,7 +161,7 @@ def fit(
             *([validate] if splits.validation is not None else []),
             *callbacks,
         )
-        batches = _Batches(seed, augment, augment_key)
+        batches = Batches(seed, augment, augment_key)
         roll_back = RollBack(rollbacks)
         per_call = steps_per_call or default_steps_per_call()
         saved = time.monotonic()
@@ -169,7 +174,9 @@ def fit(
                 roll_back.remember(run)
                 try:
                     clock = _Clock(run)
-                    for run.state, metrics in train(run.state, batches.rest_of_epoch(run), steps_per_call=per_call):
+                    for run.state, metrics in train(
+                        run.state, batches.rest_of_epoch(run), steps_per_call=per_call, parallel=parallel
+                    ):
                         _advance(run, metrics, learning_rate)
                         clock.tick()
                         if guard.interruption is not None:
@@ -193,25 +200,6 @@ def fit(
             # Whatever failed, failed because of that.
             raise FolderLostError(f"{run.folder.lost} {_rescue(run)}") from error
         return FitResult(run.evaluation_model, validate.best(run), run.state, run.progress, run.images_per_second)
-
-
-class _Batches:
-    """The batches of a run, which depend on the seed, the epoch and the step alone."""
-
-    def __init__(self, seed: int, augment: Callable[..., Array] | None, key: Array):
-        self.seed, self.augment, self.key = seed, augment, key
-
-    def rest_of_epoch(self, run: Run) -> Iterator[tuple[Any, Any]]:
-        """What is left of the epoch that the run is in."""
-        from ..data import batches  # not at the top: the core does not bring the data package along
-
-        epoch, step = run.progress.epoch, run.progress.step
-        found = batches(run.train, run.batch_size, seed=self.seed, epoch=epoch)
-        for xs, ys in itertools.islice(found, step - epoch * run.steps_per_epoch, None):
-            if self.augment is not None:
-                xs = self.augment(jnp.asarray(xs), key=jr.fold_in(self.key, step))
-            step += 1
-            yield xs, ys
 
 
 class _Clock:

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
@@ -11,7 +11,8 @@ from jaxtyping import Array, PyTree
 
 from .._check import check_images, check_labels
 from .by_block import step_by_block, takes_all_blocks
-from .step import Metrics, TrainState, train_step
+from .parallel import Parallel
+from .step import Metrics, TrainState, copied, train_step
 
 
 class NonFiniteLossError(RuntimeError):
@@ -30,29 +31,39 @@ class NonFiniteLossError(RuntimeError):
         self.state = state
 
 
+_Data: TypeAlias = tuple[Array, Array, Parallel | None]
 _TERMS = ("loss", "denoising", "readout", "prior", "gradient_norm")
 
 
 # The old state is donated: its buffers become those of the new one.
 @eqx.filter_jit(donate="all-except-first")
-def _jitted_step(data: tuple[Array, Array], state: TrainState) -> tuple[TrainState, Metrics]:
-    return train_step(state, *data)
+def _jitted_step(data: _Data, state: TrainState) -> tuple[TrainState, Metrics]:
+    xs, ys, parallel = data
+    state, metrics = train_step(state, xs, ys)
+    return state if parallel is None else parallel.constrain(state), metrics
 
 
 @eqx.filter_jit(donate="all-except-first")
-def _jitted_steps(data: tuple[Array, Array], state: TrainState) -> tuple[TrainState, Metrics]:
+def _jitted_steps(data: _Data, state: TrainState) -> tuple[TrainState, Metrics]:
+    xs, ys, parallel = data
     arrays, static = eqx.partition(state, eqx.is_array)
 
     def step(arrays: PyTree[Any], batch: tuple[Array, Array]) -> tuple[PyTree[Any], Metrics]:
         state, metrics = train_step(eqx.combine(arrays, static), *batch)
+        state = state if parallel is None else parallel.constrain(state)
         return eqx.filter(state, eqx.is_array), metrics
 
-    arrays, metrics = jax.lax.scan(step, arrays, data)
+    arrays, metrics = jax.lax.scan(step, arrays, (xs, ys))
     return eqx.combine(arrays, static), metrics
 
 
 def train(
-    state: TrainState, batches: Iterable[tuple[Any, Any]], *, check_every: int = 1, steps_per_call: int = 1
+    state: TrainState,
+    batches: Iterable[tuple[Any, Any]],
+    *,
+    check_every: int = 1,
+    steps_per_call: int = 1,
+    parallel: Parallel | None = None,
 ) -> Iterator[tuple[TrainState, Metrics]]:
     """Trains on each batch in turn; logging, evaluation and saving stay with the caller.
 
@@ -75,7 +86,8 @@ def train(
         the error are those of the last batch looked at.
     - `steps_per_call`: take so many steps in one call on the device, which saves the launch of each on GPU and TPU. The
         metrics are then those of all of them, shape `[steps]`; batches left over at the end go one by one, and
-        `check_every` counts calls.
+        `check_every` counts calls. Blocks on several devices take one step a call in any case.
+    - `parallel`: divide batches, and blocks, among devices. The states yielded are arrays on all of them.
 
     **Yields:** the state after each step, with what the step measured.
 
@@ -85,20 +97,30 @@ def train(
     if check_every < 1 or steps_per_call < 1:
         raise ValueError(f"check_every and steps_per_call must be at least 1; got {check_every} and {steps_per_call}.")
     # A moving average may start as the very same buffers as the model; donation needs them apart.
-    state = jax.tree.map(lambda a: jnp.array(a, copy=True) if eqx.is_array(a) else a, state)
+    state = copied(state) if parallel is None else parallel.place(state)
+    if parallel is not None and parallel.block > 1:
+        steps_per_call = 1
     num_classes = state.model.embedding.num_classes
     metrics = None
     for count, group in enumerate(_grouped(batches, steps_per_call), start=1):
         for xs, ys in group:
             check_images(xs)
             check_labels(ys, num_classes, len(xs))
+            if parallel is not None:
+                parallel.check(state.model, len(xs))
         if len(group) == 1:
-            xs, ys = group[0]
-            step = step_by_block if takes_all_blocks(state.model) else _jitted_step
-            state, metrics = step((jnp.asarray(xs), _int32(ys)), state)
+            xs, ys = jnp.asarray(group[0][0]), _int32(group[0][1])
+            if parallel is not None:
+                xs, ys = parallel.place_batch(xs), parallel.place_batch(ys)
+            if takes_all_blocks(state.model):
+                state, metrics = step_by_block((xs, ys), state, parallel)
+            else:
+                state, metrics = _jitted_step((xs, ys, parallel), state)
         else:
             xs, ys = jnp.stack([jnp.asarray(xs) for xs, _ in group]), jnp.stack([_int32(ys) for _, ys in group])
-            state, metrics = _jitted_steps((xs, ys), state)
+            if parallel is not None:
+                xs, ys = parallel.place_batch(xs, steps=True), parallel.place_batch(ys, steps=True)
+            state, metrics = _jitted_steps((xs, ys, parallel), state)
         if count % check_every == 0:
             _raise_if_ill(state, metrics)
         yield state, metrics

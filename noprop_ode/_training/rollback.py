@@ -7,8 +7,8 @@ import jax.numpy as jnp
 
 from .checkpoint import load_arrays, read_header
 from .generator import NonFiniteLossError
-from .run import Progress, Run, copied
-from .step import TrainState
+from .run import Progress, Run
+from .step import TrainState, copied
 from .store import EPOCH
 
 

@@ -5,8 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from .._model import AbstractModel
@@ -180,8 +178,3 @@ def rows(metrics: Metrics) -> list[dict[str, float]]:
     """The metrics of each step of a call, as plain numbers."""
     values = {f.name: np.ravel(getattr(metrics, f.name)).tolist() for f in dataclasses.fields(metrics)}
     return [dict(zip(values, row)) for row in zip(*values.values())]
-
-
-def copied(tree: Any) -> Any:
-    """A copy of the arrays of a PyTree, which outlives the steps that consume the original."""
-    return jax.tree.map(lambda a: jnp.array(a, copy=True) if isinstance(a, jax.Array) else a, tree)

@@ -148,3 +148,8 @@ def apply_gradients(state: TrainState, terms: LossTerms, grads: PyTree[Any]) -> 
     )
     metrics = Metrics(state.step + 1, total, terms.denoising, terms.readout, terms.prior, norm)
     return next_state, metrics
+
+
+def copied(tree: PyTree[Any]) -> PyTree[Any]:
+    """A copy of the arrays of a PyTree, which outlives the steps that consume the original."""
+    return jax.tree.map(lambda a: jnp.array(a, copy=True) if isinstance(a, jax.Array) else a, tree)

@@ -18,7 +18,7 @@ from .._prediction.decoder import ReadoutDecoder
 from .._samplers.ancestral import Ancestral
 from .._schedules.base import AbstractNoiseSchedule
 from .._schedules.cosine import CosineSchedule
-from .._types import Image, Images, Key, Label, Labels, Scalar
+from .._types import Features, Image, Images, Key, Label, Labels, Latent, Logits, Scalar
 from .._vector_field import AbstractVectorField
 from .protocols import gaussian_protocols, one_ddim_step
 
@@ -140,10 +140,15 @@ class NoPropDT(AbstractGaussianModel, AbstractBlockModel):
 
         def error(noise_key: Key) -> Scalar:
             z = marginal_sample(self.embedding(y), start, self.schedule, key=noise_key)
-            logits = network(start, z, features) + self.skip(start, z)
-            return self.objective.error(logits, y, self.embedding)
+            return self.objective.error(self.block_logits(network, k, z, features), y, self.embedding)
 
         return weight * jnp.mean(jax.vmap(error)(keys[1:]))
+
+    def block_logits(
+        self, block: AbstractVectorField, k: int | Int[Array, ""], z: Latent, features: Features
+    ) -> Logits:
+        start = jnp.asarray(k, jnp.float32) / self.field.num_blocks
+        return block(start, z, features) + self.skip(start, z)
 
     def block_loss(
         self, block: AbstractVectorField, k: int | Int[Array, ""], xs: Images, ys: Labels, *, key: Key

@@ -1,6 +1,5 @@
 """NoProp as flow matching."""
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -11,12 +10,10 @@ from .._labels.embedding import AbstractLabelEmbedding
 from .._labels.readout import AbstractReadout, NearestEmbedding
 from .._model import AbstractMarginalModel, LossTerms, Prediction
 from .._objectives.times import AbstractTimes, UniformTimes
-from .._prediction.decoder import DenoiserDecoder
-from .._samplers.ode import ODE
 from .._trainable import trainable_mask
 from .._types import Features, Image, Key, Label, Latent, LogProbs, Scalar
 from .._vector_field import AbstractVectorField
-from .protocols import flow_protocols
+from .protocols import flow_protocols, one_euler_step
 from .timed import AbstractTimedModel
 
 
@@ -86,7 +83,7 @@ class NoPropFM(AbstractTimedModel, AbstractMarginalModel):
     @property
     def default_prediction(self) -> Prediction:
         """One Euler step from the mean, read where it ends."""
-        return Prediction("mean", ODE(diffrax.Euler(), steps=1), DenoiserDecoder())
+        return one_euler_step()
 
     @property
     def protocols(self) -> dict[str, Prediction]:

@@ -13,6 +13,11 @@ def one_ddim_step() -> Prediction:
     return Prediction("mean", Ancestral(1, churn=0.0), DenoiserDecoder())
 
 
+def one_euler_step() -> Prediction:
+    """The same without a Gaussian path."""
+    return Prediction("mean", ODE(diffrax.Euler(), steps=1), DenoiserDecoder())
+
+
 def many_euler_steps() -> Prediction:
     """The paper's way in continuous time; it leaves the number of steps open, and 1000 are as good as exact."""
     return Prediction("noise", ODE(diffrax.Euler(), steps=1000), ReadoutDecoder())

@@ -24,6 +24,7 @@ with _install_import_hook("noprop_ode.experiment", "noprop_ode._typecheck.typech
     )
     from ._flags import flags as flags
     from ._imports import import_components as import_components
+    from ._join import join_runs as join_runs
     from ._main import guarded as guarded
     from ._overrides import override as override, parse_overrides as parse_overrides
     from ._recipes import config_names as config_names, find_config as find_config, load_config as load_config

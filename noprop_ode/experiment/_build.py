@@ -12,6 +12,8 @@ from .. import (
     ODE,
     AbstractModel,
     DenoiserDecoder,
+    OneBlock,
+    Parallel,
     PosteriorDecoder,
     Prediction,
     ReadoutDecoder,
@@ -19,10 +21,11 @@ from .. import (
     partitioned,
     predict_one,
 )
+from .._block_model import AbstractBlockModel
 from .._prediction.prediction import complete
 from .._types import Key
 from ..data import Dataset
-from ._config import Config, ModelConfig
+from ._config import Config, ModelConfig, PredictionConfig
 from ._context import KEYS, Context, DataSpec
 from ._errors import ConfigError, did_you_mean, show, within
 
@@ -56,7 +59,7 @@ def build_model(
         if not isinstance(model, AbstractModel):
             raise TypeError(f"a variant builds an AbstractModel; got {show(type(model).__name__)}")
         _refuse_unused(config, context)
-        return model
+        return model if config.training.one_block is None else _one_block(model, config.training.one_block)
 
     with within("model"):
         # Its shapes first, which take no memory.
@@ -65,6 +68,13 @@ def build_model(
         if count > _MAX_NUMBERS:
             raise ValueError(f"expected at most {_MAX_NUMBERS} numbers in a model; these settings make {count}")
         return make(key, train)
+
+
+def _one_block(model: AbstractModel, k: int) -> OneBlock:
+    with within("training.one_block"):
+        if not isinstance(model, AbstractBlockModel):
+            raise ConfigError(f"training.one_block: {type(model).__name__} has no blocks to train apart; leave it out.")
+        return OneBlock(model, k)
 
 
 def _refuse_unused(config: Config, context: Context) -> None:
@@ -112,6 +122,22 @@ def build_learning_rate(config: Config, num_steps: int) -> optax.Schedule:
         return config.optimiser.schedule.build("learning_rate", config.optimiser.learning_rate, num_steps)
 
 
+def build_parallel(config: Config, model: AbstractModel) -> Parallel | None:
+    """The devices that a run is divided among; `None` for one.
+
+    **Arguments:** the settings, and the model.
+
+    **Raises:** `ConfigError` if there are not so many, or they do not divide the batch or the blocks.
+    """
+    section = config.parallel
+    if section.data * section.block == 1:
+        return None
+    with within("parallel"):
+        found = Parallel(data=section.data, block=section.block, shard_weights=section.shard_weights)
+        found.check(model, config.training.batch_size)
+    return found
+
+
 def build_prediction(config: Config, model: AbstractModel, spec: DataSpec) -> Prediction:
     """How an experiment predicts: the model's own way, with what the settings change of it.
 
@@ -121,7 +147,7 @@ def build_prediction(config: Config, model: AbstractModel, spec: DataSpec) -> Pr
 
     **Raises:** `ConfigError` for settings that do not suit the model.
     """
-    section, ways = config.prediction, _ways(config, model)
+    section, ways = _section(config), _ways(config, model)
     decoders = {"denoiser": DenoiserDecoder(), "readout": ReadoutDecoder(), "posterior": PosteriorDecoder()}
     if section.protocol not in ways:
         raise ConfigError(f"prediction.protocol: {_unknown(section.protocol, ways)}")
@@ -152,7 +178,7 @@ def protocols(config: Config, model: AbstractModel, spec: DataSpec) -> dict[str,
     **Raises:** `ConfigError` for a name that is none of them, or one that does not suit the model.
     """
     found = {**_ways(config, model), "default": build_prediction(config, model, spec)}
-    names = config.prediction.protocols
+    names = _section(config).protocols
     for name in names or ():
         if name not in found:
             raise ConfigError(f"prediction.protocols: {_unknown(name, found)}")
@@ -163,9 +189,14 @@ def protocols(config: Config, model: AbstractModel, spec: DataSpec) -> dict[str,
     return found
 
 
+def _section(config: Config) -> PredictionConfig:
+    """The settings of prediction; of a block alone its own way, for they are about the model that the blocks make."""
+    return config.prediction if config.training.one_block is None else PredictionConfig()
+
+
 def _ways(config: Config, model: AbstractModel) -> dict[str, Prediction]:
     ways = {"default": model.default_prediction, **model.protocols}
-    if (steps := config.prediction.paper_steps) is not None and isinstance(
+    if (steps := _section(config).paper_steps) is not None and isinstance(
         sampler := model.paper_prediction.sampler, ODE
     ):
         ways["paper"] = model.paper_prediction._replace(sampler=ODE(sampler.solver, steps=steps))

@@ -59,12 +59,22 @@ class TrainingConfig:
     epochs: Count = 3
     batch_size: Count = 128
     seed: Annotated[int, Interval("[0, 4294967295]")] = 0  # initialisation, data order, noise and validation split
+    one_block: Annotated[int, Interval("[0, 999]")] | None = None  # this block alone, of a variant that has blocks
     average_decay: Annotated[float, Interval("[0, 1)")] | None = None  # of an average of the weights, then evaluated
     validate_every: Count = 1  # epochs
     patience: Count | None = None  # stop after so many validations without a better accuracy
     steps_per_call: Count | None = None  # several on GPU and TPU, one on CPU, if not given
     # On a loss that is not finite: go back to the last checkpoint, at half the rate, so often.
     rollbacks: Annotated[int, Interval("[0, 1000]")] = 0
+
+
+@dataclass(frozen=True)
+class ParallelConfig:
+    """How many devices train, and what they divide among them; a run may go on with others than it began with."""
+
+    data: Count = 1  # that each batch is divided among
+    block: Count = 1  # that the blocks of a discrete-time model are divided among
+    shard_weights: bool = False  # divide weights and optimiser state along the data axis too
 
 
 @dataclass(frozen=True)
@@ -102,6 +112,7 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
     prediction: PredictionConfig = field(default_factory=PredictionConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
 

@@ -3,7 +3,7 @@
 import dataclasses
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +14,23 @@ from .. import (
     FitResult,
     Interrupted,
     Prediction,
-    RunError,
     RunFolder,
     TensorBoard,
     WeightsAndBiases,
     data,
     fit,
-    read_header,
     save_arrays,
 )
-from ._build import build_learning_rate, build_model, build_optimiser, protocols
+from ._build import build_learning_rate, build_model, build_optimiser, build_parallel, protocols
 from ._config import Config
+from ._context import DataSpec
 from ._data import describe, load_data
 from ._environment import device, versions, write_json
 from ._errors import ConfigError
 from ._evaluate import evaluate_protocols, evaluation_key, print_table
-from ._saved import CONFIG_FILE, MODEL_FILE, SUMMARY_FILE
-from ._yaml import dump_yaml
+from ._run_folder import open_folder
+from ._saved import MODEL_FILE, SUMMARY_FILE
 from .report._draw import draw_plots
-
-
-# What a run writes besides checkpoints, and so must not find.
-_FILES = (CONFIG_FILE, MODEL_FILE, SUMMARY_FILE, "metrics.jsonl", "environment.json", "tensorboard", "wandb")
-_PLOTS = ("learning_curve.png", "probabilities.png", "confusion.png")
 
 
 def run(config: Config, *, resume: Path | None = None) -> dict[str, Any]:
@@ -74,14 +68,11 @@ def run(config: Config, *, resume: Path | None = None) -> dict[str, Any]:
     prediction = how["default"]
     build_optimiser(config, 1, model=model)
     build_learning_rate(config, 1)
+    build_parallel(config, model)
     config.data.augmentation.build("augmentation")
     callbacks = _callbacks(config)
 
-    with _open_folder(config, resume) as folder:
-        if not (folder / CONFIG_FILE).exists():
-            folder.claim([*_FILES, *_PLOTS])
-            write_json(folder, "environment.json", {"device": device(), "versions": versions()})
-        folder.write(CONFIG_FILE, dump_yaml(config).encode())
+    with open_folder(config, resume) as folder:
         print(f"{config.data.name}: {_counts(splits)}; writing to {folder.path}")
         metadata = {"config": config.to_plain(), "data": dataclasses.asdict(spec)}
         try:
@@ -92,12 +83,46 @@ def run(config: Config, *, resume: Path | None = None) -> dict[str, Any]:
         model = result.model
         if config.training.patience is not None and result.best_model is not None:
             model = result.best_model
-        save_arrays(folder / MODEL_FILE, model, metadata)
-        results = evaluate_protocols(model, splits.test, key=evaluation_key(config), how=how)
-        print_table(results)
-        summary = _summary(config, results, result, time.perf_counter() - started)
-        write_json(folder, SUMMARY_FILE, summary)
-        draw_plots(folder.path, model, splits.test, config, prediction=prediction)
+        return finish(folder, config, model, spec, splits.test, how, lambda: _training(result, started))
+
+
+def finish(
+    folder: RunFolder,
+    config: Config,
+    model: AbstractModel,
+    spec: DataSpec,
+    test: data.Dataset,
+    how: dict[str, Prediction],
+    training: Callable[[], dict[str, Any]],
+) -> dict[str, Any]:
+    """Keeps a trained model, evaluates it, and writes the summary and the plots.
+
+    **Arguments:**
+
+    - `folder`: of the run.
+    - `config`, `model`, `spec`: the settings, the model, and the description of its data.
+    - `test`: the test set.
+    - `how`: ways of predicting by name, from [`noprop_ode.experiment.protocols`][].
+    - `training`: what the summary says of training; called after the evaluation, which its time includes.
+
+    **Returns:** the summary.
+    """
+    save_arrays(folder / MODEL_FILE, model, {"config": config.to_plain(), "data": dataclasses.asdict(spec)})
+    results = evaluate_protocols(model, test, key=evaluation_key(config), how=how)
+    print_table(results)
+    headline = results["default"]
+    summary = {
+        "test_accuracy": headline["accuracy"],
+        "test_nll": headline["nll"],
+        "test_calibration_error": headline["calibration_error"],
+        **training(),
+        "samplers": results,
+        "config": config.to_plain(),
+        "device": device(),
+        "versions": versions(),
+    }
+    write_json(folder, SUMMARY_FILE, summary)
+    draw_plots(folder.path, model, test, config, prediction=how["default"])
     print(f"written to {folder.path}")
     print(f"test_accuracy={summary['test_accuracy']:.4f}")
     return summary
@@ -136,6 +161,7 @@ def _fit(
         checkpoint_seconds=config.output.checkpoint_seconds,
         keep=config.output.keep,
         metadata=metadata,
+        parallel=build_parallel(config, model),
     )
 
 
@@ -148,90 +174,16 @@ def _callbacks(config: Config) -> list[Any]:
     return found
 
 
-def _summary(config: Config, results: dict[str, Any], result: FitResult, seconds: float) -> dict[str, Any]:
-    headline, speed, progress = results["default"], result.images_per_second, result.progress
+def _training(result: FitResult, started: float) -> dict[str, Any]:
+    speed, progress = result.images_per_second, result.progress
     return {
-        "test_accuracy": headline["accuracy"],
-        "test_nll": headline["nll"],
-        "test_calibration_error": headline["calibration_error"],
         "best_validation_accuracy": progress.best_accuracy,
         "best_epoch": progress.best_epoch,
         "steps": progress.step,
-        "wall_seconds": round(seconds, 2),
+        "wall_seconds": round(time.perf_counter() - started, 2),
         "train_seconds": round(progress.seconds, 2),
         "train_images_per_second": None if speed is None else round(speed, 1),
-        "samplers": results,
-        "config": config.to_plain(),
-        "device": device(),
-        "versions": versions(),
     }
-
-
-def _open_folder(config: Config, resume: Path | None) -> RunFolder:
-    if resume is not None:
-        return _reopen(config, resume)
-    if config.output.dir is None:
-        return RunFolder.numbered(Path("runs"), f"{config.name}-seed{config.training.seed}".replace("/", "-"))
-    path = config.output.dir
-    if (path / SUMMARY_FILE).exists() or (path / CONFIG_FILE).exists():
-        finished = (path / SUMMARY_FILE).exists()
-        way_on = "" if finished else f", go on with it by --resume {path}"
-        raise RunError(
-            f"{path} already holds {'a finished run' if finished else 'a run that is not finished'}; choose another "
-            f"output.dir, move it away{way_on}."
-        )
-    return RunFolder(path)
-
-
-def _reopen(config: Config, path: Path) -> RunFolder:
-    """The folder of a run to go on with, if these are its settings."""
-    if not path.is_dir():
-        raise RunError(f"There is no run to resume at {path}.")
-    folder = RunFolder(path)
-    try:
-        began = _began_with(path)
-        if began is not None and (differing := _differences(began, config)):
-            raise ConfigError(
-                f"The run at {path} began with other settings: {', '.join(differing)}. Undo the changes to its "
-                "config.yaml, or begin another run."
-            )
-        if (path / SUMMARY_FILE).exists() and (
-            began is None or config.training.epochs <= began["training"].get("epochs", 0)
-        ):
-            raise RunError(
-                f"The run at {path} is finished; its figures are in {SUMMARY_FILE}. To train it for longer: "
-                f"--resume {path} --epochs N, with more epochs than it had."
-            )
-    except BaseException:
-        folder.close()
-        raise
-    return folder
-
-
-def _began_with(path: Path) -> dict[str, Any] | None:
-    """The settings in the newest checkpoint that has any."""
-    for checkpoint in sorted(path.glob("checkpoints/step-*.safetensors"), reverse=True):
-        try:
-            found = read_header(checkpoint)["config"]
-        except (ValueError, KeyError, OSError):
-            continue
-        if isinstance(found, dict) and all(isinstance(found.get(section), dict) for section in _SECTIONS):
-            return found
-    return None
-
-
-_SECTIONS = ("data", "model", "optimiser", "training", "prediction")
-
-
-def _differences(began: dict[str, Any], config: Config) -> list[str]:
-    """What differs between settings, apart from what a run may change: for how long, and where its data are."""
-    now, free = config.to_plain(), {("training", "epochs"), ("data", "dir")}
-    return [
-        f"{section}.{name}"
-        for section in _SECTIONS
-        for name in now[section]
-        if (section, name) not in free and began[section].get(name) != now[section][name]
-    ]
 
 
 def _counts(splits: data.Splits) -> str:

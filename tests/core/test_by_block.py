@@ -10,7 +10,7 @@ import pytest
 from helpers import Watched, adam, blobs
 
 import noprop_ode as no
-from noprop_ode._training.by_block import _add_block, _nothing
+from noprop_ode._training.by_block import add_block, nothing
 
 
 class Dropping(no.AbstractVectorField):
@@ -103,8 +103,8 @@ def test_several_steps_in_one_call_are_the_same_steps():
 def test_the_memory_of_a_call_is_that_of_one_block():
     def temporary_bytes(num_blocks):
         model = dt_model(num_blocks, make=lambda key, dim: no.nn.MLPField((2, 2, 1), 3, dim, width=32, key=key))
-        inputs = (*map(jnp.asarray, blobs(2000)), model, jr.key(0), jnp.zeros((), jnp.int32))
-        analysis = _add_block.lower(inputs, _nothing(model)).compile().compiled.memory_analysis()
+        inputs = (*map(jnp.asarray, blobs(2000)), model, jr.key(0), jnp.zeros((), jnp.int32), None)
+        analysis = add_block.lower(inputs, nothing(model)).compile().compiled.memory_analysis()
         # What was gathered is written in place: nothing but a block's own intermediate results is new.
         assert analysis.alias_size_in_bytes >= sum(a.nbytes for a in numbers(model.field))
         return analysis.temp_size_in_bytes

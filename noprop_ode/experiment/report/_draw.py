@@ -6,7 +6,7 @@ from pathlib import Path
 
 import jax.random as jr
 
-from ... import AbstractModel, Prediction, data, read_records
+from ... import AbstractModel, OneBlock, Prediction, data, read_records
 from .._config import Config
 from ._confusion import plot_confusion
 from ._learning import plot_learning_curves
@@ -43,9 +43,12 @@ def draw_plots(
         records = {folder.name: read_records(folder / "metrics.jsonl")}
         plot_learning_curves(path, records, settings={folder.name: config.to_plain()})
 
-    plots: dict[str, Callable[[Path], None]] = {"learning_curve.png": learning}
-    if test is not None:
+    plots: dict[str, Callable[[Path], None]] = {}
+    if (folder / "metrics.jsonl").exists():  # a model of blocks that trained apart has no curve of its own
+        plots["learning_curve.png"] = learning
+    if test is not None and not isinstance(model, OneBlock):  # which has no trajectory
         plots["probabilities.png"] = lambda path: plot_trajectories(path, model, test, key=key, prediction=prediction)
+    if test is not None:
         plots["confusion.png"] = lambda path: plot_confusion(path, model, test, key=key, prediction=prediction)
     for name, draw in plots.items():
         try:

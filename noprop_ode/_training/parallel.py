@@ -1,0 +1,131 @@
+"""How a step of training is laid out over devices."""
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import PyTree
+
+from .._block_model import AbstractBlockModel
+from .._blocks import AllBlocks, Blocks
+from .._model import AbstractModel, name_of
+from .blockwise import BlockwiseState
+from .step import TrainState, copied
+
+
+@dataclass(frozen=True)
+class Parallel:
+    """Trains on `data` x `block` devices: each takes a share of every batch, and a share of the blocks.
+
+    Blocks on different devices exchange nothing: the gradient of a block is computed where the block is, without any
+    communication over the `block` axis but for what they share (a learned embedding or schedule: one sum a step) and
+    a few numbers for the logs. The `data` axis sums gradients, as data parallelism does. The numbers are those of one
+    device, to rounding.
+
+    - `data`: devices that a batch is divided among.
+    - `block`: devices that the blocks of a [`noprop_ode.NoPropDT`][] are divided among.
+    - `shard_weights`: divide weights and optimiser state among the devices of the data axis too, each array along its
+        longest axis that divides (FSDP); every device otherwise holds those of its blocks in whole.
+    """
+
+    data: int = 1
+    block: int = 1
+    shard_weights: bool = False
+
+    def __post_init__(self):
+        if self.data < 1 or self.block < 1:
+            raise ValueError(f"Expected at least one device on each axis; got data={self.data}, block={self.block}.")
+
+    @functools.cached_property
+    def mesh(self) -> Mesh:
+        """The first `data` x `block` devices, with axes of these names.
+
+        **Raises:** `ValueError` if there are not so many.
+        """
+        devices, needed = jax.devices(), self.data * self.block
+        if len(devices) < needed:
+            raise ValueError(
+                f"data={self.data} and block={self.block} need {needed} devices; JAX sees {len(devices)} "
+                f"({devices[0].platform}). Ask for fewer, or, to try it on a CPU, set JAX_NUM_CPU_DEVICES={needed} in "
+                "the environment."
+            )
+        grid = np.asarray(devices[:needed]).reshape(self.data, self.block)
+        return Mesh(grid, ("data", "block"), axis_types=(AxisType.Auto, AxisType.Auto))
+
+    def check(self, model: AbstractModel, batch_size: int) -> None:
+        """Refuses what does not divide.
+
+        **Arguments:** the model, and the number of images in a batch.
+
+        **Raises:** `ValueError` or `TypeError`, with what would.
+        """
+        if batch_size % self.data:
+            raise ValueError(
+                f"A batch of {batch_size} images does not divide among data={self.data} devices; choose a batch size "
+                f"that is a multiple of {self.data}."
+            )
+        self._check_blocks(model)
+
+    def _check_blocks(self, model: AbstractModel) -> None:
+        if self.block > 1:
+            if not isinstance(model, AbstractBlockModel) or not isinstance(model.plan, AllBlocks):
+                has = name_of(model.plan) if isinstance(model, AbstractBlockModel) else "no blocks"
+                raise TypeError(
+                    f"block={self.block} divides the blocks of a step, all of which train in it (AllBlocks); "
+                    f"{name_of(model)} has {has}. Use block=1, and data=... for the batch."
+                )
+            if model.field.num_blocks % self.block:
+                raise ValueError(
+                    f"{model.field.num_blocks} blocks do not divide among block={self.block} devices; choose a divisor "
+                    f"of {model.field.num_blocks}."
+                )
+        _ = self.mesh
+
+    def place(self, state: TrainState) -> TrainState:
+        """The state on the devices; the arrays given stay valid."""
+        self._check_blocks(state.model)
+        # Arrays that are one, as those of a moving average at the start, must lie apart to be donated.
+        return eqx.combine(jax.device_put(*self._laid_out(copied(state))), state)
+
+    def constrain(self, state: TrainState) -> TrainState:
+        """Within a compiled step: the next state lies as the last one did."""
+        return eqx.combine(jax.lax.with_sharding_constraint(*self._laid_out(state)), state)
+
+    def place_batch(self, array: Any, *, steps: bool = False) -> jax.Array:
+        """A batch, or batches of several `steps` on a leading axis, divided among the devices of the data axis."""
+        spec = PartitionSpec(None, "data") if steps else PartitionSpec("data")
+        return jax.device_put(array, NamedSharding(self.mesh, spec))
+
+    def _laid_out(self, state: TrainState) -> tuple[PyTree[Any], PyTree[NamedSharding]]:
+        arrays = eqx.filter(state, eqx.is_array)
+        return arrays, jax.tree.map(self._sharding, arrays, block_specs(arrays))
+
+    def _sharding(self, array: jax.Array, spec: PartitionSpec) -> NamedSharding:
+        axes: list[str | None] = [*spec, *[None] * (array.ndim - len(spec))]
+        free = [i for i, axis in enumerate(axes) if axis is None and array.shape[i] % self.data == 0]
+        if self.shard_weights and free and not jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+            axes[max(free, key=lambda i: array.shape[i])] = "data"
+        return NamedSharding(self.mesh, PartitionSpec(*axes))
+
+
+def block_specs(tree: PyTree[Any]) -> PyTree[PartitionSpec]:
+    """Where the arrays of a PyTree go on the block axis: those of [`noprop_ode.Blocks`][] by their leading axis."""
+
+    def of_node(node: Any) -> PyTree[PartitionSpec]:
+        stacked = node.stacked if isinstance(node, Blocks) else node.blocks if _is_state(node) else None
+        specs = jax.tree.map(lambda _: PartitionSpec(), node)
+        if stacked is None:
+            return specs
+        own = jax.tree.map(lambda _: PartitionSpec("block"), stacked)
+        return eqx.tree_at(lambda n: n.blocks if _is_state(n) else n.stacked, specs, own)
+
+    return jax.tree.map(of_node, tree, is_leaf=lambda node: isinstance(node, Blocks) or _is_state(node))
+
+
+def _is_state(node: Any) -> bool:
+    return isinstance(node, BlockwiseState)

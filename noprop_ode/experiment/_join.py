@@ -1,0 +1,75 @@
+"""The model of blocks that trained as runs of their own."""
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+
+from .. import OneBlock, join_blocks
+from .._block_model import AbstractBlockModel
+from ._build import build_model, protocols
+from ._data import load_data
+from ._errors import ConfigError
+from ._run import finish
+from ._run_folder import differences, open_folder
+from ._saved import load_model
+
+
+def join_runs(
+    runs: Sequence[str | os.PathLike[str]], *, folder: str | os.PathLike[str] | None = None, trust_imports: bool = False
+) -> dict[str, Any]:
+    """Makes one model of runs that each trained one block (`training.one_block`), and evaluates it on the test set.
+
+    **Arguments:**
+
+    - `runs`: the folders of the runs, one for each block, in any order.
+    - `folder`: for the joined model, as a run leaves it; a new one below `runs/` if not given.
+    - `trust_imports`: as in [`noprop_ode.experiment.load_model`][].
+
+    **Returns:** the summary.
+
+    **Raises:** `ConfigError` unless the runs have the same settings but for the block, and there is one for each;
+    otherwise as [`noprop_ode.experiment.run`][].
+    """
+    started = time.perf_counter()
+    if not runs:
+        raise ConfigError("Expected the folders of runs, one for each block; got none.")
+    loaded = [load_model(run, trust_imports=trust_imports) for run in runs]
+    _, first, spec = loaded[0]
+    parts: list[OneBlock] = []
+    for run, (part, config, _) in zip(runs, loaded):
+        if not isinstance(part, OneBlock):
+            raise ConfigError(f"{run} did not train one block: expected a run with training.one_block; it had none.")
+        if found := differences(first.to_plain(), config, _FREE):
+            raise ConfigError(
+                f"{run} has other settings than {runs[0]}: {', '.join(found)}. Blocks of one model agree."
+            )
+        parts.append(part)
+    out = None if folder is None else Path(folder)
+    config = first.replace(training={"one_block": None}, output={"dir": out})
+    skeleton = eqx.filter_eval_shape(lambda: build_model(config, spec))
+    assert isinstance(skeleton, AbstractBlockModel)
+    try:
+        model = join_blocks(skeleton, parts)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    splits = load_data(config)
+    if splits.test is None:
+        raise ConfigError(f"data.name: {config.data.name!r} has no test part, which the summary is about.")
+    how = protocols(config, model, spec)
+
+    def training() -> dict[str, Any]:
+        return {
+            "joined": [os.fspath(run) for run in runs],
+            "wall_seconds": round(time.perf_counter() - started, 2),
+        }
+
+    with open_folder(config) as opened:
+        return finish(opened, config, model, spec, splits.test, how, training)
+
+
+# What may differ between the runs: their block, and where a machine has its data.
+_FREE = (("training", "one_block"), ("data", "dir"))

@@ -1,0 +1,112 @@
+"""The folder of a run: a new one, or that of a run to go on with."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from .. import RunError, RunFolder, read_header
+from ._config import Config
+from ._environment import device, versions, write_json
+from ._errors import ConfigError
+from ._saved import CONFIG_FILE, MODEL_FILE, SUMMARY_FILE
+from ._yaml import dump_yaml
+
+
+# What a run writes besides checkpoints, and so must not find.
+_FILES = (CONFIG_FILE, MODEL_FILE, SUMMARY_FILE, "metrics.jsonl", "environment.json", "tensorboard", "wandb")
+_PLOTS = ("learning_curve.png", "probabilities.png", "confusion.png")
+
+
+def open_folder(config: Config, resume: Path | None = None) -> RunFolder:
+    """The folder for a run, locked, with its settings in it.
+
+    **Arguments:** the settings, and the folder of a run with these settings to go on with.
+
+    **Raises:** [`noprop_ode.RunError`][] or `ConfigError` if it cannot be used.
+    """
+    folder = _new(config) if resume is None else _reopen(config, resume)
+    try:
+        if not (folder / CONFIG_FILE).exists():
+            folder.claim([*_FILES, *_PLOTS])
+            write_json(folder, "environment.json", {"device": device(), "versions": versions()})
+        folder.write(CONFIG_FILE, dump_yaml(config).encode())
+    except BaseException:
+        folder.close()
+        raise
+    return folder
+
+
+def _new(config: Config) -> RunFolder:
+    if config.output.dir is None:
+        block = "" if config.training.one_block is None else f"-block{config.training.one_block}"
+        return RunFolder.numbered(Path("runs"), f"{config.name}{block}-seed{config.training.seed}".replace("/", "-"))
+    path = config.output.dir
+    if (path / SUMMARY_FILE).exists() or (path / CONFIG_FILE).exists():
+        finished = (path / SUMMARY_FILE).exists()
+        way_on = "" if finished else f", go on with it by --resume {path}"
+        raise RunError(
+            f"{path} already holds {'a finished run' if finished else 'a run that is not finished'}; choose another "
+            f"output.dir, move it away{way_on}."
+        )
+    return RunFolder(path)
+
+
+def _reopen(config: Config, path: Path) -> RunFolder:
+    """The folder of a run to go on with, if these are its settings."""
+    if not path.is_dir():
+        raise RunError(f"There is no run to resume at {path}.")
+    folder = RunFolder(path)
+    try:
+        began = _began_with(path)
+        if began is not None and (differing := differences(began, config)):
+            raise ConfigError(
+                f"The run at {path} began with other settings: {', '.join(differing)}. Undo the changes to its "
+                "config.yaml, or begin another run."
+            )
+        if (path / SUMMARY_FILE).exists() and (
+            began is None or config.training.epochs <= began["training"].get("epochs", 0)
+        ):
+            raise RunError(
+                f"The run at {path} is finished; its figures are in {SUMMARY_FILE}. To train it for longer: "
+                f"--resume {path} --epochs N, with more epochs than it had."
+            )
+    except BaseException:
+        folder.close()
+        raise
+    return folder
+
+
+def _began_with(path: Path) -> dict[str, Any] | None:
+    """The settings in the newest checkpoint that has any."""
+    for checkpoint in sorted(path.glob("checkpoints/step-*.safetensors"), reverse=True):
+        try:
+            found = read_header(checkpoint)["config"]
+        except (ValueError, KeyError, OSError):
+            continue
+        if isinstance(found, dict) and all(isinstance(found.get(section), dict) for section in _SECTIONS):
+            return found
+    return None
+
+
+_SECTIONS = ("data", "model", "optimiser", "training", "prediction")
+
+
+def differences(
+    began: dict[str, Any],
+    config: Config,
+    free: Collection[tuple[str, str]] = (("training", "epochs"), ("data", "dir")),
+) -> list[str]:
+    """What differs between settings, apart from what is free to.
+
+    **Arguments:** settings as plain values, others, and by section and name what a resumed run may change: for how
+    long, and where its data are.
+
+    **Returns:** the paths of the settings that differ.
+    """
+    now = config.to_plain()
+    return [
+        f"{section}.{name}"
+        for section in _SECTIONS
+        for name in now[section]
+        if (section, name) not in free and began[section].get(name) != now[section][name]
+    ]

@@ -1,0 +1,94 @@
+"""Runs that train one block each, and the run that they make."""
+
+import json
+
+import equinox as eqx
+import jax
+import numpy as np
+import pytest
+from conftest import save_run
+
+from noprop_ode import OneBlock
+from noprop_ode.experiment import Config, ConfigError, join_runs, load_model, run
+
+
+DT = Config.from_plain(
+    {
+        "data": {"name": "digits", "validation": 0.1},
+        "model": {
+            "variant": {"type": "dt", "num_blocks": 2, "evidence_skip": True},
+            "field": {"type": "mlp", "width": 16},
+            "objective": "cross-entropy",
+        },
+        "training": {"epochs": 1},
+        "prediction": {"protocols": ["paper"]},
+    }
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _standard_promotion():
+    with jax.numpy_dtype_promotion("standard"):  # Optax's Adam raises a float to an integer count
+        yield
+
+
+def weights(folder):
+    return [np.asarray(a) for a in jax.tree.leaves(eqx.filter(load_model(folder)[0], eqx.is_array))]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    root = tmp_path_factory.mktemp("apart")
+    for k in (1, 0):
+        run(DT.replace(training={"one_block": k}, output={"dir": str(root / f"block-{k}")}))
+    run(DT.replace(output={"dir": str(root / "together")}))
+    return root
+
+
+def test_runs_of_one_block_each_join_into_the_run_of_all(runs, capsys):
+    summary = join_runs([runs / "block-0", runs / "block-1"], folder=runs / "joined")
+    assert "test_accuracy=" in capsys.readouterr().out
+    for a, b in zip(weights(runs / "joined"), weights(runs / "together"), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+    together = json.loads((runs / "together" / "summary.json").read_text())["samplers"]
+    assert summary["samplers"].keys() == together.keys() == {"default", "paper"}
+    assert summary["samplers"]["paper"]["nll"] == pytest.approx(together["paper"]["nll"], rel=1e-3)
+    assert {path.name for path in (runs / "joined").glob("*.png")} == {"probabilities.png", "confusion.png"}
+
+
+def test_the_folder_of_a_block_is_that_of_a_run(runs):
+    part, config, _ = load_model(runs / "block-1")
+    assert isinstance(part, OneBlock)
+    assert part.k == config.training.one_block == 1
+    summary = json.loads((runs / "block-1" / "summary.json").read_text())
+    assert list(summary["samplers"]) == ["default"]  # the others are ways of the model that blocks make
+    assert not (runs / "block-1" / "probabilities.png").exists()
+
+
+def test_runs_that_do_not_make_a_model_are_refused(runs, tmp_path):
+    with pytest.raises(ConfigError, match="blocks 0 to 1, each once; got 1"):
+        join_runs([runs / "block-1"], folder=tmp_path / "a")
+    with pytest.raises(ConfigError, match=r"did not train one block: expected a run with training\.one_block"):
+        join_runs([runs / "block-1", runs / "together"], folder=tmp_path / "a")
+    with pytest.raises(ConfigError, match="got none"):
+        join_runs([], folder=tmp_path / "a")
+    save_run(tmp_path / "other", config=DT.replace(training={"one_block": 0, "seed": 1}))
+    with pytest.raises(ConfigError, match=r"other settings than .*block-1: training\.seed"):
+        join_runs([runs / "block-1", tmp_path / "other"], folder=tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"variant": "ct"}, r"training\.one_block: NoPropCT has no blocks to train apart"),
+        ({"embedding": {"type": "learned", "dim": 5}}, r"training\.one_block: Blocks that share .*embedding"),
+    ],
+)
+def test_models_without_blocks_that_train_apart_are_refused(changes, message, tmp_path):
+    config = DT.replace(
+        model=changes, training={"one_block": 1}, output={"dir": str(tmp_path / "a")}, prediction={"protocols": []}
+    )
+    with pytest.raises(ConfigError, match=message):
+        run(config)
+    assert not (tmp_path / "a").exists()

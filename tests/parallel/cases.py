@@ -1,0 +1,218 @@
+"""Cases for eight simulated devices; `test_parallel.py` runs them in a process that has so many."""
+
+import re
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import optax
+import pytest
+from helpers import adam, blobs
+
+import noprop_ode as no
+from noprop_ode._prediction.predict import _predict_batch, _spread
+from noprop_ode._training.by_block import add_block, finish, nothing
+from noprop_ode._training.generator import _jitted_step
+
+
+COLLECTIVE = re.compile(r"= (.*?) (all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)[-(]")
+
+
+def dt_model(num_blocks=4, embedding=None, **how):
+    embedding = no.OneHot(3) if embedding is None else embedding
+
+    def make(key):
+        return no.nn.MLPField((2, 2, 1), 3, embedding.dim, width=16, time_size=4, key=key)
+
+    return no.NoPropDT(no.Blocks(make, num_blocks, key=jr.key(0)), embedding=embedding, **how)
+
+
+def ct_model():
+    field = no.nn.MLPField((2, 2, 1), 3, 3, width=16, time_size=4, key=jr.key(0))
+    return no.NoPropCT(field, embedding=no.OneHot(3), schedule=no.LearnedSchedule(key=jr.key(2)))
+
+
+def learned():
+    return dt_model(embedding=no.LearnedEmbedding(3, 5, key=jr.key(1)), schedule=no.LearnedSchedule(key=jr.key(2)))
+
+
+MODELS = {"dt": dt_model, "learned": learned, "ct": ct_model}
+
+
+def optimiser(model):
+    inner = optax.chain(optax.clip_by_global_norm(0.5), adam(1e-2, weight_decay=0.1))
+    return inner if model.independent_blocks is None else no.blockwise(inner)
+
+
+def start(model):
+    return no.TrainState.create(model, optimiser(model), key=jr.key(3), average_decay=0.9)
+
+
+def numbers(tree):
+    return [np.asarray(a) for a in jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array))]
+
+
+def trained(model, parallel=None, **how):
+    losses = []
+    for state, metrics in no.train(start(model), [blobs(24, seed=s) for s in range(3)], parallel=parallel, **how):
+        losses += np.ravel(metrics.loss).tolist()
+    return state, losses
+
+
+@pytest.fixture(scope="module")
+def alone():
+    return {name: trained(make()) for name, make in MODELS.items()}
+
+
+@pytest.mark.parametrize(
+    "name, parallel",
+    [
+        ("dt", no.Parallel(data=2, block=4)),
+        ("learned", no.Parallel(data=2, block=2, shard_weights=True)),
+        ("ct", no.Parallel(data=4, shard_weights=True)),
+    ],
+)
+def test_any_layout_gives_the_numbers_of_one_device(name, parallel, alone):
+    state, losses = trained(MODELS[name](), parallel)
+    expected, expected_losses = alone[name]
+    np.testing.assert_allclose(losses, expected_losses, rtol=1e-4)
+    for part in ("model", "average", "opt_state"):
+        for a, b in zip(numbers(getattr(state, part)), numbers(getattr(expected, part)), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+    # Weights lie where the layout says, after the steps as before them.
+    for a in jax.tree.leaves(eqx.filter(state.model.field, eqx.is_inexact_array)):
+        share = a.addressable_shards[0].data.size / a.size
+        if parallel.block > 1:
+            assert share <= 1 / parallel.block
+    if parallel.shard_weights:
+        size = sum(a.nbytes for a in numbers(state.model.field))
+        own = [
+            a.addressable_shards[0].data.nbytes for a in jax.tree.leaves(eqx.filter(state.model.field, eqx.is_array))
+        ]
+        assert sum(own) < 1.3 * size / (parallel.data * parallel.block)
+
+
+def test_several_steps_in_a_call(alone):
+    _, losses = trained(ct_model(), no.Parallel(data=8), steps_per_call=3)
+    np.testing.assert_allclose(losses, alone["ct"][1], rtol=1e-4)
+
+
+def collectives(lowered) -> list[tuple[str, str]]:
+    """The collectives of a compiled program, with the shapes of what they exchange."""
+    return [(kind, shape) for shape, kind in COLLECTIVE.findall(lowered.compile().compiled.as_text())]
+
+
+def largest(found) -> int:
+    """The most numbers that one of them exchanges."""
+    sizes = [
+        np.prod([int(n) for n in dims.split(",") if n] or [1])
+        for _, s in found
+        for dims in re.findall(r"\[([\d,]*)\]", s)
+    ]
+    return int(max(sizes, default=0))
+
+
+def programs(model, parallel):
+    """The program that computes the gradients of blocks, and the one that ends a step."""
+    state = parallel.place(start(model))
+    xs, ys = (parallel.place_batch(jnp.asarray(a)) for a in blobs(24))
+    gathered = nothing(state.model, parallel)
+    inputs = (xs, ys, state.model, state.key, state.step, parallel)
+    return add_block.lower(inputs, gathered), finish.lower((xs, ys, parallel), state, gathered)
+
+
+def test_blocks_on_different_devices_exchange_nothing():
+    model = dt_model(8)
+    gradients, end = programs(model, no.Parallel(block=8))
+    assert collectives(gradients) == []
+    # The readout of all of them, and numbers for the logs: loss, norm, whether all is finite.
+    assert largest(collectives(end)) <= model.readout.weight.size
+
+
+def test_blocks_that_share_an_embedding_sum_its_gradient_once():
+    gradients, end = programs(learned(), no.Parallel(block=4))
+    assert collectives(gradients) == []
+    shared = sum(a.size for a in jax.tree.leaves(eqx.filter(learned().embedding, eqx.is_array)))
+    found = collectives(end)
+    assert {kind for kind, _ in found} == {"all-reduce"}
+    assert largest(found) < 10 * shared < sum(a.size for a in numbers(learned().field))
+
+
+def test_the_data_axis_sums_gradients():
+    gradients, _ = programs(dt_model(), no.Parallel(data=2, block=2))
+    assert {kind for kind, _ in collectives(gradients)} == {"all-reduce"}
+    state, parallel = start(ct_model()), no.Parallel(data=2)
+    xs, ys = (parallel.place_batch(jnp.asarray(a)) for a in blobs(24))
+    assert {kind for kind, _ in collectives(_jitted_step.lower((xs, ys, parallel), parallel.place(state)))} == {
+        "all-reduce"
+    }
+
+
+def fitted(parallel=None, **how):
+    xs, ys = blobs(60)
+    return no.fit(
+        dt_model(),
+        no.data.from_arrays(xs, ys, validation=12),
+        optimiser=adam(1e-2),
+        epochs=2,
+        batch_size=8,
+        parallel=parallel,
+        progress=False,
+        **how,
+    )
+
+
+def stop(run, event):
+    if isinstance(event, no.EpochEnded) and event.epoch == 1:
+        raise KeyboardInterrupt
+
+
+def test_a_run_resumes_to_the_last_bit_on_the_same_layout_and_goes_on_on_another(tmp_path):
+    layout = no.Parallel(data=2, block=4)
+    whole = fitted(layout)
+    for other, same in ((layout, True), (None, False)):
+        folder = tmp_path / repr(other)
+        with pytest.raises(KeyboardInterrupt):
+            fitted(layout, folder=folder, callbacks=[stop], checkpoint_seconds=0.0)
+        again = fitted(other, folder=folder, resume=True)
+        for a, b in zip(numbers(again.model), numbers(whole.model), strict=True):
+            if same:
+                np.testing.assert_array_equal(a, b)
+            else:
+                np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
+def test_prediction_follows_the_model_and_takes_a_ragged_batch(alone):
+    state, _ = trained(dt_model(), no.Parallel(data=2, block=4))
+    xs, ys = blobs(29, seed=9)
+    how = {"key": jr.key(0), "prediction": state.model.paper_prediction}
+    expected = no.predict_log_proba(alone["dt"][0].model, xs, batch_size=29, **how)
+    for batch_size in (29, 10):
+        log_p = no.predict_log_proba(state.model, xs, batch_size=batch_size, **how)
+        np.testing.assert_allclose(log_p, expected, atol=1e-3)
+    assert no.evaluate(state.model, xs, ys, key=jr.key(0)).num_examples == 29
+
+
+def test_devices_that_predict_exchange_nothing():
+    state, _ = trained(dt_model(), no.Parallel(data=2, block=4))
+    model, share = _spread(state.model)
+    xs = jax.device_put(blobs(16)[0], share)
+    how = state.model.paper_prediction
+    assert collectives(_predict_batch.lower(model, xs, jnp.asarray(0), jr.key(0), how)) == []
+
+
+@pytest.mark.parametrize(
+    "make, parallel, error, message",
+    [
+        (dt_model, no.Parallel(block=3), ValueError, r"4 blocks do not divide among block=3 devices; choose a divisor"),
+        (dt_model, no.Parallel(data=5), ValueError, r"batch of 24 images does not divide among data=5 devices"),
+        (ct_model, no.Parallel(block=2), TypeError, r"NoPropCT has no blocks. Use block=1"),
+        (lambda: dt_model(plan=no.SampledBlock()), no.Parallel(block=2), TypeError, r"NoPropDT has SampledBlock"),
+        (dt_model, no.Parallel(data=4, block=4), ValueError, r"need 16 devices; JAX sees 8 .*JAX_NUM_CPU_DEVICES=16"),
+    ],
+)
+def test_what_does_not_divide_is_refused(make, parallel, error, message):
+    with pytest.raises(error, match=message):
+        trained(make(), parallel)
