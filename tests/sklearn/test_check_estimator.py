@@ -10,8 +10,8 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 import noprop_ode as no
 
 
-# What the variants could do differently: how they are built, stepped, kept and asked. Each shape of row is compiled anew,
-# and these have two.
+# What the variants could do differently: how they are built, stepped, kept and asked. Each shape of row is compiled
+# anew, and these have two.
 OF_VARIANTS = {
     "check_dict_unchanged",
     "check_estimators_pickle",
