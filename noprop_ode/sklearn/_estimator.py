@@ -23,9 +23,8 @@ from ._training import Kept, one_epoch, run, untrained
 class NoPropClassifier(ClassifierMixin, BaseEstimator):
     r"""A NoProp model with the interface of scikit-learn, for tables and for images.
 
-    It takes a table `[n, features]` of numbers, or images `[n, height, width, channels]`, uint8 or floating point, and
-    labels of any type that can be sorted. Features (of images: channels) are brought to mean 0 and variance 1, with
-    statistics of the rows it was fitted on.
+    It takes a table `[n, features]`, or images `[n, height, width, channels]`, uint8 or floating point, and labels that
+    are numbers, truth values or strings. Features (of images: channels) are brought to mean 0 and variance 1.
 
     What it learns depends on what the rows hold, their weights and the seed, and not on the order of the rows. A weight
     says how often a row is drawn: a row of weight 2 counts as two rows of weight 1 would, one of weight 0 is left out,
@@ -235,6 +234,8 @@ class NoPropClassifier(ClassifierMixin, BaseEstimator):
     def _begin(self, classes: np.ndarray, data: Labelled) -> None:
         if len(classes) < 2:
             raise ValueError(f"There is nothing to tell apart in one class: got {classes!r} alone.")
+        for name in ("model_", "_kept"):
+            vars(self).pop(name, None)  # those of an earlier fit must not outlive its classes, should this one fail
         self.classes_ = classes
         self.seed_ = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         self._moments = no_moments(data.rows.shape[-1])

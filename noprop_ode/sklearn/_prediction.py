@@ -29,7 +29,7 @@ def log_probabilities(
     # A call has one of a few sizes, so that there are few programs; a single row would not be rounded as it is among
     # others, either. The rows that are added are those at hand, and their predictions are dropped.
     size = min(_MOST, max(_FEWEST, 2 ** (n - 1).bit_length()))
-    padded = images[np.arange(max(n, size)) % n]
+    padded = images if n >= size else images[np.arange(size) % n]
     key = jr.fold_in(jr.key(seed), 2)
     found = predict_log_proba(model, padded, key=key, prediction=prediction, batch_size=size)
     log_p = np.asarray(found, np.float64)[:n]
