@@ -320,6 +320,15 @@ def test_it_says_that_it_is_not_fitted():
         tiny().predict(table()[0])
 
 
+def test_a_fit_that_fails_leaves_no_model():
+    X, y = table()
+    model = tiny(epochs=1).fit(X, y)
+    with pytest.raises(TypeError, match="network"):
+        model.set_params(network=lambda *shape, key: "none").fit(X, y == 0)
+    with pytest.raises(NotFittedError):
+        model.predict(X)
+
+
 def test_an_interrupt_is_one_of_the_keyboard():
     """A search over parameters must end with it, and not count it as a failed fit."""
 
