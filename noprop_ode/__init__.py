@@ -12,6 +12,7 @@ from . import _typecheck as _typecheck  # before the hook, which looks it up her
 with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
     from . import nn as nn
     from ._allocator import keep_freed_memory as keep_freed_memory
+    from ._block_model import AbstractBlockModel as AbstractBlockModel
     from ._blocks import (
         AbstractBlockPlan as AbstractBlockPlan,
         AllBlocks as AllBlocks,
@@ -75,6 +76,7 @@ with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
         PosteriorDecoder as PosteriorDecoder,
         ReadoutDecoder as ReadoutDecoder,
     )
+    from ._prediction.ensemble import EnsembleDecoder as EnsembleDecoder
     from ._prediction.evaluate import (
         Evaluation as Evaluation,
         calibration_error as calibration_error,

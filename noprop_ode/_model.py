@@ -1,7 +1,7 @@
 """What model, sampler and decoder ask of each other."""
 
 import abc
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import diffrax
 import equinox as eqx
@@ -235,7 +235,7 @@ class AbstractDecoder(eqx.Module):
     `num_evaluations` says how often the decoder itself evaluates the vector field.
     """
 
-    num_evaluations: ClassVar[int]
+    num_evaluations: eqx.AbstractVar[int]
 
     @abc.abstractmethod
     def t1(self, sampler: AbstractSampler) -> float:

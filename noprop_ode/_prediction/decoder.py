@@ -9,7 +9,7 @@ from .._types import Features, LogProbs
 class ReadoutDecoder(AbstractDecoder):
     """The model's own readout at t = 1: the paper's choice."""
 
-    num_evaluations: ClassVar[int] = 0
+    num_evaluations: ClassVar[int] = 0  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def t1(self, sampler: AbstractSampler) -> float:
         """To the end."""
@@ -22,7 +22,7 @@ class ReadoutDecoder(AbstractDecoder):
 class PosteriorDecoder(AbstractDecoder):
     """The closed-form Bayes posterior of the last marginal, [`noprop_ode.marginal_log_posterior`][]; no training."""
 
-    num_evaluations: ClassVar[int] = 0
+    num_evaluations: ClassVar[int] = 0  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def t1(self, sampler: AbstractSampler) -> float:
         """To the end."""
@@ -48,7 +48,7 @@ class DenoiserDecoder(AbstractDecoder):
     network's $p(y | x)$ itself, undistorted by any draw.
     """
 
-    num_evaluations: ClassVar[int] = 1
+    num_evaluations: ClassVar[int] = 1  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def t1(self, sampler: AbstractSampler) -> float:
         """To where the last step of the sampler begins."""

@@ -15,6 +15,7 @@ from .._labels.readout import AbstractReadout, marginal_readout
 from .._model import LossTerms, Prediction
 from .._objectives.objective import AbstractObjective, SquaredError
 from .._prediction.decoder import ReadoutDecoder
+from .._prediction.ensemble import EnsembleDecoder
 from .._samplers.ancestral import Ancestral
 from .._schedules.base import AbstractNoiseSchedule
 from .._schedules.cosine import CosineSchedule
@@ -109,7 +110,11 @@ class NoPropDT(AbstractGaussianModel, AbstractBlockModel):
 
     @property
     def protocols(self) -> dict[str, Prediction]:
-        return gaussian_protocols(self.paper_prediction)
+        num_blocks = self.field.num_blocks
+        # The half of low SNR, whose blocks were shown states that say little of the class, and so look at the image.
+        times = [k / num_blocks for k in range((num_blocks + 1) // 2)]
+        ensemble = one_ddim_step()._replace(decoder=EnsembleDecoder(times))
+        return {"mean ensemble": ensemble, **gaussian_protocols(self.paper_prediction)}
 
     @property
     def independent_blocks(self) -> Blocks:

@@ -105,3 +105,53 @@ def test_prediction_takes_the_most_probable_class(key):
     classifier, xs = mlp_model(), jr.uniform(key, (6, 2, 2, 1), jnp.float32)
     log_p = no.predict_log_proba(classifier, xs, key=key)
     np.testing.assert_array_equal(no.predict(classifier, xs, key=key), np.argmax(log_p, axis=1))
+
+
+TIMES = (0.0, 0.25, 0.5)
+
+
+@pytest.mark.parametrize("weights", [None, (1.0, 2.0, 3.0)])
+@pytest.mark.parametrize("start", ["mean", "noise"])
+def test_an_ensemble_of_perfect_denoisers_is_the_image_alone(key, start, weights):
+    """Whatever the state and the time: what the state says is taken away, and the image says the same everywhere."""
+    images = jnp.stack([FEATURES, FEATURES[::-1]]).reshape(2, 1, 1, 3)
+    how = {"start": start, "decoder": no.EnsembleDecoder(TIMES, weights)}
+    log_p = no.predict_log_proba(model(), images, key=key, **how)
+    np.testing.assert_allclose(log_p, images.reshape(2, 3), atol=1e-5)
+    assert no.evaluate(model(), images, [0, 2], key=key, **how).num_evaluations == 3
+
+
+@pytest.mark.parametrize("skip", [True, False])
+def test_an_ensemble_averages_logarithms_with_its_weights(skip):
+    classifier, x = mlp_model(schedule=SCHEDULE, evidence_skip=skip), jnp.full((1, 2, 2, 1), 0.3, jnp.float32)
+    features, z = classifier.field.encode(x[0]), jnp.zeros(3, jnp.float32)
+    each = [jnn.log_softmax(classifier.field(scalar(t), z, features)) for t in TIMES]
+    expected = jnn.log_softmax((each[0] + each[1] + 2 * each[2]) / 4)
+    log_p = no.predict_log_proba(classifier, x, key=jr.key(0), decoder=no.EnsembleDecoder(TIMES, [1, 1, 2]))
+    np.testing.assert_allclose(log_p[0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (([],), r"one or more times in \[0, 1\]; got times=\[\]"),
+        (([0.5, 1.5],), r"got times=\[0.5, 1.5\]"),
+        (([0.5], [1, 2]), r"a weight for each of the 1 times"),
+        (([0.5, 0.6], [1, -1]), r"none negative"),
+        (([0.5, 0.6], [0, 0]), r"not all zero"),
+    ],
+)
+def test_an_ensemble_of_nothing_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        no.EnsembleDecoder(*arguments)
+
+
+def test_an_ensemble_needs_a_gaussian_path(key):
+    field = no.nn.MLPField((2, 2, 1), 3, 3, width=8, time_size=4, key=key)
+    with pytest.raises(TypeError, match=r"NoPropFM has none\. Use DenoiserDecoder"):
+        no.predict_log_proba(
+            no.NoPropFM(field, embedding=no.OneHot(3)),
+            jnp.zeros((1, 2, 2, 1), jnp.float32),
+            key=key,
+            decoder=no.EnsembleDecoder(TIMES),
+        )

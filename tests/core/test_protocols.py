@@ -32,9 +32,9 @@ FLOW = ["noise euler-1", "noise euler-10", "noise euler-10 x16", *SHARED]
 @pytest.mark.parametrize("name", MODELS)
 def test_every_variant_names_its_protocols(name):
     model = MODELS[name]()
-    assert list(model.protocols) == {"dt": GAUSSIAN, "ct": GAUSSIAN, "fm": FLOW}.get(name, [])
-    for how in model.protocols.values():
-        assert (how.start, how.draws in (1, 16)) == ("noise", True)
+    assert list(model.protocols) == {"dt": ["mean ensemble", *GAUSSIAN], "ct": GAUSSIAN, "fm": FLOW}.get(name, [])
+    for title, how in model.protocols.items():
+        assert (how.start, how.draws in (1, 16)) == (title.split()[0] if title != "paper" else "noise", True)
     if model.protocols:
         assert model.protocols["paper"] == model.paper_prediction
 
@@ -45,6 +45,11 @@ def test_the_way_of_the_paper(name):
     steps = {"dt": 2, "ct": 1000, "fm": 1000, "backprop": 2, "adjoint": 20}[name]
     assert (how.start, how.draws, type(how.decoder), how.sampler.steps) == ("noise", 1, no.ReadoutDecoder, steps)
     assert isinstance(how.sampler, no.Ancestral if name == "dt" else no.ODE)
+
+
+def test_the_ensemble_of_dt_is_its_blocks_of_low_snr():
+    model = no.NoPropDT(no.Blocks(field, 5, key=jr.key(0)), embedding=no.OneHot(3))
+    np.testing.assert_allclose(model.protocols["mean ensemble"].decoder.times, [0, 0.2, 0.4])
 
 
 def test_only_the_blocks_of_dt_are_kept_apart():

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PACKAGES = ("noprop_ode", "noprop_ode.nn", "noprop_ode.data", "noprop_ode.experiment", "noprop_ode.sklearn")
 PAGES = [
-    *(DOCS / name for name in ("index.md", "getting-started.md", "sklearn.md", "experiments.md")),
+    *(DOCS / name for name in ("index.md", "getting-started.md", "sklearn.md", "experiments.md", "devices.md")),
     *sorted((DOCS / "tutorials").glob("*.md")),
     ROOT / "README.md",
 ]
@@ -121,3 +121,13 @@ def test_a_page_runs(page, capsys, quick_compilation, tmp_path, monkeypatch):
             exec(compile(block, page, "exec"), namespace)
     accuracies = [float(a) for a in re.findall(r"accuracy ([\d.]+)", capsys.readouterr().out)]
     assert accuracies and min(accuracies) > 0.8  # a tenth or a third is chance
+
+
+def test_the_page_on_devices_runs(quick_compilation):
+    pytest.importorskip("sklearn")
+    namespace = {}
+    with jax.numpy_dtype_promotion("standard"):
+        for block in code_blocks(DOCS / "devices.md"):
+            exec(compile(block, "devices.md", "exec"), namespace)
+    assert namespace["joined"].field.num_blocks == 3
+    assert namespace["result"].progress.epoch == 1

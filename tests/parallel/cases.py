@@ -1,7 +1,5 @@
 """Cases for eight simulated devices; `test_parallel.py` runs them in a process that has so many."""
 
-import re
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -12,12 +10,10 @@ import pytest
 from helpers import adam, blobs
 
 import noprop_ode as no
+from benchmarks.devices import collectives
 from noprop_ode._prediction.predict import _predict_batch, _spread
 from noprop_ode._training.by_block import add_block, finish, nothing
 from noprop_ode._training.generator import _jitted_step
-
-
-COLLECTIVE = re.compile(r"= (.*?) (all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)[-(]")
 
 
 def dt_model(num_blocks=4, embedding=None, **how):
@@ -94,24 +90,15 @@ def test_any_layout_gives_the_numbers_of_one_device(name, parallel, alone):
         assert sum(own) < 1.3 * size / (parallel.data * parallel.block)
 
 
+@pytest.mark.slow
 def test_several_steps_in_a_call(alone):
     _, losses = trained(ct_model(), no.Parallel(data=8), steps_per_call=3)
     np.testing.assert_allclose(losses, alone["ct"][1], rtol=1e-4)
 
 
-def collectives(lowered) -> list[tuple[str, str]]:
-    """The collectives of a compiled program, with the shapes of what they exchange."""
-    return [(kind, shape) for shape, kind in COLLECTIVE.findall(lowered.compile().compiled.as_text())]
-
-
 def largest(found) -> int:
-    """The most numbers that one of them exchanges."""
-    sizes = [
-        np.prod([int(n) for n in dims.split(",") if n] or [1])
-        for _, s in found
-        for dims in re.findall(r"\[([\d,]*)\]", s)
-    ]
-    return int(max(sizes, default=0))
+    """The most bytes of an array that one of them exchanges."""
+    return max((size for _, sizes in found for size in sizes), default=0)
 
 
 def programs(model, parallel):
@@ -128,18 +115,19 @@ def test_blocks_on_different_devices_exchange_nothing():
     gradients, end = programs(model, no.Parallel(block=8))
     assert collectives(gradients) == []
     # The readout of all of them, and numbers for the logs: loss, norm, whether all is finite.
-    assert largest(collectives(end)) <= model.readout.weight.size
+    assert largest(collectives(end)) <= model.readout.weight.nbytes
 
 
 def test_blocks_that_share_an_embedding_sum_its_gradient_once():
     gradients, end = programs(learned(), no.Parallel(block=4))
     assert collectives(gradients) == []
-    shared = sum(a.size for a in jax.tree.leaves(eqx.filter(learned().embedding, eqx.is_array)))
+    shared = sum(a.nbytes for a in jax.tree.leaves(eqx.filter(learned().embedding, eqx.is_array)))
     found = collectives(end)
     assert {kind for kind, _ in found} == {"all-reduce"}
-    assert largest(found) < 10 * shared < sum(a.size for a in numbers(learned().field))
+    assert largest(found) < 10 * shared < sum(a.nbytes for a in numbers(learned().field))
 
 
+@pytest.mark.slow
 def test_the_data_axis_sums_gradients():
     gradients, _ = programs(dt_model(), no.Parallel(data=2, block=2))
     assert {kind for kind, _ in collectives(gradients)} == {"all-reduce"}
@@ -169,6 +157,7 @@ def stop(run, event):
         raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_a_run_resumes_to_the_last_bit_on_the_same_layout_and_goes_on_on_another(tmp_path):
     layout = no.Parallel(data=2, block=4)
     whole = fitted(layout)
@@ -184,6 +173,7 @@ def test_a_run_resumes_to_the_last_bit_on_the_same_layout_and_goes_on_on_another
                 np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_prediction_follows_the_model_and_takes_a_ragged_batch(alone):
     state, _ = trained(dt_model(), no.Parallel(data=2, block=4))
     xs, ys = blobs(29, seed=9)

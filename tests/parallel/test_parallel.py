@@ -10,9 +10,11 @@ import pytest
 import noprop_ode as no
 
 
-def test_on_eight_simulated_devices():
+@pytest.mark.parametrize("which", ["not slow", pytest.param("slow", marks=pytest.mark.slow)])
+def test_on_eight_simulated_devices(which):
     here = Path(__file__)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(here.with_name("cases.py"))]
+    cases = str(here.with_name("cases.py"))
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", which, cases]
     env = {**os.environ, "JAX_NUM_CPU_DEVICES": "8"}
     found = subprocess.run(command, cwd=here.parents[2], env=env, capture_output=True, text=True, timeout=1500)
     assert found.returncode == 0, found.stdout[-6000:] + found.stderr[-2000:]

@@ -1,0 +1,78 @@
+"""Several estimates of p(y | x) from one model, combined."""
+
+from collections.abc import Sequence
+
+import equinox as eqx
+import jax.nn as jnn
+import jax.numpy as jnp
+
+from .._gaussian import AbstractGaussianModel
+from .._labels.readout import evidence
+from .._model import AbstractDecoder, AbstractModel, AbstractSampler, Sample, name_of
+from .._types import Features, LogProbs
+
+
+class EnsembleDecoder(AbstractDecoder):
+    r"""What the denoiser says of the image at several times, averaged.
+
+    The optimal denoiser is $\log p(y | x, z_t) = \log p(y | x) + e_t(z_t)_y + \mathrm{const}$ with the
+    [`noprop_ode.evidence`][] $e_t$, so at every time its logits minus the evidence are an estimate of the same
+    $\log p(y | x)$. In DT each block makes one with a network of its own, trained on its own: an ensemble that costs
+    no training. The estimates are normalised, and their logarithms averaged:
+
+    $$\log p(y | x) = \sum_k w_k \left[\log \mathrm{softmax}\big(\ell(t_k, z, x) - e_{t_k}(z)\big)\right]_y +
+    \mathrm{const}.$$
+
+    No trajectory is run: z is where one would start, and the mean, z = 0, says nothing of the class. At times of high
+    SNR a network that was never shown such a state, and need not look at the image, estimates badly; choose the times
+    on validation images, low SNR first.
+    """
+
+    times: tuple[float, ...] = eqx.field(static=True)
+    weights: tuple[float, ...] = eqx.field(static=True)
+
+    def __init__(self, times: Sequence[float], weights: Sequence[float] | None = None):
+        """**Arguments:**
+
+        - `times`: where to ask the denoiser, in [0, 1]; block k of T, counted from 0, owns the time k / T.
+        - `weights`: of each time, scaled here to a sum of one; equal if not given.
+
+        **Raises:** `ValueError` for no time, times out of range, or weights that are negative, all zero, or of
+        another number.
+        """
+        weights = [1.0] * len(times) if weights is None else weights
+        if not times or not all(0 <= t <= 1 for t in times):
+            raise ValueError(f"Expected one or more times in [0, 1]; got times={list(times)}.")
+        if len(weights) != len(times) or not all(w >= 0 for w in weights) or not sum(weights) > 0:
+            raise ValueError(
+                f"Expected a weight for each of the {len(times)} times, none negative and not all zero; got "
+                f"weights={list(weights)}."
+            )
+        self.times = tuple(times)
+        self.weights = tuple(w / sum(weights) for w in weights)
+
+    @property
+    def num_evaluations(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """One at each time."""
+        return len(self.times)
+
+    def t1(self, sampler: AbstractSampler) -> float:
+        """Nowhere: to the start."""
+        return 0.0
+
+    def __call__(self, model: AbstractModel, end: Sample, features: Features) -> LogProbs:
+        """The average of the estimates.
+
+        **Raises:** `TypeError` for a model without a Gaussian path, whose evidence is not known.
+        """
+        if not isinstance(model, AbstractGaussianModel):
+            raise TypeError(
+                f"EnsembleDecoder takes away the evidence of a Gaussian path, and {name_of(model)} has none. Use "
+                "DenoiserDecoder() with it."
+            )
+        total = jnp.zeros(model.embedding.num_classes, jnp.float32)
+        for time, weight in zip(self.times, self.weights):
+            t = jnp.asarray(time, jnp.float32)
+            own = model.logits(t, end.z, features) - evidence(end.z, t, model.schedule, model.embedding)
+            total += weight * jnn.log_softmax(own)
+        return jnn.log_softmax(total)
