@@ -172,9 +172,9 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str):
-    """`noprop_ode.data` on first use: the core does not import it."""
-    if name == "data":
+    """`noprop_ode.data` and `noprop_ode.sklearn` on first use: the core does not import them."""
+    if name in ("data", "sklearn"):
         import importlib
 
-        return importlib.import_module("noprop_ode.data")
+        return importlib.import_module(f"noprop_ode.{name}")
     raise AttributeError(f"module 'noprop_ode' has no attribute {name!r}")

@@ -12,12 +12,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PACKAGES = ("noprop_ode", "noprop_ode.nn", "noprop_ode.data", "noprop_ode.experiment")
+PACKAGES = ("noprop_ode", "noprop_ode.nn", "noprop_ode.data", "noprop_ode.experiment", "noprop_ode.sklearn")
 PAGES = [
-    DOCS / "index.md",
-    DOCS / "getting-started.md",
-    DOCS / "experiments.md",
-    DOCS / "devices.md",
+    *(DOCS / name for name in ("index.md", "getting-started.md", "sklearn.md", "experiments.md", "devices.md")),
+    *sorted((DOCS / "tutorials").glob("*.md")),
     ROOT / "README.md",
 ]
 
@@ -110,6 +108,19 @@ def test_getting_started_runs(capsys, quick_compilation, tmp_path, monkeypatch):
     accuracies = [float(a) for a in re.findall(r"accuracy=([\d.]+)", printed)]
     assert len(accuracies) == 2
     assert min(accuracies) > 0.8  # a tenth is chance
+
+
+@pytest.mark.parametrize("page", ["sklearn.md", "tutorials/own_network.md", "tutorials/own_images.md"])
+def test_a_page_runs(page, capsys, quick_compilation, tmp_path, monkeypatch):
+    pytest.importorskip("sklearn")
+    pytest.importorskip("PIL")
+    monkeypatch.chdir(tmp_path)  # where the page leaves its files
+    namespace = {}
+    with jax.numpy_dtype_promotion("standard"):
+        for block in code_blocks(DOCS / page):
+            exec(compile(block, page, "exec"), namespace)
+    accuracies = [float(a) for a in re.findall(r"accuracy ([\d.]+)", capsys.readouterr().out)]
+    assert accuracies and min(accuracies) > 0.8  # a tenth or a third is chance
 
 
 def test_the_page_on_devices_runs(quick_compilation):

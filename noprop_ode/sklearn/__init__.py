@@ -1,0 +1,17 @@
+"""A classifier with scikit-learn's interface; imported on first use, never by the core."""
+
+from jaxtyping import install_import_hook
+
+
+with install_import_hook("noprop_ode.sklearn", "noprop_ode._typecheck.typecheck"):
+    from . import (
+        _build as _build,
+        _moments as _moments,
+        _networks as _networks,
+        _optimiser as _optimiser,
+        _prediction as _prediction,
+        _rows as _rows,
+    )
+
+# Not checked by the hook: scikit-learn asks that a constructor accepts anything, and that `fit` says what is wrong.
+from ._estimator import NoPropClassifier as NoPropClassifier

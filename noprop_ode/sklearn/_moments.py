@@ -1,0 +1,92 @@
+"""Mean and variance of features, which bring them to one scale."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Float32, Float64, Real
+
+
+_CHUNK = 2**22  # numbers that are taken to float64 at a time
+
+
+class Moments(NamedTuple):
+    """Weighted moments of each feature: of each column of a table, of each channel of images.
+
+    - `weight`: of all rows seen.
+    - `mean`, `variance`: by feature.
+    """
+
+    weight: float
+    mean: Float64[np.ndarray, " features"]
+    variance: Float64[np.ndarray, " features"]
+
+    def updated(self, rows: Real[np.ndarray, "n *shape"], weights: Float64[np.ndarray, " n"]) -> "Moments":
+        """The moments of the rows seen before and of these, as if they had come together.
+
+        **Arguments:**
+
+        - `rows`: with the features on the last axis.
+        - `weights`: of the rows, positive.
+
+        **Returns:** the moments.
+
+        **Raises:** `ValueError` for numbers so large that their variance is not finite.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            new = _moments(rows, weights)
+            share = new.weight / (self.weight + new.weight)
+            step = new.mean - self.mean
+            mean = self.mean + share * step
+            variance = (1 - share) * self.variance + share * new.variance + share * (1 - share) * step**2
+        if not np.isfinite(variance).all():
+            raise ValueError("X holds numbers so large that their variance is not finite; scale them down.")
+        return Moments(self.weight + new.weight, mean, variance)
+
+    def standardised(self, rows: Real[np.ndarray, "n *shape"]) -> Float32[np.ndarray, "n *shape"]:
+        """Rows whose features have mean 0 and variance 1 over the rows seen; constant features become 0.
+
+        **Arguments:** `rows`, with the features on the last axis. **Returns:** the same shape.
+        """
+        deviation = np.sqrt(self.variance)
+        # Of a constant the variance is what rounding leaves, not always zero.
+        constant = deviation <= 10 * np.finfo(np.float64).eps * np.abs(self.mean)
+        scale = np.where(constant, 1.0, deviation)
+        found = np.empty(rows.shape, np.float32)
+        for part in _parts(rows):
+            found[part] = np.clip((rows[part] - self.mean) / scale, -_GREATEST, _GREATEST)
+        return found
+
+
+_GREATEST = 1e6  # deviations: far outside of any data, and far from overflow inside of a network
+
+
+def no_moments(features: int) -> Moments:
+    """The moments of no row at all.
+
+    **Arguments:** the number of features.
+    """
+    return Moments(0.0, np.zeros(features), np.zeros(features))
+
+
+def _moments(rows: Real[np.ndarray, "n *shape"], weights: Float64[np.ndarray, " n"]) -> Moments:
+    mean = _weighted_mean(rows, weights, np.zeros(rows.shape[-1]), 1)
+    return Moments(float(weights.sum()), mean, _weighted_mean(rows, weights, mean, 2))
+
+
+def _weighted_mean(
+    rows: Real[np.ndarray, "n *shape"],
+    weights: Float64[np.ndarray, " n"],
+    centre: Float64[np.ndarray, " features"],
+    power: int,
+) -> Float[np.ndarray, " features"]:
+    """The weighted mean of `(row - centre) ** power`, over the rows and all axes but the last."""
+    total = np.zeros(rows.shape[-1])
+    for part in _parts(rows):
+        values = (rows[part].astype(np.float64) - centre) ** power
+        total += weights[part] @ values.reshape(len(values), -1, rows.shape[-1]).mean(axis=1)
+    return total / weights.sum()
+
+
+def _parts(rows: Real[np.ndarray, "n *shape"]):
+    size = max(1, _CHUNK // max(1, rows[:1].size))
+    return (slice(start, start + size) for start in range(0, len(rows), size))

@@ -1,0 +1,62 @@
+"""Labelled rows, and which of them an epoch draws."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int, Int32, Real
+
+
+class Part(NamedTuple):
+    """Standardised rows `images` `[n, height, width, channels]` and class numbers `labels` `[n]`."""
+
+    images: Float32[np.ndarray, "n height width channels"]
+    labels: Int32[np.ndarray, " n"]
+
+
+class Parts(NamedTuple):
+    """What [`noprop_ode.fit`][] asks of splits."""
+
+    train: Part
+    validation: Part | None
+
+
+def canonical_order(rows: Real[np.ndarray, "n *shape"], labels: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+    """An order that depends on what the rows hold alone, and not on the order they come in: first by label, then by
+    bytes.
+
+    **Arguments:** rows and class numbers. **Returns:** positions.
+    """
+    flat = np.ascontiguousarray(rows).reshape(len(rows), -1)
+    bytes_of_row = flat.view(np.dtype((np.void, flat.shape[1] * flat.itemsize))).ravel()
+    by_bytes = np.argsort(bytes_of_row, kind="stable")
+    return by_bytes[np.argsort(labels[by_bytes], kind="stable")]
+
+
+class Draws(NamedTuple):
+    """Rows drawn anew for each epoch, in proportion to their weights.
+
+    The draws are systematic: at equal distances along the cumulated weights, from one uniform start. So every row comes
+    as often as its share says, up to less than one; a row of weight 2 is drawn as two rows of weight 1 would be; and
+    with equal weights an epoch of n draws is all n rows once. An epoch is as many draws as there are rows, but no fewer
+    than fill a batch, so that few rows need no other program than many.
+    """
+
+    part: Part
+    weights: Float64[np.ndarray, " n"]
+    batch_size: int
+    seed: int
+
+    def epoch(self, number: int) -> Part:
+        """The rows of an epoch.
+
+        **Arguments:** its `number`, from 0. **Returns:** as many rows in every epoch.
+        """
+        n = len(self.weights)
+        size = max(n, self.batch_size)
+        if size == n and np.all(self.weights == self.weights[0]):
+            return self.part
+        ends = np.cumsum(self.weights)
+        start = np.random.default_rng((self.seed, number)).uniform()
+        drawn = np.searchsorted(ends, (np.arange(size) + start) * (ends[-1] / size), side="right")
+        drawn = np.minimum(drawn, n - 1)  # rounding may reach the very end
+        return Part(self.part.images[drawn], self.part.labels[drawn])

@@ -1,0 +1,167 @@
+"""Training of a classifier: whole runs by `fit`, one epoch more by `train`."""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+
+from .._model import AbstractModel, Prediction
+from .._training.errors import Interrupted
+from .._training.fit import fit
+from .._training.generator import train
+from .._training.run import EpochEnded, Event, Recorded, Run, Stepped
+from .._training.step import TrainState
+from .._types import Key
+from ._build import Recipe, build_model, optimiser_of
+from ._optimiser import with_rates
+from ._rows import Draws, Part, Parts
+
+
+AVERAGE_DECAY = 0.99
+
+
+class Kept(NamedTuple):
+    """What training carries from one call to the next, in arrays alone: a [`noprop_ode.TrainState`][] without the
+    optimiser and the key, which come from parameters and seed, and which cannot be pickled."""
+
+    model: AbstractModel
+    opt_state: Any
+    step: Any
+    average: AbstractModel
+
+    @staticmethod
+    def of(state: TrainState) -> "Kept":
+        """From the state of a run with a moving average."""
+        assert state.average is not None
+        return Kept(state.model, state.opt_state, state.step, state.average)
+
+    def state(self, recipe: Recipe, seed: int) -> TrainState:
+        """The state that training goes on from."""
+        return TrainState(
+            model=self.model,
+            opt_state=with_rates(self.opt_state, recipe.learning_rate, recipe.weight_decay),
+            optimiser=optimiser_of(recipe),
+            key=jr.split(jr.key(seed))[1],
+            step=self.step,
+            healthy=jnp.ones((), bool),
+            average=self.average,
+            average_decay=AVERAGE_DECAY,
+        )
+
+
+def untrained(recipe: Recipe, image_shape: tuple[int, int, int], num_classes: int, seed: int) -> Kept:
+    """The state before the first step.
+
+    **Arguments:** what to build, for which images and how many classes, and the `seed` of everything.
+
+    **Returns:** the state.
+    """
+    model_key, train_key = jr.split(jr.key(seed))
+    model = _built(recipe, image_shape, num_classes, model_key)
+    return Kept.of(TrainState.create(model, optimiser_of(recipe), key=train_key, average_decay=AVERAGE_DECAY))
+
+
+# In one program: layer by layer, each would be compiled by itself.
+@eqx.filter_jit
+def _built(recipe: Recipe, image_shape: tuple[int, int, int], num_classes: int, key: Key) -> AbstractModel:
+    return build_model(recipe, image_shape, num_classes, key=key)
+
+
+class Curves:
+    """A callback that keeps the mean loss of each epoch, and the validation accuracies."""
+
+    def __init__(self):
+        self.losses: list[float] = []
+        self.accuracies: list[float] = []
+        self._steps: list[float] = []
+
+    def __call__(self, run: Run, event: Event) -> None:
+        match event:
+            case Stepped(metrics, _):
+                self._steps.extend(np.ravel(metrics.loss).tolist())
+            case EpochEnded():
+                self.losses.append(float(np.mean(self._steps)))
+                self._steps = []
+            case Recorded({"kind": "validation", "accuracy": accuracy}):
+                self.accuracies.append(accuracy)
+            case _:
+                pass
+
+
+class Trained(NamedTuple):
+    """What a run arrives at: the `model` to predict with, what training `kept`, and the `curves`."""
+
+    model: AbstractModel
+    kept: Kept
+    curves: Curves
+
+
+def run(
+    recipe: Recipe,
+    draws: Draws,
+    validation: Part | None,
+    num_classes: int,
+    *,
+    epochs: int,
+    patience: int | None,
+    prediction: Prediction | None,
+    progress: bool,
+) -> Trained:
+    """A whole run of [`noprop_ode.fit`][] from the start.
+
+    **Arguments:**
+
+    - `recipe`: what to train.
+    - `draws`: the rows to train on.
+    - `validation`: rows to choose the best epoch by; `None` for the last.
+    - `num_classes`: number of classes.
+    - `epochs`, `patience`, `prediction`, `progress`: as there.
+
+    **Returns:** the result.
+
+    **Raises:** `KeyboardInterrupt` for an interrupted run, besides what `fit` raises.
+    """
+    curves = Curves()
+
+    def draw_again(run: Run, event: Event) -> None:
+        if isinstance(event, EpochEnded):
+            run.train = draws.epoch(event.epoch)
+
+    first = draws.epoch(0)
+    start = untrained(recipe, first.images.shape[1:], num_classes, draws.seed)
+    try:
+        result = fit(
+            start.model,
+            Parts(first, validation),
+            optimiser=optimiser_of(recipe),
+            epochs=epochs,
+            batch_size=draws.batch_size,
+            seed=draws.seed,
+            callbacks=[curves, draw_again],
+            prediction=prediction,
+            average_decay=AVERAGE_DECAY,
+            patience=patience,
+            progress=progress,
+        )
+    except Interrupted as interruption:
+        # What Ctrl-C means everywhere: a search over parameters must not take it for a bad choice of them.
+        raise KeyboardInterrupt(str(interruption)) from interruption
+    model = result.model if result.best_model is None else result.best_model
+    return Trained(model, Kept.of(result.state), curves)
+
+
+def one_epoch(recipe: Recipe, kept: Kept, draws: Draws, number: int) -> tuple[Kept, float]:
+    """One epoch of [`noprop_ode.train`][], going on from what was kept.
+
+    **Arguments:** what is trained, where to go on from, the rows, and the `number` of the epoch, from 0.
+
+    **Returns:** where it arrives, and the mean loss.
+    """
+    from ..data import batches
+
+    state, losses = kept.state(recipe, draws.seed), []
+    for state, metrics in train(state, batches(draws.epoch(number), draws.batch_size, seed=draws.seed, epoch=number)):
+        losses.append(float(metrics.loss))
+    return Kept.of(state), float(np.mean(losses))
