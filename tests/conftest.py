@@ -13,3 +13,10 @@ jax.config.update("jax_disable_most_optimizations", True)
 @pytest.fixture
 def key():
     return jax.random.key(20250)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget_programs():
+    """Compiled programs hold memory maps, of which a process has so many: a long session would crash."""
+    yield
+    jax.clear_caches()
