@@ -1,6 +1,9 @@
 """NoProp-CT on CIFAR-10 with a network made for speed: a whitening first layer, six convolutions, Muon.
 
 TFDS_DATA_DIR=... python experiments/cifar10_fast_ct.py
+
+Measured with seed 0 on 2 shared cores of an AMD EPYC processor (jax 0.10.2), 7000 s beside other jobs: validation
+accuracy 0.9050, test accuracy 0.8919 (0.8786 by the paper's protocol, 0.8935 by 16 draws of 10 DDIM steps).
 """
 
 import argparse

@@ -22,6 +22,12 @@ with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
         OnlyBlock as OnlyBlock,
         SampledBlock as SampledBlock,
     )
+    from ._choices import (
+        AbstractDecoder as AbstractDecoder,
+        AbstractSampler as AbstractSampler,
+        Prediction as Prediction,
+        Sample as Sample,
+    )
     from ._gaussian import (
         AbstractEndState as AbstractEndState,
         AbstractGaussianModel as AbstractGaussianModel,
@@ -47,13 +53,9 @@ with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
         marginal_readout as marginal_readout,
     )
     from ._model import (
-        AbstractDecoder as AbstractDecoder,
         AbstractMarginalModel as AbstractMarginalModel,
         AbstractModel as AbstractModel,
-        AbstractSampler as AbstractSampler,
         LossTerms as LossTerms,
-        Prediction as Prediction,
-        Sample as Sample,
     )
     from ._objectives.objective import (
         AbstractObjective as AbstractObjective,

@@ -1,7 +1,7 @@
-"""What model, sampler and decoder ask of each other."""
+"""What a model is to samplers, decoders and training."""
 
 import abc
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import diffrax
 import equinox as eqx
@@ -10,14 +10,12 @@ import jax.random as jr
 from jaxtyping import Array, Float
 
 from ._blocks import Blocks
+from ._choices import AbstractSampler, Prediction, Start
 from ._labels.embedding import AbstractLabelEmbedding
 from ._labels.readout import AbstractReadout
 from ._sizes import check_parts
 from ._types import Features, Image, Images, Key, Label, Labels, Latent, LogProbs, Scalar
 from ._vector_field import AbstractVectorField
-
-
-Start = Literal["noise", "mean"]
 
 
 class LossTerms(eqx.Module):
@@ -32,110 +30,6 @@ class LossTerms(eqx.Module):
     def total(self) -> Float[Array, "*batch"]:
         """The sum of the terms: what training minimises."""
         return self.denoising + self.readout + self.prior
-
-
-class Sample(eqx.Module):
-    """Where a sampler arrived: the time `t` and the state `z`, the number of evaluations of the vector field
-    (`num_evaluations`, NaN for a solver where it is not known in advance), and the solver's `result` code."""
-
-    t: Scalar
-    z: Latent
-    num_evaluations: Scalar
-    result: diffrax.RESULTS
-
-
-class AbstractSampler(eqx.Module):
-    """How to get from $z_0$ to $z_1$."""
-
-    @property
-    @abc.abstractmethod
-    def stochastic(self) -> bool:
-        """Whether the sampler adds noise along the way."""
-
-    @property
-    @abc.abstractmethod
-    def last_step_start(self) -> float:
-        """The time at which the last of a fixed number of steps begins. An adaptive sampler does not know its last step
-        in advance: 1."""
-
-    @abc.abstractmethod
-    def sample(self, model: "AbstractModel", z0: Latent, features: Features, *, key: Key, t1: float = 1.0) -> Sample:
-        """Carries one state along.
-
-        **Arguments:**
-
-        - `model`: the model whose dynamics to follow.
-        - `z0`: the state at t = 0, shape `[dim]`.
-        - `features`: of the image, from `field.encode`.
-        - `key`: randomness of a stochastic sampler.
-        - `t1`: integrate to this time, in [0, 1]; the steps are those of the way to t = 1, the last one cut short if
-            `t1` is not where one ends.
-
-        **Returns:** the state reached, its time, the number of evaluations and the solver's result code.
-
-        **Raises:** `TypeError` if this sampler cannot follow the dynamics of this model.
-        """
-
-    @abc.abstractmethod
-    def trajectory(
-        self, model: "AbstractModel", z0: Latent, features: Features, ts: Float[Array, " times"], *, key: Key
-    ) -> Float[Array, "times dim"]:
-        """The states at given times.
-
-        **Arguments:** as for `sample`, and
-
-        - `ts`: increasing times in [0, 1]; between the steps of the sampler, states are interpolated.
-
-        **Returns:** states, shape `[times, dim]`.
-        """
-
-    @abc.abstractmethod
-    def full_evaluations(self, *, t1: float = 1.0) -> float:
-        """Evaluations of the vector field on a whole trajectory, before anything stops it early.
-
-        **Arguments:** `t1`, as for `sample`. **Returns:** the number; NaN if it depends on the trajectory.
-        """
-
-
-class AbstractDecoder(eqx.Module):
-    """Where a prediction takes its class probabilities from, once a trajectory has been run.
-
-    `num_evaluations` says how often the decoder itself evaluates the vector field.
-    """
-
-    num_evaluations: eqx.AbstractVar[int]
-
-    @abc.abstractmethod
-    def t1(self, sampler: AbstractSampler) -> float:
-        """How far the trajectory must be run.
-
-        **Arguments:** the `sampler` that runs it. **Returns:** the time to integrate to, in [0, 1].
-        """
-
-    @abc.abstractmethod
-    def __call__(self, model: "AbstractModel", end: Sample, features: Features) -> LogProbs:
-        """Class log-probabilities from where the sampler arrived.
-
-        **Arguments:**
-
-        - `model`: the model.
-        - `end`: the state reached and its time.
-        - `features`: of the image.
-
-        **Returns:** normalised log-probabilities, shape `[classes]`, in nats.
-        """
-
-
-class Prediction(NamedTuple):
-    r"""The choices of a prediction: where trajectories `start` (`"noise"`, $z_0 \sim \mathcal{N}(0, I)$, or `"mean"`,
-    $z_0 = 0$), the `sampler` that carries them, the `decoder` that reads the class probabilities, and the number of
-    `draws` whose probabilities are averaged; with `mirror`, over the image and its mirror image too."""
-
-    start: Start
-    sampler: AbstractSampler
-    decoder: AbstractDecoder
-    draws: int = 1
-    mirror: bool = False
 
 
 class AbstractModel(eqx.Module):

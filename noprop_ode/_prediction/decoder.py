@@ -2,7 +2,8 @@
 
 from typing import ClassVar
 
-from .._model import AbstractDecoder, AbstractMarginalModel, AbstractModel, AbstractSampler, Sample, name_of
+from .._choices import AbstractDecoder, AbstractSampler, Sample
+from .._model import AbstractMarginalModel, AbstractModel, name_of
 from .._types import Features, LogProbs
 
 

@@ -6,9 +6,10 @@ import equinox as eqx
 import jax.nn as jnn
 import jax.numpy as jnp
 
+from .._choices import AbstractDecoder, AbstractSampler, Sample
 from .._gaussian import AbstractGaussianModel
 from .._labels.readout import evidence
-from .._model import AbstractDecoder, AbstractModel, AbstractSampler, Sample, name_of
+from .._model import AbstractModel, name_of
 from .._types import Features, LogProbs
 
 

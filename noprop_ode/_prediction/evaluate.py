@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from .._check import check_labels
-from .._model import AbstractDecoder, AbstractModel, AbstractSampler, Prediction, Start
+from .._choices import AbstractDecoder, AbstractSampler, Prediction, Start
+from .._model import AbstractModel
 from .._types import Key
 from .predict import predict_with_evaluations
 from .prediction import complete

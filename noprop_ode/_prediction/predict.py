@@ -17,7 +17,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, PyTree, Shaped
 
 from .._check import check_alive, check_images
-from .._model import AbstractDecoder, AbstractModel, AbstractSampler, Prediction, Start, name_of
+from .._choices import AbstractDecoder, AbstractSampler, Prediction, Start
+from .._model import AbstractModel, name_of
 from .._sizes import told_here
 from .._types import Features, Image, Key, LogProbs, Scalar
 from .prediction import complete

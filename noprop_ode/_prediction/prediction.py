@@ -1,6 +1,7 @@
 """A way of predicting, complete and without contradiction."""
 
-from .._model import AbstractDecoder, AbstractModel, AbstractSampler, Prediction, Start
+from .._choices import AbstractDecoder, AbstractSampler, Prediction, Start
+from .._model import AbstractModel
 
 
 def complete(

@@ -9,7 +9,8 @@ import jax.random as jr
 from jaxtyping import Array, Float, Shaped
 
 from .._check import check_alive, check_images
-from .._model import AbstractModel, AbstractSampler, Start
+from .._choices import AbstractSampler, Start
+from .._model import AbstractModel
 from .._sizes import told_here
 from .._types import Image, Key
 

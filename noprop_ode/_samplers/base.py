@@ -9,8 +9,9 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._choices import AbstractSampler, Sample
 from .._gaussian import AbstractGaussianModel
-from .._model import AbstractModel, AbstractSampler, Sample, name_of
+from .._model import AbstractModel, name_of
 from .._types import Features, Key, Latent
 
 

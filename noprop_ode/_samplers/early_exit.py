@@ -6,8 +6,9 @@ import diffrax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._choices import AbstractSampler, Sample
 from .._gaussian import AbstractGaussianModel
-from .._model import AbstractModel, AbstractSampler, Sample
+from .._model import AbstractModel
 from .._types import Features, Key, Latent, Scalar
 from .ancestral import ancestral_coefficients
 from .base import AbstractSolverSampler, as_sample

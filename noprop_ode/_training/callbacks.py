@@ -7,7 +7,8 @@ from typing import Any
 
 import jax
 
-from .._model import AbstractModel, Prediction
+from .._choices import Prediction
+from .._model import AbstractModel
 from .._prediction.evaluate import evaluate
 from .._types import Key
 from .checkpoint import load_arrays

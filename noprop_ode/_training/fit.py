@@ -13,7 +13,8 @@ import jax.random as jr
 import optax
 from jaxtyping import Array
 
-from .._model import AbstractModel, Prediction
+from .._choices import Prediction
+from .._model import AbstractModel
 from .arguments import check_arguments
 from .batches import Batches
 from .callbacks import ProgressBar, Validate, default_steps_per_call

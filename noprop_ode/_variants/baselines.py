@@ -8,9 +8,10 @@ import jax.random as jr
 from jaxtyping import Array, Float
 
 from .._blocks import Blocks
+from .._choices import AbstractSampler, Prediction
 from .._labels.embedding import AbstractLabelEmbedding
 from .._labels.readout import AbstractReadout, gaussian_readout
-from .._model import AbstractModel, AbstractSampler, LossTerms, Prediction
+from .._model import AbstractModel, LossTerms
 from .._prediction.decoder import ReadoutDecoder
 from .._samplers.ode import ODE
 from .._sizes import class_logits

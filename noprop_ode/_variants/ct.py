@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import jax.random as jr
 
 from .._check import check_states_per_image
+from .._choices import Prediction
 from .._gaussian import AbstractEndState, AbstractGaussianModel, MarginalEndState, marginal_sample
 from .._labels.embedding import AbstractLabelEmbedding
 from .._labels.readout import AbstractReadout, marginal_readout
-from .._model import LossTerms, Prediction
+from .._model import LossTerms
 from .._objectives.objective import AbstractObjective, SquaredError
 from .._objectives.times import AbstractTimes, UniformTimes
 from .._schedules.base import AbstractNoiseSchedule

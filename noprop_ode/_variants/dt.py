@@ -9,10 +9,11 @@ from jaxtyping import Array, Int
 from .._block_model import AbstractBlockModel
 from .._blocks import AbstractBlockPlan, AllBlocks, Blocks
 from .._check import check_states_per_image
+from .._choices import Prediction
 from .._gaussian import AbstractEndState, AbstractGaussianModel, MarginalEndState, marginal_sample
 from .._labels.embedding import AbstractLabelEmbedding
 from .._labels.readout import AbstractReadout, marginal_readout
-from .._model import LossTerms, Prediction
+from .._model import LossTerms
 from .._objectives.objective import AbstractObjective, SquaredError
 from .._prediction.decoder import ReadoutDecoder
 from .._prediction.ensemble import EnsembleDecoder

@@ -5,8 +5,8 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
+from .._choices import AbstractSampler
 from .._gaussian import AbstractEndState, AbstractGaussianModel
-from .._model import AbstractSampler
 from .._types import Image, Key, Latent
 
 

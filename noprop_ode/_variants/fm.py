@@ -6,9 +6,10 @@ import jax.numpy as jnp
 import jax.random as jr
 
 from .._check import check_states_per_image
+from .._choices import Prediction
 from .._labels.embedding import AbstractLabelEmbedding
 from .._labels.readout import AbstractReadout, NearestEmbedding
-from .._model import AbstractMarginalModel, LossTerms, Prediction
+from .._model import AbstractMarginalModel, LossTerms
 from .._objectives.times import AbstractTimes, UniformTimes
 from .._sizes import class_logits
 from .._trainable import trainable_mask

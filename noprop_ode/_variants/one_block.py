@@ -12,9 +12,10 @@ from jaxtyping import PyTree
 
 from .._block_model import AbstractBlockModel, batch_keys
 from .._blocks import AllBlocks, Blocks
+from .._choices import Prediction
 from .._labels.embedding import AbstractLabelEmbedding
 from .._labels.readout import AbstractReadout
-from .._model import AbstractModel, LossTerms, Prediction, name_of
+from .._model import AbstractModel, LossTerms, name_of
 from .._trainable import trainable_mask
 from .._types import Features, Image, Images, Key, Label, Labels, Latent, LogProbs, Scalar
 from .._vector_field import AbstractVectorField
@@ -94,7 +95,9 @@ class OneBlock(AbstractModel):
         """The share of this block in the loss of the model, and the terms without any block."""
         xs, ys = jnp.asarray(xs), jnp.asarray(ys)
         keys = batch_keys(key)
-        denoising = self.rest.block_loss(self._block, self.k, xs, ys, key=keys.blocks) / self.rest.field.num_blocks
+        denoising = (
+            self.rest.block_loss(self.field.block(0), self.k, xs, ys, key=keys.blocks) / self.rest.field.num_blocks
+        )
         return LossTerms(denoising, *self.rest.shared_loss(xs, ys, key=keys.shared))
 
     def loss(self, x: Image, y: Label, *, key: Key) -> LossTerms:
@@ -110,11 +113,7 @@ class OneBlock(AbstractModel):
     def log_posterior(self, t: Scalar, z: Latent, features: Features) -> LogProbs:
         """The softmax of the block, at the time where its interval begins."""
         own = jax.tree.map(lambda a: a[0], features)
-        return jnn.log_softmax(self.rest.block_logits(self._block, self.k, z, own))
-
-    @property
-    def _block(self) -> AbstractVectorField:
-        return jax.tree.map(lambda a: a[0] if eqx.is_array(a) else a, self.field.stacked)
+        return jnn.log_softmax(self.rest.block_logits(self.field.block(0), self.k, z, own))
 
 
 def join_blocks(model: AbstractBlockModel, parts: Sequence[OneBlock]) -> AbstractBlockModel:

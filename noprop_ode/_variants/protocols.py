@@ -2,7 +2,7 @@
 
 import diffrax
 
-from .._model import Prediction
+from .._choices import Prediction
 from .._prediction.decoder import DenoiserDecoder, ReadoutDecoder
 from .._samplers.ancestral import Ancestral
 from .._samplers.ode import ODE

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
-from .._model import AbstractModel, LossTerms, Prediction
+from .._choices import Prediction
+from .._model import AbstractModel, LossTerms
 from .._objectives.times import AbstractTimes
 from .._types import Features, Image, Images, Key, Label, Labels, Scalar
 from .protocols import many_euler_steps

@@ -37,6 +37,7 @@ with _install_import_hook("noprop_ode.experiment", "noprop_ode._typecheck.typech
     from .command import (
         evaluate_command as evaluate_command,
         export_command as export_command,
+        join_command as join_command,
         plot_command as plot_command,
         predict_command as predict_command,
     )

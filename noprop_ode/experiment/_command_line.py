@@ -27,6 +27,7 @@ COMMANDS = {
     "evaluate": ("noprop_ode.experiment:evaluate_command", "evaluate a saved model again, as it was or another way"),
     "predict": ("noprop_ode.experiment:predict_command", "classify image files"),
     "plot": ("noprop_ode.experiment:plot_command", "draw the plots of runs"),
+    "join": ("noprop_ode.experiment:join_command", "make one model of blocks that trained apart"),
     "export": ("noprop_ode.experiment:export_command", "make a model predict without this package"),
 }
 

@@ -9,7 +9,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from .._model import AbstractModel, Prediction
+from .._choices import Prediction
+from .._model import AbstractModel
 from .._vector_field import AbstractVectorField
 from ._files import load, save
 from ._inputs import Labelled, as_images, held_out, labelled, numbered, ordered, rows_of

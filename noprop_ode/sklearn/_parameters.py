@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .._model import Prediction
+from .._choices import Prediction
 from ._build import VARIANTS, Recipe
 
 

@@ -4,7 +4,8 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from .._model import AbstractModel, Prediction
+from .._choices import Prediction
+from .._model import AbstractModel
 from .._prediction.predict import predict_log_proba
 
 

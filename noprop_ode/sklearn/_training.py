@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from .._model import AbstractModel, Prediction
+from .._choices import Prediction
+from .._model import AbstractModel
 from .._training.errors import Interrupted
 from .._training.fit import fit
 from .._training.generator import train

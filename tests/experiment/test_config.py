@@ -552,7 +552,7 @@ def test_the_console_command(capsys):
     assert "scikit-learn's 8x8 digits" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["train", "evaluate", "predict", "plot", "export"])
+@pytest.mark.parametrize("name", ["train", "evaluate", "predict", "plot", "export", "join"])
 def test_every_command_says_how_it_is_called(name, capsys):
     with pytest.raises(SystemExit) as stop:
         console([name, "--help"])

@@ -1,5 +1,6 @@
 """Plots: what they say, that any data can be drawn, and that they harm nothing."""
 
+import shutil
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -74,6 +75,7 @@ def test_a_plot_can_only_warn(saved, tmp_path, monkeypatch, capsys, tiny_images)
 
     monkeypatch.setattr(_draw, "plot_confusion", fail)
     monkeypatch.setattr(_draw, "plot_trajectories", lambda path, *args, **how: path.write_bytes(b"drawn"))
+    shutil.copy(saved / "metrics.jsonl", tmp_path)
     draw_plots(tmp_path, load_model(saved)[0], tiny_images((2, 2, 1), ("a", "b")), Config.from_plain(SETTINGS))
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "confusion.png could not be drawn: of" in error

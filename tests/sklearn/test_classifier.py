@@ -252,11 +252,15 @@ def test_partial_fit_needs_to_know_the_classes():
         model.partial_fit(X, y, classes=[0, 1])
 
 
-class Traced(no.AbstractVectorField):
-    """A field whose traces are counted."""
+class Traced(no.AbstractSizedField):
+    """A field whose traces are counted. It knows its sizes, so that only what is compiled traces it."""
 
-    field: no.AbstractVectorField
+    field: no.AbstractSizedField
     traces: Count = eqx.field(static=True)
+
+    @property
+    def sizes(self):
+        return self.field.sizes
 
     def encode(self, x, *, key=None):
         self.traces()

@@ -1,6 +1,7 @@
-"""The commands that come after training: `noprop-ode evaluate`, `predict`, `plot` and `export`."""
+"""The commands that come after training: `noprop-ode evaluate`, `predict`, `plot`, `export` and `join`."""
 
 from ._evaluate import evaluate_command as evaluate_command
 from ._export import export_command as export_command
+from ._join import join_command as join_command
 from ._plot import plot_command as plot_command
 from ._predict import predict_command as predict_command
