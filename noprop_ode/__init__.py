@@ -163,6 +163,7 @@ with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
     from ._variants.end_state import SampledEndState as SampledEndState
     from ._variants.fm import NoPropFM as NoPropFM
     from ._variants.one_block import OneBlock as OneBlock, join_blocks as join_blocks
+    from ._variants.supervised import Supervised as Supervised
     from ._variants.timed import AbstractTimedModel as AbstractTimedModel
     from ._vector_field import (
         AbstractSizedField as AbstractSizedField,

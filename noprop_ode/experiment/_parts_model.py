@@ -38,6 +38,7 @@ from .. import (
     SigmoidSchedule,
     SigmoidWeighting,
     SquaredError,
+    Supervised,
     UniformTimes,
     UniformWeighting,
     cosine_grid,
@@ -58,6 +59,7 @@ register("variant", "ct")(NoPropCT)
 register("variant", "dt", num_blocks=10)(NoPropDT)
 register("variant", "fm")(NoPropFM)
 register("variant", "backprop", num_blocks=10)(Backprop)
+register("variant", "supervised")(Supervised)
 register("field", "conv", block=nn.ConvBlock)(nn.ConvField)
 register("field", "mlp")(nn.MLPField)
 register("schedule", "cosine")(CosineSchedule)

@@ -55,7 +55,21 @@ def test_a_readout_without_width_is_refused():
         no.gaussian_readout(no.OneHot(3), scale=0.0)
 
 
-@pytest.mark.parametrize("make_model", [backprop, adjoint], ids=["backprop", "adjoint"])
+def supervised():
+    return no.Supervised(make(jr.key(0)), embedding=no.OneHot(3))
+
+
+def test_the_supervised_twin_is_the_denoising_error_of_ct_at_pure_noise(key):
+    """With a state of zero there is no evidence, and the image alone decides."""
+    xs, ys = blobs(6)
+    model = no.NoPropCT(make(jr.key(0)), embedding=no.OneHot(3), objective=no.CrossEntropy(), evidence_skip=True)
+    zero = jnp.zeros(3, jnp.float32)
+    logits = [model.logits(jnp.float32(0), zero, model.field.encode(jnp.asarray(x))) for x in xs]
+    errors = [model.objective.error(found, jnp.asarray(y), model.embedding) for found, y in zip(logits, ys)]
+    np.testing.assert_allclose(supervised().batch_loss(xs, ys, key=key).total, np.mean(errors), rtol=1e-5)
+
+
+@pytest.mark.parametrize("make_model", [backprop, adjoint, supervised], ids=["backprop", "adjoint", "supervised"])
 def test_baselines_learn_and_their_gradient_goes_all_the_way(make_model, key):
     model = make_model()
     grads = eqx.filter_grad(lambda m: m.batch_loss(*blobs(6), key=key).total)(model)

@@ -1,6 +1,8 @@
 """What a model answers about itself, and the one object that a way of predicting is."""
 
 import diffrax
+import jax
+import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
@@ -37,6 +39,18 @@ def test_every_variant_names_its_protocols(name):
         assert (how.start, how.draws in (1, 16)) == (title.split()[0] if title != "paper" else "noise", True)
     if model.protocols:
         assert model.protocols["paper"] == model.paper_prediction
+
+
+def test_a_supervised_network_has_one_way_of_one_evaluation():
+    model = no.Supervised(field(), embedding=no.OneHot(3))
+    assert model.protocols == {} and model.paper_prediction == model.default_prediction
+    x = jnp.ones((5, 2, 2, 1), jnp.float32)
+    logits = jax.vmap(lambda x: model.field(jnp.float32(0), jnp.zeros(3, jnp.float32), model.field.encode(x)))(x)
+    found = no.evaluate(model, x, np.zeros(5, np.int32), key=jr.key(0))
+    assert found.num_evaluations == 1
+    np.testing.assert_allclose(
+        no.predict_log_proba(model, x, key=jr.key(1)), jax.nn.log_softmax(logits), rtol=1e-5, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("name", MODELS)

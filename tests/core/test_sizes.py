@@ -38,6 +38,7 @@ KINDS = [
     (no.NoPropCT, mlp),
     (no.NoPropFM, conv),
     (no.AdjointODE, low),
+    (no.Supervised, mlp),
     (no.NoPropDT, blocks),
     (no.Backprop, blocks),
 ]
