@@ -1,0 +1,10 @@
+"""The paper's table, any part of it, and the page of what was run: the command `noprop-ode reproduce`.
+
+python experiments/reproduce.py --help
+"""
+
+from noprop_ode.experiment import reproduce_command as main
+
+
+if __name__ == "__main__":
+    main()

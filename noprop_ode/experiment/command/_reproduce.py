@@ -1,0 +1,77 @@
+"""The command `noprop-ode reproduce`."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ... import RunError
+from .._main import guarded
+from .._seeds import parse_seeds
+from ..reproduce import jobs, page, record, work
+from ..reproduce._rows import SETTINGS, rows_of
+from ..report._output import write_file
+from ._parser import parser_of
+
+
+_ABOUT = """The paper's table: its rows as runs, one after the other, and a page of what they found.
+
+    %(prog)s run --out runs/table --rows mnist/ct/one-hot "cifar10/*/one-hot" --seeds 3 --hours 8
+    %(prog)s run --out runs/table --settings fast --rows cifar10/ct/one-hot
+    %(prog)s run --out runs/table --rows "mnist/*/one-hot" -- --epochs 3
+    %(prog)s page runs/table/* --records benchmarks/results/table.jsonl --page docs/results.md
+
+The same command again goes on where it was stopped, days later too. What follows -- are settings for every run.
+"""
+
+
+def reproduce_command(arguments: Sequence[str] | None = None, *, prog: str | None = None) -> None:
+    """The command `noprop-ode reproduce`: runs the rows of the paper's table, and writes the tables of what was run.
+
+    **Arguments:** as for [`noprop_ode.experiment.evaluate_command`][].
+    """
+    parser = parser_of(_ABOUT, prog)
+    commands = parser.add_subparsers(dest="command", required=True)
+    runs = commands.add_parser("run", help="train and evaluate rows")
+    runs.add_argument("--out", type=Path, required=True, help="folder of all runs")
+    runs.add_argument("--rows", nargs="+", default=[], metavar="DATA/VARIANT/EMBEDDING", help="all by default; * is any")
+    runs.add_argument("--settings", choices=SETTINGS, default="paper", help="the paper's, our recipes, or the fast ones")
+    runs.add_argument("--seeds", default="1", help="0,1,2, or their number, 3; 1 by default")
+    runs.add_argument("--draws", type=int, default=5, help="of noise for the paper's way of predicting; the paper's 5")
+    runs.add_argument("--hours", type=float, help="stop after so long, and save the run at hand")
+    runs.add_argument("overrides", nargs="*", help="settings for every run, after --")
+    pages = commands.add_parser("page", help="write the tables of a page")
+    pages.add_argument("runs", type=Path, nargs="*", help="folders of finished runs; others are passed over")
+    pages.add_argument("--records", type=Path, required=True, help="file that keeps what was found, a line for a run")
+    pages.add_argument("--page", type=Path, required=True, help="Markdown file with the places of the tables")
+    args = parser.parse_args(arguments)
+    guarded(lambda: _run(args) if args.command == "run" else _page(args))
+
+
+def _run(args: argparse.Namespace) -> None:
+    args.out.mkdir(parents=True, exist_ok=True)
+    rows = rows_of(args.rows, args.settings)
+    queue = jobs(rows, args.settings, parse_seeds(args.seeds), args.overrides, args.out)
+    failed = work(queue, draws=args.draws, hours=args.hours, say=lambda text: print(text, flush=True))
+    print(f"{sum(job.finished for job in queue)} of {len(queue)} runs are finished")
+    if failed:
+        sys.exit(1)
+
+
+def _page(args: argparse.Namespace) -> None:
+    records = {}
+    if args.records.exists():
+        lines = args.records.read_text(encoding="utf-8").splitlines()
+        records = {found["run"]: found for found in map(json.loads, lines)}
+    for folder in args.runs:
+        try:
+            found = record(folder)
+        except RunError as error:
+            print(f"passed over: {error}", file=sys.stderr)
+            continue
+        records[found["run"]] = found
+    text = "".join(json.dumps(found) + "\n" for found in records.values())
+    write_file(args.records, text.encode())
+    write_file(args.page, page(args.page.read_text(encoding="utf-8"), list(records.values())).encode())
+    print(f"{len(records)} runs are in {args.page}")
