@@ -59,6 +59,7 @@ class TrainingConfig:
     epochs: Count = 3
     batch_size: Count = 128
     seed: Annotated[int, Interval("[0, 4294967295]")] = 0  # initialisation, data order, noise and validation split
+    warm_start: Path | None = None  # begin with the weights of another run: its folder, or a file of weights
     one_block: Annotated[int, Interval("[0, 999]")] | None = None  # this block alone, of a variant that has blocks
     average_decay: Annotated[float, Interval("[0, 1)")] | None = None  # of an average of the weights, then evaluated
     validate_every: Count = 1  # epochs

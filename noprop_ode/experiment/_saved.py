@@ -45,10 +45,29 @@ def load_model(
         raise
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} does not say which model it holds: {type(error).__name__}: {error}.") from error
-    model = load_arrays(path, skeleton)
+    return _finite(load_arrays(path, skeleton), path), config, spec
+
+
+def warm_start(model: AbstractModel, start: Path) -> AbstractModel:
+    """A model with the weights of another run, whatever settings made them.
+
+    **Arguments:** the model, whose arrays they must fit, and the folder of the run or a file of its weights.
+
+    **Raises:** [`noprop_ode.RunError`][] if there are no weights, [`noprop_ode.CheckpointError`][] if they do not fit.
+    """
+    path = start / MODEL_FILE if start.is_dir() else start
+    if not path.exists():
+        raise RunError(
+            f"training.warm_start: there is no {path}; name the folder of a finished run, or one of the "
+            f"checkpoints/best.safetensors that a run leaves."
+        )
+    return _finite(load_arrays(path, model), path)
+
+
+def _finite(model: AbstractModel, path: Path) -> AbstractModel:
     if not all(bool(jnp.isfinite(a).all()) for a in jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array))):
         raise CheckpointError(f"{path} holds weights that are NaN or infinite; no run of ours saves such a model.")
-    return model, config, spec
+    return model
 
 
 def load_run_config(folder: str | os.PathLike[str], *, trust_imports: bool = False, **changes: Any) -> Config:
