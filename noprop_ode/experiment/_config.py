@@ -17,7 +17,7 @@ Positive = Annotated[float, Interval("(0, 1e38]")]
 class DataConfig:
     """What to learn from."""
 
-    name: str = "digits"  # `digits`, a registered loader, or any image-classification set of TFDS that is prepared
+    name: Choice = component("data", "digits")  # any prepared set of TFDS, or a registered loader with its settings
     dir: Path | None = None  # where prepared sets are; the TFDS_DATA_DIR variable if not given
     image_size: tuple[Count, Count] | None = None  # bring images of many sizes to this height and width
     validation: Annotated[float, Interval("(0, 1)")] = 0.1  # share of the training set held out

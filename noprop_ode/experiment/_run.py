@@ -57,7 +57,7 @@ def run(config: Config, *, resume: AnyPath | None = None) -> dict[str, Any]:
     started, resume = time.perf_counter(), None if resume is None else Path(resume)
     splits = load_data(config)
     if splits.test is None:
-        raise ConfigError(f"data.name: {config.data.name!r} has no test part, which the summary is about.")
+        raise ConfigError(f"data.name: {config.data.name.type!r} has no test part, which the summary is about.")
     if config.training.batch_size > len(splits.train):
         raise ConfigError(
             f"training.batch_size: expected at most {len(splits.train)}, the number of training images; got "
@@ -81,7 +81,7 @@ def run(config: Config, *, resume: AnyPath | None = None) -> dict[str, Any]:
     with open_folder(config, resume) as folder, contextlib.ExitStack() as stack:
         for log in logs:
             stack.callback(log.close)
-        print(f"{config.data.name}: {_counts(splits)}; writing to {folder.path}")
+        print(f"{config.data.name.type}: {_counts(splits)}; writing to {folder.path}")
         metadata = {"config": config.to_plain(), "data": dataclasses.asdict(spec)}
         try:
             result = _fit(config, model, splits, prediction, folder, metadata, logs, resume is not None)

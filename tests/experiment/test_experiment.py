@@ -432,10 +432,12 @@ import noprop_ode as no
 from noprop_ode import data
 from noprop_ode.experiment import register
 
-@register("data", "half-digits")
-def half(folder, validation, seed):
+@register("data", "few-digits")
+def few(folder, validation, seed, *, below: int = 9):
+    if below == 0:
+        return "nothing"
     digits = data.load("digits", validation=validation, seed=seed)
-    return data.Splits(digits.train.take(digits.train.labels < 5), digits.validation, digits.test)
+    return data.Splits(digits.train.take(digits.train.labels < below), digits.validation, digits.test)
 
 @register("sampler", "midpoint-3")
 def midpoint():
@@ -447,12 +449,19 @@ def plain(rate, *, times: float = 1.0):
 """
     )
     (tmp_path / "mine.yaml").write_text(
-        "imports: [mine.py]\ndata: {name: half-digits}\nmodel: {field: {type: mlp, width: 8}}\n"
+        "imports: [mine.py]\ndata: {name: {type: few-digits, below: 5}}\nmodel: {field: {type: mlp, width: 8}}\n"
         "optimiser: {method: {type: plain, times: 2}}\ntraining: {epochs: 1}\n"
         "prediction: {sampler: midpoint-3, start: noise, decoder: readout, protocols: []}\n"
     )
-    summary = run(into(tmp_path / "run", load_config(tmp_path / "mine.yaml", trust_imports=True)))
-    assert summary["steps"] < 10 and summary["samplers"]["default"]["nfe"] == 6
+    config = load_config(tmp_path / "mine.yaml", trust_imports=True)
+    summary = run(into(tmp_path / "run", config))
+    assert 3 < summary["steps"] < 6 and summary["samplers"]["default"]["nfe"] == 6
+    assert load_run_config(tmp_path / "run").data.name.settings == {"below": 5}
+    for below, message in ((8, "began with other settings: data.name"), (0, "'few-digits' gave 'str', not noprop_ode")):
+        with pytest.raises(ConfigError, match=message):
+            run(config.replace(data={"name": {"type": "few-digits", "below": below}}), resume=tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"data.name.beyond: unknown setting of data 'few-digits'. Known are below"):
+        config.replace(data={"name": {"type": "few-digits", "beyond": 5}})
 
 
 @pytest.mark.parametrize(
