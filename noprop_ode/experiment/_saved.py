@@ -44,7 +44,9 @@ def load_model(
     except ConfigError:
         raise
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} does not say which model it holds: {type(error).__name__}: {error}.") from error
+        raise CheckpointError(
+            f"{path} does not say which model it holds: {type(error).__name__}: {str(error)[:300]}."
+        ) from error
     return _finite(load_arrays(path, skeleton), path), config, spec
 
 
