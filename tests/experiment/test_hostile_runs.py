@@ -84,7 +84,7 @@ def loads(saved, digits, tmp_path_factory):
 
 def test_a_sample_of_models(loads):
     found = [loads(case) for case in range(150)]
-    assert found.count("refused") > 50 and found.count("loaded") > 20
+    assert found.count("refused") > 50 and found.count("loaded") > 3
 
 
 @pytest.mark.slow

@@ -133,6 +133,10 @@ class TestLearningCurves:
         plot_learning_curves(tmp_path / "a.png", dict.fromkeys(runs, self.records()), settings=runs)
         loss = figures[0].axes[0]
         assert len(loss.collections) == 1 and "width=16" in texts(figures[0])
+        alike = {name: runs[name] | {"data": {"name": "digits"}} for name in ("a", "b", "d")}
+        assert group_runs(alike) == {"mean ± s.d. of 3 seeds": ["a", "b", "d"]}
+        plot_learning_curves(tmp_path / "b.png", dict.fromkeys(alike, self.records()), settings=alike)
+        assert "digits · mlp · 3 runs" in texts(figures[1])
 
     def test_equal_runs_keep_their_names(self):
         assert group_runs({"a": SETTINGS, "b": SETTINGS}) == {"a": ["a"], "b": ["b"]}

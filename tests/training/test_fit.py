@@ -15,6 +15,7 @@ import pytest
 from helpers import adam, blobs, mlp_model
 
 import noprop_ode as no
+from noprop_ode._training import callbacks
 
 
 def splits(n=60, *, images=None):
@@ -310,3 +311,29 @@ def test_progress_says_what_it_does_without_a_terminal(capsys):
     no.fit(mlp_model(), splits(), **how(progress=True))
     told = capsys.readouterr().err
     assert "compiling" in told and "epoch 3: validation accuracy" in told
+
+
+def test_the_time_left_does_not_count_compilation(capsys, monkeypatch):
+    now = [0.0]
+
+    def slow(run, event):
+        if isinstance(event, no.Stepped):
+            now[0] += 100.0 if run.progress.step == 1 else 3.0
+
+    monkeypatch.setattr(callbacks, "time", types.SimpleNamespace(monotonic=lambda: now[0]))
+    no.fit(mlp_model(), splits(), **how(callbacks=[slow, no.ProgressBar()]))
+    told = [line for line in capsys.readouterr().err.splitlines() if "left" in line]
+    assert len(told) == 1 and "step 3 of 18" in told[0] and "about 45 s left" in told[0]
+    assert "denoising" in told[0] and "readout" in told[0] and "prior" in told[0]
+
+
+@pytest.mark.parametrize("columns", [60, 120])
+def test_the_bar_fits_the_terminal(columns, capsys, monkeypatch):
+    pytest.importorskip("tqdm")
+    monkeypatch.setattr(callbacks.sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    no.fit(mlp_model(), splits(), **how(progress=True))
+    drawn = capsys.readouterr().err.replace("\r", "\n").split("\n")
+    last = [line for line in drawn if line.startswith("epoch 3/3")][-1]
+    assert len(last) <= columns and "100%" in last and "loss" in last, drawn
+    assert ("d " in last and "p " in last) if columns == 60 else ("denoising " in last and "step 18/18" in last)
