@@ -1,8 +1,11 @@
 """`fit` over objects: resume to the last bit, callbacks, rollback, folders, and data of every kind."""
 
 import errno
+import hashlib
 import os
 import signal
+import threading
+import time
 import types
 
 import equinox as eqx
@@ -16,6 +19,7 @@ from helpers import adam, blobs, mlp_model
 
 import noprop_ode as no
 from noprop_ode._training import callbacks
+from noprop_ode._training.signals import SignalGuard
 
 
 def splits(n=60, *, images=None):
@@ -337,3 +341,27 @@ def test_the_bar_fits_the_terminal(columns, capsys, monkeypatch):
     last = [line for line in drawn if line.startswith("epoch 3/3")][-1]
     assert len(last) <= columns and "100%" in last and "loss" in last, drawn
     assert ("d " in last and "p " in last) if columns == 60 else ("denoising " in last and "step 18/18" in last)
+
+
+def test_a_signal_is_acknowledged_while_python_is_busy_elsewhere(capfd):
+    """The main thread is in one long call, as in a compilation; the acknowledgement must not wait for its end."""
+    seen, over = [], threading.Event()
+
+    def press():
+        time.sleep(0.3)  # until the main thread is in its call
+        os.kill(os.getpid(), signal.SIGINT)
+        while not over.is_set():
+            time.sleep(0.01)
+            if "SIGINT: finishing the step" in (seen.append(capfd.readouterr().err) or "".join(seen)):
+                seen.append("in time" if not over.is_set() else "late")
+                return
+
+    with SignalGuard() as guard:
+        thread = threading.Thread(target=press)
+        thread.start()
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 6_000_000)  # some seconds without a handler
+        over.set()
+        thread.join()
+        assert guard.interruption is not None and guard.interruption.exit_code == 130
+    assert "in time" in seen and "".join(seen).count("SIGINT") == 1
+    assert signal.set_wakeup_fd(-1) == -1
