@@ -10,6 +10,7 @@ from ._values import Interval
 
 
 Count = Annotated[int, Interval("[1, 1000000]")]
+Side = Annotated[int, Interval("[1, 4096]")]  # of an image
 Positive = Annotated[float, Interval("(0, 1e38]")]
 
 
@@ -19,7 +20,7 @@ class DataConfig:
 
     name: Choice = component("data", "digits")  # any prepared set of TFDS, or a registered loader with its settings
     dir: Path | None = None  # where prepared sets are; the TFDS_DATA_DIR variable if not given
-    image_size: tuple[Count, Count] | None = None  # bring images of many sizes to this height and width
+    image_size: tuple[Side, Side] | None = None  # bring images of many sizes to this height and width
     validation: Annotated[float, Interval("(0, 1)")] = 0.1  # share of the training set held out
     augmentation: Choice = component("augmentation", "none")
 

@@ -241,6 +241,18 @@ def test_plots_of_a_run(saved, tmp_path, call_script):
     assert "drawing probabilities.svg" in err
 
 
+def test_the_folder_of_several_seeds_stands_for_its_runs(tmp_path, monkeypatch, call_script):
+    from noprop_ode.experiment.report import _plot_runs
+
+    for seed in (0, 2, 10):
+        save_run(tmp_path / "a" / f"seed{seed}")
+    drawn = []
+    monkeypatch.setattr(_plot_runs, "plot_learning_curves", lambda path, records, **how: drawn.append(list(records)))
+    code, out, err = call_script("plot", tmp_path / "a", "--only", "learning")
+    assert code == 0 and out.strip() == str(tmp_path / "a" / "learning_curve.png"), err
+    assert drawn == [["seed0", "seed2", "seed10"]]
+
+
 def test_what_cannot_be_plotted_is_said(saved, tmp_path, call_script):
     for flags, message in (
         ((saved, "--only", "trajectories", "--images", 5000), "no test image 5000"),
