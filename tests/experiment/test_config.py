@@ -24,6 +24,7 @@ from noprop_ode.experiment import (
     ConfigError,
     DataSpec,
     Interval,
+    _recipes,
     build_model,
     build_optimiser,
     build_prediction,
@@ -586,6 +587,15 @@ def test_every_command_says_how_it_is_called(name, capsys):
     shown = capsys.readouterr().out
     assert stop.value.code == 0 and f"usage: noprop-ode {name} " in shown and "%(" not in shown
     assert name == "train" or f"    noprop-ode {name} runs/" in shown, "the examples are of the command at hand"
+
+
+def test_without_its_extra_the_command_names_it(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    _recipes._recipes.cache_clear()
+    with pytest.raises(SystemExit) as stop:
+        console(["train", "digits_ct"])
+    err = capsys.readouterr().err
+    assert stop.value.code == 2 and 'pip install "noprop_ode[experiments]"' in err and err.count("\n") == 1
 
 
 def test_importing_the_harness_leaves_pyplot_alone():
