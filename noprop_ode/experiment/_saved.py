@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from .. import AbstractModel, CheckpointError, RunError, load_arrays, read_header
+from .._training.files import reason, shown
 from ._build import build_model
 from ._config import Config
 from ._context import DataSpec
@@ -57,8 +58,12 @@ def warm_start(model: AbstractModel, start: Path) -> AbstractModel:
 
     **Raises:** [`noprop_ode.RunError`][] if there are no weights, [`noprop_ode.CheckpointError`][] if they do not fit.
     """
-    path = start / MODEL_FILE if start.is_dir() else start
-    if not path.exists():
+    try:
+        path = start / MODEL_FILE if start.is_dir() else start
+        there = path.exists()
+    except OSError as error:
+        raise RunError(f"training.warm_start: {shown(start)} cannot be read: {reason(error)}.") from error
+    if not there:
         raise RunError(
             f"training.warm_start: there is no {path}; name the folder of a finished run, or one of the "
             f"checkpoints/best.safetensors that a run leaves."
@@ -81,7 +86,11 @@ def load_run_config(folder: str | os.PathLike[str], *, trust_imports: bool = Fal
     **Raises:** [`noprop_ode.RunError`][] if there is no run.
     """
     path = Path(folder) / CONFIG_FILE
-    if not path.exists():
-        raise RunError(f"{folder} holds no run: it has no {CONFIG_FILE}.")
+    try:
+        there = path.exists()
+    except OSError as error:
+        raise RunError(f"{shown(path)} cannot be read: {reason(error)}.") from error
+    if not there:
+        raise RunError(f"{shown(Path(folder))} holds no run: it has no {CONFIG_FILE}.")
     config = load_config(path, trust_imports=trust_imports)
     return config.replace(**changes) if changes else config

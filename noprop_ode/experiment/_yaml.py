@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from .._training.files import need
+from .._training.files import need, reason
 from ._config import Config
 from ._errors import ConfigError, show
 
@@ -118,7 +118,7 @@ def read_text(path: Path) -> str:
         raise (
             error
             if isinstance(error, ConfigError)
-            else ConfigError(f"The configuration {show(str(path))} cannot be read: {error}.")
+            else ConfigError(f"The configuration {show(str(path))} cannot be read: {reason(error)}.")
         ) from error
 
 

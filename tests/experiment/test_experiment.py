@@ -90,8 +90,9 @@ def test_run_writes_everything_it_promises(finished):
     assert "jax" in json.loads((folder / "environment.json").read_text())["versions"]
     assert {"python", "jax", "equinox", "diffrax"} <= written["versions"].keys()
     assert written["samplers"]["paper"]["nfe"] == 5
-    steps = [r["step"] for r in metrics(folder) if r["kind"] == "train"]
-    assert steps == list(range(1, 31)) and written["steps"] == 30
+    steps, epochs = zip(*((r["step"], r["epoch"]) for r in metrics(folder) if r["kind"] == "train"))
+    assert steps == tuple(range(1, 31)) and written["steps"] == 30
+    assert epochs == (1,) * 10 + (2,) * 10 + (3,) * 10
     assert [r["epoch"] for r in metrics(folder) if r["kind"] == "validation"] == [1, 2, 3]
     for plot in ("learning_curve.png", "probabilities.png", "confusion.png"):
         assert (folder / plot).read_bytes().startswith(b"\x89PNG")

@@ -3,6 +3,7 @@
 import json
 import random
 from copy import deepcopy
+from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -11,9 +12,19 @@ import jax.random as jr
 import numpy as np
 import optax
 import pytest
+from helpers import mlp_model
 
 import noprop_ode as no
-from noprop_ode.experiment import ConfigError, build_prediction, check_data, classify_files, load_model
+from noprop_ode.experiment import (
+    ConfigError,
+    build_prediction,
+    check_data,
+    classify_files,
+    load_config,
+    load_model,
+    load_run_config,
+)
+from noprop_ode.experiment._saved import warm_start
 
 
 HOSTILE = (None, True, -1, 0, 7, 2**63, 10**400, 1.5, 1e308, float("nan"), float("inf"), "", "\0", "\udcff", "x" * 9999)
@@ -137,6 +148,33 @@ def test_a_sample_of_checkpoints(resumes):
 def test_ten_thousand_checkpoints(resumes):
     found = [resumes(case) for case in range(1000, 11_000)]
     print({how: found.count(how) for how in sorted(set(found))})
+
+
+PATHS = {"null": "a\0b", "long": "x" * 5000, "half a character": "\ud800"}
+OURS = (no.RunError, no.CheckpointError, ConfigError, no.data.DatasetError, FileNotFoundError)
+
+
+@pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
+def test_paths_that_no_file_system_takes(path):
+    model = mlp_model()
+    for call in (
+        lambda: no.load_arrays(path, model),
+        lambda: no.read_header(path),
+        lambda: no.save_arrays(path, model),
+        lambda: no.RunFolder(path),
+        lambda: no.data.load("mnist", data_dir=path),
+        lambda: no.data.from_folder(path),
+        lambda: load_config(path),
+        lambda: load_model(path),
+        lambda: load_run_config(path),
+        lambda: warm_start(model, Path(path)),
+    ):
+        with pytest.raises(OURS) as error:
+            call()
+        assert len(str(error.value)) < 1000
+    if path != PATHS["half a character"]:
+        with pytest.raises(no.RunError):
+            no.read_records(path)
 
 
 @pytest.mark.parametrize("value", [10**400, -1, float("nan"), float("inf"), 1.5, "1", None, True])

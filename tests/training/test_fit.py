@@ -103,6 +103,15 @@ def test_a_finished_run_can_be_extended(tmp_path):
     assert_same(longer.state, extended.state)
 
 
+def test_a_trained_model_is_trained_on(tmp_path):
+    first = no.fit(mlp_model(), splits(), **how(folder=tmp_path / "a")).model
+    no.save_arrays(tmp_path / "model.safetensors", first)
+    still = {"optimiser": optax.sgd(1e-12), "epochs": 1, "seed": 1}
+    second = no.fit(no.load_arrays(tmp_path / "model.safetensors", mlp_model()), splits(), **how(**still)).model
+    for x, y in zip(weights(first), weights(second), strict=True):
+        np.testing.assert_allclose(x, y, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     "change",
     [{"seed": 1}, {"batch_size": 12}, {"average_decay": 0.5}, {"splits": splits(48)}],
