@@ -29,11 +29,16 @@ def typecheck(function: Callable[..., Any]) -> Callable[..., Any]:
 
     **Returns:** it, raising [`noprop_ode.ArgumentError`][] for what does not fit.
     """
-    checked = beartype(conf=_CONF)(function)
+    checked: Any = None
 
     @functools.wraps(function)
     def brief(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
+        nonlocal checked
+        if checked is None:
+            # At the first call: a program calls few of the functions that it imports, and to make the checkers of all
+            # would take most of the time of the import.
+            checked = beartype(conf=_CONF)(function)
         try:
             return checked(*args, **kwargs)
         except BeartypeCallHintViolation as violation:

@@ -11,6 +11,9 @@ from .._types import Scalar
 from .base import AbstractNoiseSchedule, check_ends
 
 
+_MOST = 100_000  # finer than any sampler goes, and still a list of numbers
+
+
 class GridSchedule(AbstractNoiseSchedule):
     r"""A schedule given by its values at the ends of T blocks, $\lambda(k / T)$ for $k = 0, \dots, T$, and linear in
     time between them: the fixed noise levels that discrete-time models are usually written with.
@@ -60,7 +63,7 @@ def cosine_grid(num_blocks: int, *, offset: float = 0.008, max_beta: float = 0.9
 
     **Returns:** the schedule.
 
-    **Raises:** `ValueError` for fewer than one block.
+    **Raises:** `ValueError` for fewer than one block, or more than 100,000.
     """
     _check_blocks(num_blocks)
     steps = np.arange(num_blocks + 2) / (num_blocks + 1)
@@ -88,7 +91,7 @@ def linear_grid(
 
     **Returns:** the schedule.
 
-    **Raises:** `ValueError` for fewer than one block.
+    **Raises:** `ValueError` for fewer than one block, or more than 100,000.
     """
     _check_blocks(num_blocks)
     scale = 1000 / (num_blocks + 1)
@@ -106,7 +109,7 @@ def noise_grid(num_blocks: int, *, first: float = 0.9, last: float = 0.01) -> Gr
 
     **Returns:** the schedule.
 
-    **Raises:** `ValueError` for fewer than one block, or unless 0 < last < first < 1.
+    **Raises:** `ValueError` for fewer than one block or more than 100,000, or unless 0 < last < first < 1.
     """
     _check_blocks(num_blocks)
     if not 0 < last < first < 1:
@@ -122,5 +125,5 @@ def _from_betas(betas: Float[np.ndarray, " steps"]) -> GridSchedule:
 
 
 def _check_blocks(num_blocks: int) -> None:
-    if num_blocks < 1:
-        raise ValueError(f"Expected at least one block; got num_blocks={num_blocks}.")
+    if not 1 <= num_blocks <= _MOST:
+        raise ValueError(f"Expected at least one block and at most {_MOST}; got num_blocks={num_blocks}.")

@@ -1,6 +1,7 @@
 """Callbacks of a run: validation and progress. A callback of your own is a function of the run and an event."""
 
 import importlib.util
+import shutil
 import sys
 import time
 from typing import Any
@@ -66,7 +67,8 @@ class ProgressBar:
         """**Arguments:** `every`, seconds from one line to the next where there is no terminal."""
         self.every = every
         self._bar: Any = None
-        self._told = self._began = time.monotonic()
+        self._told = 0.0
+        self._began: float | None = None
         self._first = 0
 
     def __call__(self, run: Run, event: Event) -> None:
@@ -91,7 +93,6 @@ class ProgressBar:
 
     def _start(self, run: Run) -> None:
         self._first = run.progress.step
-        self._began = self._told = time.monotonic()
         if sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None:
             self._bar = importlib.import_module("tqdm").tqdm(
                 total=run.num_steps,
@@ -99,25 +100,32 @@ class ProgressBar:
                 file=sys.stderr,
                 dynamic_ncols=True,
                 desc="compiling",
-                bar_format="{desc} {percentage:3.0f}% {n_fmt}/{total_fmt} {remaining}{postfix}",
+                bar_format="{desc} {percentage:3.0f}% "
+                + ("" if _narrow() else "step {n_fmt}/{total_fmt} ")
+                + "{remaining}{postfix}",
             )
         elif not run.finished:
             self._say(f"{run.num_steps} steps in {run.epochs} epochs from step {self._first}; compiling")
 
     def _show(self, run: Run, row: dict[str, float], epoch: int) -> None:
-        # Short enough for a terminal of 60 columns; a zero has no sign.
-        loss, d, r, p = (f"{row[name] + 0.0:.2f}" for name in ("loss", "denoising", "readout", "prior"))
-        shown = f"loss {loss}: d {d} r {r} p {p}".replace("-0.00", "0.00")
+        short = self._bar is not None and _narrow()
+        loss, *terms = ((name, f"{row[name]:.2f}".replace("-0.00", "0.00")) for name in _TERMS)
+        shown = f"loss {loss[1]}: {' '.join(f'{name[0] if short else name} {value}' for name, value in terms)}"
         if self._bar is not None:
             self._bar.n = run.progress.step
             self._bar.set_description_str(f"epoch {epoch}/{run.epochs}", refresh=False)
             self._bar.set_postfix_str(shown, refresh=False)
             self._bar.update(0)
             return
-        now, done = time.monotonic(), run.progress.step - self._first
-        early = self._told == self._began and now - self._began > 10 and done > 1  # an estimate of the whole time, soon
+        now = time.monotonic()
+        if self._began is None:  # compilation is over: time and steps count from here
+            self._began = self._told = now
+            self._first = run.progress.step
+            return
+        early = self._told == self._began and now - self._began > 5  # an estimate of the whole time, soon
         if early or now - self._told > self.every:
             self._told = now
+            done = run.progress.step - self._first
             left = (now - self._began) / max(done, 1) * (run.num_steps - run.progress.step)
             self._say(
                 f"epoch {epoch}/{run.epochs}, step {run.progress.step} of {run.num_steps}: {shown}, "
@@ -129,6 +137,14 @@ class ProgressBar:
             self._bar.write(text, file=sys.stderr)
         else:
             print(text, file=sys.stderr, flush=True)
+
+
+_TERMS = ("loss", "denoising", "readout", "prior")
+
+
+def _narrow() -> bool:
+    """Whether a terminal has room for initials alone; 60 columns are enough for these."""
+    return shutil.get_terminal_size().columns < 100
 
 
 def _duration(seconds: float) -> str:

@@ -16,7 +16,7 @@ from jaxtyping import PyTree
 
 from .._check import check_alive
 from .errors import CheckpointError
-from .files import need, write_atomically
+from .files import need, reason, shown, write_atomically
 
 
 _FORMAT = "noprop_ode checkpoint 2"
@@ -94,11 +94,11 @@ class _Reader:
     """An open checkpoint, whose header has been checked."""
 
     def __init__(self, path: Path):
-        if path.exists() and not path.is_file():
-            raise CheckpointError(f"{path} is not a file.")
         self.path = path
         safetensors = need("safetensors", "Reading a checkpoint")
         try:
+            if path.exists() and not path.is_file():
+                raise CheckpointError(f"{path} is not a file.")
             with open(path, "rb") as file:
                 start = file.read(len(_OLD_MAGIC))
             if start == _OLD_MAGIC:
@@ -111,8 +111,10 @@ class _Reader:
             raise FileNotFoundError(f"There is no checkpoint at {path}.") from error
         except safetensors.SafetensorError as error:
             raise CheckpointError(f"{path} is not a checkpoint, or is damaged: {error}.") from error
-        except OSError as error:
-            raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from error
+        except (OSError, ValueError) as error:  # ValueError: a null byte in the path
+            if isinstance(error, CheckpointError):
+                raise
+            raise CheckpointError(f"{shown(path)} cannot be read: {reason(error)}.") from error
         self._header = self._file.metadata() or {}
         if self._header.get("format") != _FORMAT or not {"content", "arrays", "header"} <= set(self._header):
             raise CheckpointError(f"{path} is a safetensors file, but not a checkpoint that this version reads.")

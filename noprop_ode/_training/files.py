@@ -42,11 +42,22 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[Any], Any]) 
         finally:
             temporary.unlink(missing_ok=True)
         sync_folder(path.parent)  # the new name, too
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the path
         raise RunError(
-            f"Could not write {path}: {error.strerror}. What was there before is untouched; free some space or mend "
-            "the permissions, then continue."
+            f"Could not write {shown(path)}: {reason(error)}. What was there before is untouched; free some space or "
+            "mend the permissions, then continue."
         ) from error
+
+
+def shown(path: Path) -> str:
+    """A path for a message: as it is, unless it is longer than any or would not print."""
+    text = str(path)
+    return text if len(text) < 500 and text.isprintable() else ascii(text)[:200]
+
+
+def reason(error: OSError | ValueError) -> str:
+    """Why a path could not be used, without the path."""
+    return str((error.strerror if isinstance(error, OSError) else None) or error)
 
 
 def sync_folder(folder: Path) -> None:

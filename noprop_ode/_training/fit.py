@@ -90,7 +90,7 @@ def fit(
 
     **Arguments:**
 
-    - `model`: the initial model.
+    - `model`: the initial model; one that is trained already is trained on.
     - `splits`: the data: its `train` and, unless that is `None`, `validation` each have `images` `[n, ...]` and
         `labels` `[n]`, as [`noprop_ode.data.Splits`][] does.
     - `optimiser`: any optax transformation. Blocks that the model trains apart are optimised each on its own, as by

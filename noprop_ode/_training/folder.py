@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import FolderLostError, RunError
-from .files import need, remove_leftovers, write_atomically
+from .files import need, reason, remove_leftovers, shown, write_atomically
 
 
 CHECKPOINTS = "checkpoints"
@@ -41,8 +41,8 @@ class RunFolder:
                 f"Another run is writing to {self.path} at this moment; wait for it, or choose another folder."
             ) from error
         except (OSError, ValueError, NotImplementedError) as error:  # ValueError: a null byte in the path
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-            raise RunError(f"Cannot write to the folder {str(self.path)!r}: {reason}.") from error
+            why = str(error) if isinstance(error, NotImplementedError) else reason(error)
+            raise RunError(f"Cannot write to the folder {shown(self.path)}: {why}.") from error
         remove_leftovers(self.path)
         remove_leftovers(self / CHECKPOINTS)
 

@@ -1,6 +1,7 @@
 """Going on with a run: only with the settings and the data that it began with."""
 
 import hashlib
+import reprlib
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,9 @@ def restore(run: Run) -> bool:
         progress = Progress.from_plain(metadata["progress"])
         began = dict(metadata["fit"])
     except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"The checkpoints in {run.folder.path} do not say how far their run was: {error}.") from error
+        raise RunError(
+            f"The checkpoints in {run.folder.path} do not say how far their run was: {str(error)[:200]}."
+        ) from error
     if progress.step != int(state.step):
         raise RunError(f"The newest checkpoint in {run.folder.path} is of step {state.step}, but says {progress.step}.")
     now = run.metadata["fit"]
@@ -54,5 +57,9 @@ def restore(run: Run) -> bool:
     return True
 
 
+_SHORT = reprlib.Repr()  # the value may be of a file of somebody else's
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 3, 60, 60
+
+
 def _told(name: str, value: Any) -> str:
-    return "other images or labels" if name == "data" else f"{name}={value!r}"
+    return "other images or labels" if name == "data" else f"{name}={_SHORT.repr(value)}"

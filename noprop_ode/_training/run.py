@@ -49,6 +49,8 @@ class Progress:
             found = getattr(progress, name)
             if type(found) is not type(default) and not (type(default) is float and type(found) is int):
                 raise TypeError(f"{name} is {type(found).__name__}")
+            if isinstance(found, int | float) and not abs(found) < 2**63:  # NaN is not, either
+                raise ValueError(f"{name} is beyond all measure")
         if min(progress.step, progress.epoch, progress.rollbacks, progress.records) < 0:
             raise ValueError("negative counts")
         return progress

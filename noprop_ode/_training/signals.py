@@ -1,7 +1,10 @@
 """SIGINT and SIGTERM as a note to finish the step and save."""
 
+import contextlib
 import os
 import signal
+import socket
+import threading
 from types import FrameType
 from typing import Any
 
@@ -15,18 +18,26 @@ class SignalGuard:
     def __init__(self):
         self._received: int | None = None
         self._before: dict[int, Any] = {}
+        self._untold: set[int] = set()
+        self._waker: tuple[socket.socket, int] | None = None
 
     def __enter__(self) -> "SignalGuard":
         for number in (signal.SIGINT, signal.SIGTERM):
             try:
                 self._before[number] = signal.signal(number, self._note)
+                self._untold.add(number)
             except ValueError:  # not in the main thread: whoever runs us there handles signals
-                break
+                return self
+        self._listen()
         return self
 
     def __exit__(self, *exception: Any) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if self._waker is not None:
+            waker, before = self._waker
+            signal.set_wakeup_fd(before)
+            waker.close()  # which ends the thread
 
     @property
     def interruption(self) -> Interrupted | None:
@@ -38,8 +49,33 @@ class SignalGuard:
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._received = number
         signal.signal(number, self._before[number])
-        text = f"\n{signal.Signals(number).name}: finishing the step and saving; once more to stop at once\n"
+        self._tell(number)
+
+    def _listen(self) -> None:
+        """Python runs a handler between two of its own instructions, and a compilation is one that takes a minute; what
+        waits for the signal in another thread can say so meanwhile."""
+        reader, writer = socket.socketpair()
+        writer.setblocking(False)
+        before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        if before != -1:  # somebody else waits for signals: the handler has to do
+            signal.set_wakeup_fd(before)
+            reader.close()
+            writer.close()
+            return
+        self._waker = writer, before
+        threading.Thread(target=self._wait, args=(reader,), daemon=True).start()
+
+    def _wait(self, reader: socket.socket) -> None:
+        with reader:
+            while numbers := reader.recv(16):
+                for number in numbers:
+                    self._tell(number)
+
+    def _tell(self, number: int) -> None:
         try:
+            self._untold.remove(number)  # in one go: the handler and the thread may both be here
+        except KeyError:
+            return
+        text = f"\n{signal.Signals(number).name}: finishing the step and saving; once more to stop at once\n"
+        with contextlib.suppress(OSError):
             os.write(2, text.encode())  # no buffer of Python's, which the interrupted code may be writing to
-        except OSError:
-            pass

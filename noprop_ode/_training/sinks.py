@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import RunError
-from .files import need
+from .files import need, reason, shown
 from .folder import METRICS
 from .run import Event, Recorded, Run, Started, Stopped
 
@@ -66,8 +66,8 @@ def read_records(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
                     records.append(record)
     except FileNotFoundError:
         return []
-    except OSError as error:
-        raise RunError(f"{path} cannot be read: {error.strerror}.") from error
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the path
+        raise RunError(f"{shown(Path(path))} cannot be read: {reason(error)}.") from error
     return records
 
 

@@ -11,6 +11,7 @@ from jaxtyping import UInt8
 from ._cut import check_cut, cut_test, cut_validation
 from ._dataset import Dataset, Splits
 from ._errors import DatasetError, require
+from ._folders import expanded
 from ._resize import check_size, resize
 
 
@@ -59,7 +60,7 @@ def from_folder(
 
     `DatasetError` naming the file or folder that cannot be used, `MissingDependencyError` where Pillow is missing.
     """
-    root = Path(path).expanduser()
+    root = expanded(path)
     check_cut("validation", validation, seed)
     check_size(image_size)
     if test is not None:

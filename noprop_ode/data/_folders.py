@@ -24,9 +24,38 @@ def resolve_data_dir(data_dir: str | os.PathLike[str] | None) -> Path:
     **Returns:**
 
     The folder, which need not exist.
+
+    **Raises:**
+
+    `DatasetError` where it cannot be.
     """
-    chosen = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return Path(chosen).expanduser()
+    return expanded(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """A path with `~` written out.
+
+    **Arguments:**
+
+    - `path`: of what need not exist.
+
+    **Returns:**
+
+    The path.
+
+    **Raises:**
+
+    `DatasetError` for a path that no file system takes, or that may not be looked at.
+    """
+    found = Path(path).expanduser()
+    try:
+        found.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:  # ValueError: a null byte
+        why = error.strerror if isinstance(error, OSError) else error
+        raise DatasetError(f"cannot look at the path {ascii(str(path))[:200]}: {why}") from error
+    return found
 
 
 def find_versions(folder: Path) -> list[Path]:

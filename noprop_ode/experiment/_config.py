@@ -10,6 +10,7 @@ from ._values import Interval
 
 
 Count = Annotated[int, Interval("[1, 1000000]")]
+Side = Annotated[int, Interval("[1, 4096]")]  # of an image
 Positive = Annotated[float, Interval("(0, 1e38]")]
 
 
@@ -17,9 +18,9 @@ Positive = Annotated[float, Interval("(0, 1e38]")]
 class DataConfig:
     """What to learn from."""
 
-    name: str = "digits"  # `digits`, a registered loader, or any image-classification set of TFDS that is prepared
+    name: Choice = component("data", "digits")  # any prepared set of TFDS, or a registered loader with its settings
     dir: Path | None = None  # where prepared sets are; the TFDS_DATA_DIR variable if not given
-    image_size: tuple[Count, Count] | None = None  # bring images of many sizes to this height and width
+    image_size: tuple[Side, Side] | None = None  # bring images of many sizes to this height and width
     validation: Annotated[float, Interval("(0, 1)")] = 0.1  # share of the training set held out
     augmentation: Choice = component("augmentation", "none")
 
@@ -59,6 +60,7 @@ class TrainingConfig:
     epochs: Count = 3
     batch_size: Count = 128
     seed: Annotated[int, Interval("[0, 4294967295]")] = 0  # initialisation, data order, noise and validation split
+    warm_start: Path | None = None  # begin with the weights of another run: its folder, or a file of weights
     one_block: Annotated[int, Interval("[0, 999]")] | None = None  # this block alone, of a variant that has blocks
     average_decay: Annotated[float, Interval("[0, 1)")] | None = None  # of an average of the weights, then evaluated
     validate_every: Count = 1  # epochs

@@ -3,8 +3,8 @@
 from .. import data
 from ._config import Config
 from ._context import DataSpec
-from ._errors import ConfigError
-from ._registry import component_of, names_of
+from ._errors import ConfigError, show, within
+from ._registry import names_of
 
 
 def load_data(config: Config) -> data.Splits:
@@ -12,16 +12,19 @@ def load_data(config: Config) -> data.Splits:
 
     **Raises:** `noprop_ode.data.DatasetError`.
     """
-    section, seed = config.data, config.training.seed
-    if section.name in names_of("data"):
+    section, seed, name = config.data, config.training.seed, config.data.name.type
+    if name in names_of("data"):
         if section.image_size is not None:
-            raise ConfigError(f"data.image_size: the loader {section.name!r} has its own; leave it out.")
-        splits = component_of("data", section.name).build({}, section.dir, section.validation, seed)
+            raise ConfigError(f"data.image_size: the loader {name!r} has its own; leave it out.")
+        with within("data.name"):
+            splits = section.name.build("data", section.dir, section.validation, seed)
+            if not isinstance(splits, data.Splits):
+                raise TypeError(f"the loader {name!r} gave {show(type(splits).__name__)}, not noprop_ode.data.Splits")
         if splits.validation is None:
-            raise ConfigError(f"data.name: the loader {section.name!r} gave no validation part, which runs choose by.")
+            raise ConfigError(f"data.name: the loader {name!r} gave no validation part, which runs choose by.")
         return splits
     return data.load(
-        section.name,
+        name,
         data_dir=section.dir,
         image_size=section.image_size,
         validation=section.validation,

@@ -58,7 +58,7 @@ def join_runs(
         raise ConfigError(str(error)) from error
     splits = load_data(config)
     if splits.test is None:
-        raise ConfigError(f"data.name: {config.data.name!r} has no test part, which the summary is about.")
+        raise ConfigError(f"data.name: {config.data.name.type!r} has no test part, which the summary is about.")
     how = protocols(config, model, spec)
 
     def training() -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from ._config import Config
 from ._errors import ConfigError, did_you_mean, show
-from ._registry import component_of
+from ._registry import settings_of
 from ._schema import Choice
 from ._yaml import parse_value
 
@@ -59,7 +59,8 @@ def override(values: dict[str, Any], pairs: Sequence[tuple[str, Any]], *, trust_
     chosen = {name: _match(name.removesuffix(".type"), components) for name, _ in pairs}
     for name, value in pairs:
         if (path := chosen[name]) is not None:
-            value = _read(value, None)
+            if isinstance(value, str) and value.startswith("{"):
+                value = _read(value, None)
             _put(plain, path, value if isinstance(value, dict) else {"type": value})
     config = Config.from_plain(plain)
     plain, (leaves, _) = config.to_plain(), _settings(config)
@@ -81,7 +82,7 @@ def _settings(section: Any, path: str = "") -> tuple[dict[str, Any], dict[str, s
         where, value = f"{path}{field.name}", getattr(section, field.name)
         if isinstance(value, Choice):
             components[where] = field.metadata["kind"]
-            known = component_of(components[where], value.type).settings
+            known = settings_of(components[where], value.type)
             leaves |= {f"{where}.type": str} | {f"{where}.{name}": kind for name, (kind, _) in known.items()}
         elif dataclasses.is_dataclass(value):
             inner_leaves, inner_components = _settings(value, f"{where}.")

@@ -129,6 +129,15 @@ def component_of(kind: str, name: str, path: str = "") -> Component:
     return _COMPONENTS[kind][name]
 
 
+def settings_of(kind: str, name: str, path: str = "") -> Mapping[str, tuple[Any, Any]]:
+    """The settings of what is registered under a name, annotation and default of each. Data that are no registered
+    loader's are a set of TFDS, which has none.
+
+    **Raises:** as `component_of`.
+    """
+    return {} if kind == "data" and name not in _COMPONENTS[kind] else component_of(kind, name, path).settings
+
+
 def names_of(kind: str) -> list[str]:
     """The names registered for a kind."""
     return sorted(_COMPONENTS[kind])

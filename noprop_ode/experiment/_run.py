@@ -1,5 +1,6 @@
 """A run from its settings to its folder: build the objects, fit, evaluate, write the summary."""
 
+import contextlib
 import dataclasses
 import sys
 import time
@@ -29,8 +30,9 @@ from ._data import describe, load_data
 from ._environment import device, versions, write_json
 from ._errors import ConfigError
 from ._evaluate import evaluate_protocols, evaluation_key, print_table
+from ._lasting import Lasting
 from ._run_folder import open_folder
-from ._saved import MODEL_FILE, SUMMARY_FILE
+from ._saved import MODEL_FILE, SUMMARY_FILE, warm_start
 from .report._draw import draw_plots
 
 
@@ -55,7 +57,7 @@ def run(config: Config, *, resume: AnyPath | None = None) -> dict[str, Any]:
     started, resume = time.perf_counter(), None if resume is None else Path(resume)
     splits = load_data(config)
     if splits.test is None:
-        raise ConfigError(f"data.name: {config.data.name!r} has no test part, which the summary is about.")
+        raise ConfigError(f"data.name: {config.data.name.type!r} has no test part, which the summary is about.")
     if config.training.batch_size > len(splits.train):
         raise ConfigError(
             f"training.batch_size: expected at most {len(splits.train)}, the number of training images; got "
@@ -64,6 +66,9 @@ def run(config: Config, *, resume: AnyPath | None = None) -> dict[str, Any]:
     spec = describe(splits.train)
     # Compiled as one program: seconds faster than dozens of small ones for the initial weights.
     model = eqx.filter_jit(lambda: build_model(config, spec, train=splits.train))()
+    begins = resume is None or not any(resume.glob("checkpoints/step-*.safetensors"))
+    if config.training.warm_start is not None and begins:
+        model = warm_start(model, config.training.warm_start)
     # What is wrong with the settings must show before anything is written.
     how = protocols(config, model, spec)
     prediction = how["default"]
@@ -71,20 +76,26 @@ def run(config: Config, *, resume: AnyPath | None = None) -> dict[str, Any]:
     build_learning_rate(config, 1)
     build_parallel(config, model)
     config.data.augmentation.build("augmentation")
-    callbacks = _callbacks(config)
+    logs = [Lasting(sink) for sink in _callbacks(config)]
 
-    with open_folder(config, resume) as folder:
-        print(f"{config.data.name}: {_counts(splits)}; writing to {folder.path}")
+    with open_folder(config, resume) as folder, contextlib.ExitStack() as stack:
+        for log in logs:
+            stack.callback(log.close)
+        print(f"{config.data.name.type}: {_counts(splits)}; writing to {folder.path}")
         metadata = {"config": config.to_plain(), "data": dataclasses.asdict(spec)}
         try:
-            result = _fit(config, model, splits, prediction, folder, metadata, callbacks, resume is not None)
+            result = _fit(config, model, splits, prediction, folder, metadata, logs, resume is not None)
         except Interrupted:
             print(f"saved; go on with --resume {folder.path}", file=sys.stderr)
             raise
         model = result.model
         if config.training.patience is not None and result.best_model is not None:
             model = result.best_model
-        return finish(folder, config, model, spec, splits.test, how, lambda: _training(result, started))
+        summary = finish(folder, config, model, spec, splits.test, how, lambda: _training(result, started))
+        for name, figures in summary["samplers"].items():
+            for log in logs:
+                log.record(f"test/{name}", figures)
+        return summary
 
 
 def finish(

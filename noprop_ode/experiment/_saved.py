@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from .. import AbstractModel, CheckpointError, RunError, load_arrays, read_header
+from .._training.files import reason, shown
 from ._build import build_model
 from ._config import Config
 from ._context import DataSpec
@@ -44,11 +45,36 @@ def load_model(
     except ConfigError:
         raise
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} does not say which model it holds: {type(error).__name__}: {error}.") from error
-    model = load_arrays(path, skeleton)
+        raise CheckpointError(
+            f"{path} does not say which model it holds: {type(error).__name__}: {str(error)[:300]}."
+        ) from error
+    return _finite(load_arrays(path, skeleton), path), config, spec
+
+
+def warm_start(model: AbstractModel, start: Path) -> AbstractModel:
+    """A model with the weights of another run, whatever settings made them.
+
+    **Arguments:** the model, whose arrays they must fit, and the folder of the run or a file of its weights.
+
+    **Raises:** [`noprop_ode.RunError`][] if there are no weights, [`noprop_ode.CheckpointError`][] if they do not fit.
+    """
+    try:
+        path = start / MODEL_FILE if start.is_dir() else start
+        there = path.exists()
+    except OSError as error:
+        raise RunError(f"training.warm_start: {shown(start)} cannot be read: {reason(error)}.") from error
+    if not there:
+        raise RunError(
+            f"training.warm_start: there is no {path}; name the folder of a finished run, or one of the "
+            f"checkpoints/best.safetensors that a run leaves."
+        )
+    return _finite(load_arrays(path, model), path)
+
+
+def _finite(model: AbstractModel, path: Path) -> AbstractModel:
     if not all(bool(jnp.isfinite(a).all()) for a in jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array))):
         raise CheckpointError(f"{path} holds weights that are NaN or infinite; no run of ours saves such a model.")
-    return model, config, spec
+    return model
 
 
 def load_run_config(folder: str | os.PathLike[str], *, trust_imports: bool = False, **changes: Any) -> Config:
@@ -60,7 +86,11 @@ def load_run_config(folder: str | os.PathLike[str], *, trust_imports: bool = Fal
     **Raises:** [`noprop_ode.RunError`][] if there is no run.
     """
     path = Path(folder) / CONFIG_FILE
-    if not path.exists():
-        raise RunError(f"{folder} holds no run: it has no {CONFIG_FILE}.")
+    try:
+        there = path.exists()
+    except OSError as error:
+        raise RunError(f"{shown(path)} cannot be read: {reason(error)}.") from error
+    if not there:
+        raise RunError(f"{shown(Path(folder))} holds no run: it has no {CONFIG_FILE}.")
     config = load_config(path, trust_imports=trust_imports)
     return config.replace(**changes) if changes else config

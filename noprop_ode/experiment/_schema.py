@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ._errors import ConfigError, did_you_mean, show
-from ._registry import component_of
+from ._registry import component_of, settings_of
 from ._values import convert
 
 
@@ -53,7 +53,7 @@ def parse_choice(kind: str, value: Any, path: str) -> Choice:
     if not isinstance(values, Mapping) or "type" not in values:
         raise ConfigError(f"{path}: expected a name, or a mapping with `type`; got {show(value)}.")
     name = convert(values["type"], str, f"{path}.type")
-    known = component_of(kind, name, path).settings
+    known = settings_of(kind, name, path)
     given = {k: v for k, v in values.items() if k != "type"}
     given = {
         k: convert(v, known[k][0], f"{path}.{k}")
@@ -67,10 +67,15 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, Choice):
         return {"type": value.type, **{k: to_plain(v) for k, v in value.settings.items()}}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {f.name: _brief(f, to_plain(getattr(value, f.name))) for f in dataclasses.fields(value)}
     if isinstance(value, tuple | list):
         return [to_plain(v) for v in value]
     return str(value) if isinstance(value, Path) else value
+
+
+def _brief(described: dataclasses.Field[Any], value: Any) -> Any:
+    # Data are a name alone, in most configurations and in those of earlier runs.
+    return value["type"] if described.metadata.get("kind") == "data" and list(value) == ["type"] else value
 
 
 def _mapping(values: Any, known: Mapping[str, Any], path: str, of: str = "") -> Mapping[str, Any]:

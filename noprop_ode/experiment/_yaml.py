@@ -5,8 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from .._training.files import need, reason
 from ._config import Config
 from ._errors import ConfigError, show
 
@@ -26,14 +25,15 @@ def parse_value(text: str, source: str = "") -> Any:
     """
     if len(text) > _MAX_TEXT:
         raise ConfigError(f"{source}: a configuration has at most {_MAX_TEXT} characters; got {len(text)}.")
+    yaml = need("yaml", "Reading a configuration")
     try:
-        return _compose(yaml.parse(text, yaml.SafeLoader))
+        return _compose(yaml, yaml.parse(text, yaml.SafeLoader))
     except (yaml.YAMLError, ValueError, OverflowError, IndexError) as error:
         # ValueError, OverflowError: an escape that is no character.
         raise ConfigError(f"{source} is not valid YAML: {error}".strip()) from error
 
 
-def _compose(events: Iterable[Any]) -> Any:
+def _compose(yaml: Any, events: Iterable[Any]) -> Any:
     top: list[Any] = []
     # Of each open sequence or mapping: its values, for a mapping the names they will have, and the count before it.
     stack: list[tuple[list[Any], Any, int]] = [(top, None, 0)]
@@ -118,10 +118,12 @@ def read_text(path: Path) -> str:
         raise (
             error
             if isinstance(error, ConfigError)
-            else ConfigError(f"The configuration {show(str(path))} cannot be read: {error}.")
+            else ConfigError(f"The configuration {show(str(path))} cannot be read: {reason(error)}.")
         ) from error
 
 
 def dump_yaml(config: Config) -> str:
     """All settings as YAML; `load_config` gives the same settings back."""
-    return yaml.safe_dump(config.to_plain(), sort_keys=False, allow_unicode=True, width=100)
+    return need("yaml", "Writing a configuration").safe_dump(
+        config.to_plain(), sort_keys=False, allow_unicode=True, width=100
+    )

@@ -11,6 +11,7 @@ import pytest
 from helpers import adam, blobs, mlp_model
 
 import noprop_ode as no
+from noprop_ode import _typecheck
 
 
 KEY = jr.key(0)
@@ -144,3 +145,23 @@ def test_legacy_keys_are_keys(name):
     with jax.numpy_dtype_promotion("standard"):
         old, new = CALLS[name](jr.PRNGKey(0)), CALLS[name](jr.key(0))
     np.testing.assert_array_equal(old, new)
+
+
+def test_a_checker_is_made_when_its_function_is_first_called(monkeypatch):
+    # The checkers of everything that is imported would take most of the time of the import.
+    made = []
+    original = _typecheck.beartype
+
+    def counting(**settings):
+        return lambda function: made.append(function.__name__) or original(**settings)(function)
+
+    monkeypatch.setattr(_typecheck, "beartype", counting)
+
+    def double(n: int) -> int:
+        return 2 * n
+
+    checked = _typecheck.typecheck(double)
+    assert made == []
+    assert (checked(1), checked(2)) == (2, 4) and made == ["double"]
+    with pytest.raises(no.ArgumentError, match="double, argument n: expected a whole number"):
+        checked("x")

@@ -64,10 +64,11 @@ def test_values_that_are_no_schedule(values):
         no.GridSchedule(values)
 
 
+@pytest.mark.parametrize("count", [0, 2 * 10**9])
 @pytest.mark.parametrize("make", GRIDS.values(), ids=GRIDS)
-def test_no_blocks(make):
-    with pytest.raises(ValueError, match="num_blocks=0"):
-        make(0)
+def test_no_blocks_or_more_than_fit_into_memory(make, count):
+    with pytest.raises(ValueError, match=f"num_blocks={count}"):
+        make(count)
 
 
 @pytest.mark.parametrize("ends", [(0.1, 0.5), (1.0, 0.1), (0.5, 0.0)])

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import equinox as eqx
 import jax
@@ -22,6 +23,8 @@ from noprop_ode.experiment import (
     Config,
     ConfigError,
     DataSpec,
+    Interval,
+    _recipes,
     build_model,
     build_optimiser,
     build_prediction,
@@ -368,6 +371,29 @@ def test_the_command_line_lists_prints_and_round_trips(tmp_path, capsys):
     )
     assert own["model"]["times"] == {"type": "extra-times", "level": 0.5}
     assert "extra-times" in call("--list-components", "--imports", str(tmp_path / "extra.py"))
+    (tmp_path / "extra.yaml").write_text("imports: [extra.py]")
+    assert "extra-times" in call("--list-components", "--config", str(tmp_path / "extra.yaml"))
+
+
+def test_data_are_a_name_or_a_loader_with_its_settings():
+    @register("data", "drawn")
+    def drawn(folder, validation, seed, *, count: Annotated[int, Interval("[1, 9]")] = 3):
+        return None
+
+    for flags, name in (
+        ("--data.name mnist", "mnist"),
+        ("--data.name drawn", {"type": "drawn", "count": 3}),
+        ("--count 7 --data.name drawn", {"type": "drawn", "count": 7}),
+        ("--data.name 2024", "2024"),
+    ):
+        config = override(find_config("digits_ct"), parse_overrides(flags.split()))
+        assert config.to_plain()["data"]["name"] == name and Config.from_plain(config.to_plain()) == config
+    for flags, message in (
+        ("--data.name drawn --count 0", "data.name.count: expected a whole number in"),
+        ("--data.name mnist --data.name.count 3", "--data.name.count: unknown setting"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            override(find_config("digits_ct"), parse_overrides(flags.split()))
 
 
 @pytest.mark.parametrize(
@@ -421,7 +447,7 @@ class TestBase:
         )
         (tmp_path / "b.yaml").write_text("base: a.yaml\nmodel: {field: {type: mlp}}\ntraining: {seed: 3}")
         a, b = (load_config(tmp_path / name) for name in ("a.yaml", "b.yaml"))
-        assert (a.name, a.data.name, a.training.epochs, a.model.times.type) == ("a", "mnist", 9, "uniform")
+        assert (a.name, a.data.name.type, a.training.epochs, a.model.times.type) == ("a", "mnist", 9, "uniform")
         assert a.model.field.settings["width"] == 64 and a.model.field.settings["dropout"] == 0.0
         assert (b.training.epochs, b.training.seed, b.model.field.type) == (9, 3, "mlp")
         assert b.model.field.settings["width"] == 256, "another type starts from its own defaults"
@@ -562,6 +588,15 @@ def test_every_command_says_how_it_is_called(name, capsys):
     shown = capsys.readouterr().out
     assert stop.value.code == 0 and f"usage: noprop-ode {name} " in shown and "%(" not in shown
     assert name == "train" or f"    noprop-ode {name} runs/" in shown, "the examples are of the command at hand"
+
+
+def test_without_its_extra_the_command_names_it(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    _recipes._recipes.cache_clear()
+    with pytest.raises(SystemExit) as stop:
+        console(["train", "digits_ct"])
+    err = capsys.readouterr().err
+    assert stop.value.code == 2 and 'pip install "noprop_ode[experiments]"' in err and err.count("\n") == 1
 
 
 def test_importing_the_harness_leaves_pyplot_alone():

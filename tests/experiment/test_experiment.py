@@ -90,8 +90,9 @@ def test_run_writes_everything_it_promises(finished):
     assert "jax" in json.loads((folder / "environment.json").read_text())["versions"]
     assert {"python", "jax", "equinox", "diffrax"} <= written["versions"].keys()
     assert written["samplers"]["paper"]["nfe"] == 5
-    steps = [r["step"] for r in metrics(folder) if r["kind"] == "train"]
-    assert steps == list(range(1, 31)) and written["steps"] == 30
+    steps, epochs = zip(*((r["step"], r["epoch"]) for r in metrics(folder) if r["kind"] == "train"))
+    assert steps == tuple(range(1, 31)) and written["steps"] == 30
+    assert epochs == (1,) * 10 + (2,) * 10 + (3,) * 10
     assert [r["epoch"] for r in metrics(folder) if r["kind"] == "validation"] == [1, 2, 3]
     for plot in ("learning_curve.png", "probabilities.png", "confusion.png"):
         assert (folder / plot).read_bytes().startswith(b"\x89PNG")
@@ -234,6 +235,45 @@ def test_a_finished_run_can_be_extended(tmp_path):
     assert load_run_config(tmp_path / "parts").training.epochs == 3
 
 
+def test_a_run_begins_with_the_weights_of_another(finished, tmp_path, monkeypatch):
+    def begun(name, start):
+        training = {"epochs": 1, "seed": 7, "batch_size": 600, "warm_start": str(start)}
+        frozen = {"learning_rate": 1e-12}
+        return into(tmp_path / name, training=training, optimiser=frozen, prediction={"protocols": []})
+
+    folder = finished[0]
+    run(begun("best", folder / "checkpoints" / "best.safetensors"))
+    config = begun("last", folder)
+    with monkeypatch.context() as patch:
+        stop_at(patch, 1)
+        with pytest.raises(Interrupted):
+            run(config)
+    # Once it has a checkpoint it needs the other no more.
+    monkeypatch.setattr(run_module, "warm_start", lambda *args: pytest.fail("the other run was read again"))
+    run(config, resume=tmp_path / "last")
+    best = jax.tree.leaves(eqx.filter(load_model(folder, best=True)[0], eqx.is_array))
+    for name, expected in (("last", weights(folder)), ("best", best)):
+        for x, y in zip(weights(tmp_path / name), expected, strict=True):
+            np.testing.assert_allclose(x, y, atol=1e-6)
+
+
+def test_weights_that_do_not_fit_are_refused_before_anything_is_written(finished, tmp_path):
+    for start, sections, message in (
+        (
+            finished[0],
+            {"model": {"field": {"type": "mlp", "width": 16}}},
+            r"holds .* as float32\[32\], but the model expects",
+        ),
+        (finished[0], {"model": {"field": {"type": "conv"}}}, "saved from another one"),
+        (tmp_path / "none", {}, "training.warm_start: there is no .*none; name the folder of a finished run"),
+        (tmp_path, {}, "training.warm_start: there is no .*model.safetensors"),
+        (finished[0] / "config.yaml", {}, "is not a checkpoint, or is damaged"),
+    ):
+        with pytest.raises((RunError, CheckpointError), match=message) as error:
+            run(into(tmp_path / "new", training={"warm_start": str(start)}, **sections))
+        assert "\n" not in str(error.value) and not (tmp_path / "new").exists()
+
+
 def test_a_run_begins_only_where_nothing_is_in_its_way(tmp_path):
     for name in ("metrics.jsonl", "model.safetensors", "learning_curve.png", "checkpoints/step-00000001.safetensors"):
         path = tmp_path / name
@@ -258,10 +298,24 @@ def test_early_stopping_takes_the_best(tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
-def test_tensorboard_gets_the_same_numbers(tmp_path):
-    pytest.importorskip("tensorboardX")
-    run(into(tmp_path, training={"epochs": 1}, output={"tensorboard": True}))
+def test_tensorboard_gets_the_same_numbers(tmp_path, monkeypatch):
+    writers = pytest.importorskip("tensorboardX.event_file_writer")
+    write, written = writers.EventsWriter.write_event, {}
+
+    def spy(self, event):
+        for value in event.summary.value:
+            written[value.tag, event.step] = value.simple_value
+        write(self, event)
+
+    monkeypatch.setattr(writers.EventsWriter, "write_event", spy)
+    summary = run(into(tmp_path, training={"epochs": 1}, output={"tensorboard": True}))
     assert any((tmp_path / "tensorboard").iterdir())
+    for name in ("loss", "learning_rate"):
+        kept = {r["step"]: r[name] for r in metrics(tmp_path) if r["kind"] == "train"}
+        assert {s: v for (tag, s), v in written.items() if tag == f"train/{name}"} == pytest.approx(kept)
+    for name, figures in summary["samplers"].items():
+        for figure in ("accuracy", "nll", "calibration_error", "nfe"):
+            assert written[f"test/{name}/{figure}", summary["steps"]] == pytest.approx(figures[figure])
 
 
 def test_a_tensorboard_that_cannot_be_written_is_dropped_and_the_run_goes_on(tmp_path, monkeypatch, capsys):
@@ -300,8 +354,13 @@ def test_wandb_gets_the_same_numbers(tmp_path, monkeypatch):
     wandb = types.ModuleType("wandb")
     wandb.init = init
     monkeypatch.setitem(sys.modules, "wandb", wandb)
-    run(into(tmp_path, training={"epochs": 1}, output={"wandb": True}))
+    summary = run(into(tmp_path, training={"epochs": 1}, output={"wandb": True}))
     assert logged[-1] == "finished"
+    assert logged[0][1]["train/learning_rate"] == metrics(tmp_path)[0]["learning_rate"]
+    found = {name: value for _, values in logged[:-1] for name, value in values.items()}
+    for name in ("default", "paper"):
+        assert found[f"test/{name}/accuracy"] == summary["samplers"][name]["accuracy"]
+        assert found[f"test/{name}/nll"] == summary["samplers"][name]["nll"]
     losses = {step: values["train/loss"] for step, values in logged[:-1] if "train/loss" in values}
     assert losses == {r["step"]: r["loss"] for r in metrics(tmp_path) if r["kind"] == "train"}
 
@@ -374,10 +433,12 @@ import noprop_ode as no
 from noprop_ode import data
 from noprop_ode.experiment import register
 
-@register("data", "half-digits")
-def half(folder, validation, seed):
+@register("data", "few-digits")
+def few(folder, validation, seed, *, below: int = 9):
+    if below == 0:
+        return "nothing"
     digits = data.load("digits", validation=validation, seed=seed)
-    return data.Splits(digits.train.take(digits.train.labels < 5), digits.validation, digits.test)
+    return data.Splits(digits.train.take(digits.train.labels < below), digits.validation, digits.test)
 
 @register("sampler", "midpoint-3")
 def midpoint():
@@ -389,12 +450,19 @@ def plain(rate, *, times: float = 1.0):
 """
     )
     (tmp_path / "mine.yaml").write_text(
-        "imports: [mine.py]\ndata: {name: half-digits}\nmodel: {field: {type: mlp, width: 8}}\n"
+        "imports: [mine.py]\ndata: {name: {type: few-digits, below: 5}}\nmodel: {field: {type: mlp, width: 8}}\n"
         "optimiser: {method: {type: plain, times: 2}}\ntraining: {epochs: 1}\n"
         "prediction: {sampler: midpoint-3, start: noise, decoder: readout, protocols: []}\n"
     )
-    summary = run(into(tmp_path / "run", load_config(tmp_path / "mine.yaml", trust_imports=True)))
-    assert summary["steps"] < 10 and summary["samplers"]["default"]["nfe"] == 6
+    config = load_config(tmp_path / "mine.yaml", trust_imports=True)
+    summary = run(into(tmp_path / "run", config))
+    assert 3 < summary["steps"] < 6 and summary["samplers"]["default"]["nfe"] == 6
+    assert load_run_config(tmp_path / "run").data.name.settings == {"below": 5}
+    for below, message in ((8, "began with other settings: data.name"), (0, "'few-digits' gave 'str', not noprop_ode")):
+        with pytest.raises(ConfigError, match=message):
+            run(config.replace(data={"name": {"type": "few-digits", "below": below}}), resume=tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"data.name.beyond: unknown setting of data 'few-digits'. Known are below"):
+        config.replace(data={"name": {"type": "few-digits", "beyond": 5}})
 
 
 @pytest.mark.parametrize(

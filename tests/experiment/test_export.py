@@ -11,7 +11,7 @@ from conftest import SETTINGS, save_run
 from PIL import Image
 
 import noprop_ode as no
-from noprop_ode.experiment import Config, console, evaluation_key, export_model, load_model
+from noprop_ode.experiment import Config, ConfigError, console, evaluation_key, export_model, load_model
 from noprop_ode.experiment.report._output import remove_leftovers
 
 
@@ -111,6 +111,14 @@ def test_an_evaluation_on_other_data_is_refused(tmp_path, call_script):
             "evaluate", save_run(tmp_path / str(len(names)) / str(shape), names=names, shape=shape)
         )
         assert code == 2 and message in err and err.count("\n") == 1
+
+
+def test_images_of_another_size_are_refused_before_they_are_made(tmp_path, call_script):
+    large = Config.from_plain({**SETTINGS, "data": {"name": "digits", "image_size": [4096, 4096]}})
+    code, _, err = call_script("evaluate", save_run(tmp_path / "a", config=large))
+    assert code == 2 and "brings images to [4096, 4096], but its model was trained on [8, 8, 1]" in err
+    with pytest.raises(ConfigError, match=r"image_size: expected a list of 2"):
+        large.replace(data={"image_size": [4097, 8]})
 
 
 @pytest.mark.parametrize("script", ["evaluate", "plot", "export", "predict"])

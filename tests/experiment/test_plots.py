@@ -133,6 +133,10 @@ class TestLearningCurves:
         plot_learning_curves(tmp_path / "a.png", dict.fromkeys(runs, self.records()), settings=runs)
         loss = figures[0].axes[0]
         assert len(loss.collections) == 1 and "width=16" in texts(figures[0])
+        alike = {name: runs[name] | {"data": {"name": "digits"}} for name in ("a", "b", "d")}
+        assert group_runs(alike) == {"mean ± s.d. of 3 seeds": ["a", "b", "d"]}
+        plot_learning_curves(tmp_path / "b.png", dict.fromkeys(alike, self.records()), settings=alike)
+        assert "digits · mlp · 3 runs" in texts(figures[1])
 
     def test_equal_runs_keep_their_names(self):
         assert group_runs({"a": SETTINGS, "b": SETTINGS}) == {"a": ["a"], "b": ["b"]}
@@ -235,6 +239,18 @@ def test_plots_of_a_run(saved, tmp_path, call_script):
     assert out.split() == [str(tmp_path / "new" / name) for name in names]
     assert all(b"<svg" in (tmp_path / "new" / name).read_bytes() for name in names)
     assert "drawing probabilities.svg" in err
+
+
+def test_the_folder_of_several_seeds_stands_for_its_runs(tmp_path, monkeypatch, call_script):
+    from noprop_ode.experiment.report import _plot_runs
+
+    for seed in (0, 2, 10):
+        save_run(tmp_path / "a" / f"seed{seed}")
+    drawn = []
+    monkeypatch.setattr(_plot_runs, "plot_learning_curves", lambda path, records, **how: drawn.append(list(records)))
+    code, out, err = call_script("plot", tmp_path / "a", "--only", "learning")
+    assert code == 0 and out.strip() == str(tmp_path / "a" / "learning_curve.png"), err
+    assert drawn == [["seed0", "seed2", "seed10"]]
 
 
 def test_what_cannot_be_plotted_is_said(saved, tmp_path, call_script):

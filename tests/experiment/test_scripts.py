@@ -98,7 +98,7 @@ def test_every_script_has_a_configuration_and_shows_its_settings(name):
     assert re.search(rf"epochs={config.training.epochs}\b", settings)
     assert ("batch_size" in settings) == (config.training.batch_size != 128)
     assert f"batch_size={config.training.batch_size}" in settings or config.training.batch_size == 128
-    assert f'no.data.load("{config.data.name}"' in source
+    assert f'no.data.load("{config.data.name.type}"' in source
     assert len(source.splitlines()) < 65
 
 

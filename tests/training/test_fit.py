@@ -1,8 +1,11 @@
 """`fit` over objects: resume to the last bit, callbacks, rollback, folders, and data of every kind."""
 
 import errno
+import hashlib
 import os
 import signal
+import threading
+import time
 import types
 
 import equinox as eqx
@@ -15,6 +18,8 @@ import pytest
 from helpers import adam, blobs, mlp_model
 
 import noprop_ode as no
+from noprop_ode._training import callbacks
+from noprop_ode._training.signals import SignalGuard
 
 
 def splits(n=60, *, images=None):
@@ -96,6 +101,15 @@ def test_a_finished_run_can_be_extended(tmp_path):
     no.fit(mlp_model(), splits(), folder=tmp_path, **how(epochs=2))
     extended = no.fit(mlp_model(), splits(), folder=tmp_path, resume=True, **how(epochs=5))
     assert_same(longer.state, extended.state)
+
+
+def test_a_trained_model_is_trained_on(tmp_path):
+    first = no.fit(mlp_model(), splits(), **how(folder=tmp_path / "a")).model
+    no.save_arrays(tmp_path / "model.safetensors", first)
+    still = {"optimiser": optax.sgd(1e-12), "epochs": 1, "seed": 1}
+    second = no.fit(no.load_arrays(tmp_path / "model.safetensors", mlp_model()), splits(), **how(**still)).model
+    for x, y in zip(weights(first), weights(second), strict=True):
+        np.testing.assert_allclose(x, y, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -310,3 +324,53 @@ def test_progress_says_what_it_does_without_a_terminal(capsys):
     no.fit(mlp_model(), splits(), **how(progress=True))
     told = capsys.readouterr().err
     assert "compiling" in told and "epoch 3: validation accuracy" in told
+
+
+def test_the_time_left_does_not_count_compilation(capsys, monkeypatch):
+    now = [0.0]
+
+    def slow(run, event):
+        if isinstance(event, no.Stepped):
+            now[0] += 100.0 if run.progress.step == 1 else 3.0
+
+    monkeypatch.setattr(callbacks, "time", types.SimpleNamespace(monotonic=lambda: now[0]))
+    no.fit(mlp_model(), splits(), **how(callbacks=[slow, no.ProgressBar()]))
+    told = [line for line in capsys.readouterr().err.splitlines() if "left" in line]
+    assert len(told) == 1 and "step 3 of 18" in told[0] and "about 45 s left" in told[0]
+    assert "denoising" in told[0] and "readout" in told[0] and "prior" in told[0]
+
+
+@pytest.mark.parametrize("columns", [60, 120])
+def test_the_bar_fits_the_terminal(columns, capsys, monkeypatch):
+    pytest.importorskip("tqdm")
+    monkeypatch.setattr(callbacks.sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    no.fit(mlp_model(), splits(), **how(progress=True))
+    drawn = capsys.readouterr().err.replace("\r", "\n").split("\n")
+    last = [line for line in drawn if line.startswith("epoch 3/3")][-1]
+    assert len(last) <= columns and "100%" in last and "loss" in last, drawn
+    assert ("d " in last and "p " in last) if columns == 60 else ("denoising " in last and "step 18/18" in last)
+
+
+def test_a_signal_is_acknowledged_while_python_is_busy_elsewhere(capfd):
+    """The main thread is in one long call, as in a compilation; the acknowledgement must not wait for its end."""
+    seen, over = [], threading.Event()
+
+    def press():
+        time.sleep(0.3)  # until the main thread is in its call
+        os.kill(os.getpid(), signal.SIGINT)
+        while not over.is_set():
+            time.sleep(0.01)
+            if "SIGINT: finishing the step" in (seen.append(capfd.readouterr().err) or "".join(seen)):
+                seen.append("in time" if not over.is_set() else "late")
+                return
+
+    with SignalGuard() as guard:
+        thread = threading.Thread(target=press)
+        thread.start()
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 6_000_000)  # some seconds without a handler
+        over.set()
+        thread.join()
+        assert guard.interruption is not None and guard.interruption.exit_code == 130
+    assert "in time" in seen and "".join(seen).count("SIGINT") == 1
+    assert signal.set_wakeup_fd(-1) == -1

@@ -28,7 +28,7 @@ def plot_command(arguments: Sequence[str] | None = None, *, prog: str | None = N
     **Arguments:** as for [`noprop_ode.experiment.evaluate_command`][].
     """
     parser = parser_of(_ABOUT, prog)
-    parser.add_argument("runs", type=Path, nargs="+", help="output folders of runs")
+    parser.add_argument("runs", type=Path, nargs="+", help="output folders of runs, or of several seeds")
     parser.add_argument("--only", nargs="+", choices=KINDS, default=KINDS, help="which plots")
     parser.add_argument(
         "--images", type=int, nargs="+", help="images by position; some that are sure, torn and wrong if not given"

@@ -1,6 +1,6 @@
 """Which runs belong together, and what tells the others apart."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ._text import shortened
@@ -57,9 +57,10 @@ def group_runs(runs: Mapping[str, Settings]) -> dict[str, list[str]]:
             for k, s in zip(differing, short)
             if rest.get(k) is not None
         ]
-        label = ", ".join(parts[:4]) or names[0]
+        label = ", ".join(parts[:4])
         if len(names) > 1:
-            label += f" (mean ± s.d. of {len(names)} seeds)"
+            label = f"{label} (mean ± s.d. of {len(names)} seeds)" if label else f"mean ± s.d. of {len(names)} seeds"
+        label = label or names[0]
         if label in labels:
             label += f" [{names[0]}]"
         labels[label] = names
@@ -71,6 +72,17 @@ def name_of_run(settings: Settings, fallback: str) -> str:
     known = flat(settings)
     parts = [f"{word}{known[k]}" for k, word in _PARTS if known.get(k) is not None]
     return " · ".join([fallback, *parts])
+
+
+def name_of_runs(settings: Sequence[Settings]) -> str:
+    """A line about several runs: what they have in common, and how many they are."""
+    known = [flat(each) for each in settings]
+    parts = [
+        f"{word}{known[0][k]}"
+        for k, word in _PARTS
+        if known[0].get(k) is not None and all(each.get(k) == known[0][k] for each in known)
+    ]
+    return " · ".join([*parts, f"{len(known)} runs"])
 
 
 _FIRST = ("data.name", "model.variant", "model.field")

@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from ..._types import AnyPath
 from . import _canvas
-from ._groups import group_runs, is_in_nats, name_of_run
+from ._groups import group_runs, is_in_nats, name_of_run, name_of_runs
 
 
 Series = tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]  # steps, and what was measured there
@@ -70,7 +70,8 @@ def plot_learning_curves(
     _canvas.tidy(axes.values())
     _legend(figure, axes, len(runs))
     names = list(runs)
-    title = name_of_run(settings.get(names[0], {}), names[0]) if len(names) == 1 else f"{len(names)} runs"
+    known = [settings.get(name, {}) for name in names]
+    title = name_of_run(known[0], names[0]) if len(names) == 1 else name_of_runs(known)
     figure.suptitle(_canvas.plain(title, 120), fontsize=11)
     _canvas.save(figure, path)
 

@@ -42,9 +42,13 @@ def open_run(
 
     **Returns:** the model, the settings and the description of the data.
 
-    **Raises:** as [`noprop_ode.experiment.load_model`][], and `ConfigError` for bad settings.
+    **Raises:** as [`noprop_ode.experiment.load_model`][], `ConfigError` for bad settings, and `RunError` for images of
+    another size than the model's.
     """
     model, config, spec = load_model(run, best=best, trust_imports=trust_imports)
+    size = config.data.image_size
+    if size is not None and size != tuple(spec.image_shape)[:2]:  # before a whole data set is brought to it
+        raise RunError(f"{run} brings images to {list(size)}, but its model was trained on {list(spec.image_shape)}.")
     if prediction:
         config = config.replace(prediction=prediction)
     if data_dir is not None:

@@ -44,7 +44,7 @@ def plot_runs(
 
     **Arguments:**
 
-    - `runs`: output folders.
+    - `runs`: output folders; that of several seeds stands for all of them.
     - `out`: folder for the plots.
     - `kinds`: among `learning`, `cost`, `schedule`, `trajectories`, `prototypes` and `confusion`; those that do not
         apply to the model are left out.
@@ -61,7 +61,7 @@ def plot_runs(
     **Raises:** `RunError` for a folder without a run, an image that does not exist, or data of another shape or other
     classes than the model was trained on.
     """
-    runs, out = [Path(run) for run in runs], Path(out)
+    runs, out = [seed for run in runs for seed in _seeds_of(Path(run))], Path(out)
     out.mkdir(parents=True, exist_ok=True)
     draw = {"learning": lambda path: _learning(path, runs)} if "learning" in kinds else {}
     if [k for k in kinds if k != "learning"]:
@@ -73,6 +73,14 @@ def plot_runs(
         print(f"drawing {printable(path.name)} ...", file=sys.stderr, flush=True)
         draw[kind](path)
         yield path
+
+
+def _seeds_of(run: Path) -> list[Path]:
+    """The runs in a folder that `run_seeds` wrote; the folder itself, if it is that of a run."""
+    if (run / "metrics.jsonl").exists():
+        return [run]
+    found = [path.parent for path in run.glob("seed*/metrics.jsonl")]
+    return sorted(found, key=lambda path: (len(path.name), path.name)) or [run]
 
 
 def _learning(path: Path, runs: Sequence[Path]) -> None:
