@@ -40,6 +40,7 @@ with _install_import_hook("noprop_ode.experiment", "noprop_ode._typecheck.typech
         join_command as join_command,
         plot_command as plot_command,
         predict_command as predict_command,
+        reproduce_command as reproduce_command,
     )
     from .report import (
         FilePrediction as FilePrediction,

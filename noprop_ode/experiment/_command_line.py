@@ -28,6 +28,10 @@ COMMANDS = {
     "predict": ("noprop_ode.experiment:predict_command", "classify image files"),
     "plot": ("noprop_ode.experiment:plot_command", "draw the plots of runs"),
     "join": ("noprop_ode.experiment:join_command", "make one model of blocks that trained apart"),
+    "reproduce": (
+        "noprop_ode.experiment:reproduce_command",
+        "run the paper's table, and write its page",
+    ),
     "export": ("noprop_ode.experiment:export_command", "make a model predict without this package"),
 }
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from ... import RunError
 from .._main import guarded
 from .._seeds import parse_seeds
+from ..report._output import write_file
 from ..reproduce import jobs, page, record, work
 from ..reproduce._rows import SETTINGS, rows_of
-from ..report._output import write_file
 from ._parser import parser_of
 
 
@@ -35,8 +35,12 @@ def reproduce_command(arguments: Sequence[str] | None = None, *, prog: str | Non
     commands = parser.add_subparsers(dest="command", required=True)
     runs = commands.add_parser("run", help="train and evaluate rows")
     runs.add_argument("--out", type=Path, required=True, help="folder of all runs")
-    runs.add_argument("--rows", nargs="+", default=[], metavar="DATA/VARIANT/EMBEDDING", help="all by default; * is any")
-    runs.add_argument("--settings", choices=SETTINGS, default="paper", help="the paper's, our recipes, or the fast ones")
+    runs.add_argument(
+        "--rows", nargs="+", default=[], metavar="DATA/VARIANT/EMBEDDING", help="all by default; * is any"
+    )
+    runs.add_argument(
+        "--settings", choices=SETTINGS, default="paper", help="the paper's, our recipes, or the fast ones"
+    )
     runs.add_argument("--seeds", default="1", help="0,1,2, or their number, 3; 1 by default")
     runs.add_argument("--draws", type=int, default=5, help="of noise for the paper's way of predicting; the paper's 5")
     runs.add_argument("--hours", type=float, help="stop after so long, and save the run at hand")

@@ -30,7 +30,7 @@ def record(folder: Path) -> Record:
         found = {
             "run": folder.name,
             "configuration": config["name"],
-            "data": config["data"]["name"],
+            "data": config["data"]["name"]["type"],
             "variant": config["model"]["variant"]["type"],
             "embedding": _EMBEDDINGS[config["model"]["embedding"]["type"]],
             "seed": config["training"]["seed"],
@@ -90,29 +90,29 @@ def _per_cent(values: Sequence[float]) -> str:
     return mean if len(values) < 2 else f"{mean} ± {100 * np.std(values, ddof=1) / np.sqrt(len(values)):.2f}"
 
 
-def _by_paper(found: Record) -> list[float]:
-    """Accuracies by the paper's way of predicting, one for each draw."""
+def _by_paper(found: Record) -> float:
+    """Accuracy by the paper's way of predicting, the mean of the draws."""
     draws = [draw["accuracy"] for draw in found.get("draws", [])]
-    return draws or [found["ways"].get("paper", found["ways"]["default"])["accuracy"]]
+    return float(np.mean(draws)) if draws else found["ways"].get("paper", found["ways"]["default"])["accuracy"]
 
 
 def _overview(records: Sequence[Record]) -> str:
     lines = [
-        "| data | | epochs | seeds | default, one evaluation | paper's protocol | paper | supervised twin | minutes (CPU) "
-        "| GiB |",
+        "| data | | epochs | seeds | default way | paper's way | paper | supervised twin | minutes (CPU) | GiB |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     groups = _groups(records)
-    for (row, settings, epochs), runs in sorted(groups.items(), key=lambda item: (list(SETS).index(item[0][0].data), item[0])):
+    order = {data: i for i, data in enumerate(SETS)}
+    for (row, settings, epochs), runs in sorted(groups.items(), key=lambda g: (order.get(g[0][0].data, 99), g[0])):
         twin = groups.get((Row(row.data, "supervised", "one-hot"), settings, epochs), [])
         cpu, gib = ([r[k] for r in runs if k in r] for k in ("cpu_seconds", "gib"))
         cells = [
-            SETS[row.data],
+            SETS.get(row.data, row.data),
             f"{row.variant.upper()}, {row.embedding}, {_HOW[settings]}",
             str(epochs),
             str(len(runs)),
             _per_cent([r["ways"]["default"]["accuracy"] for r in runs]),
-            _per_cent([np.mean(_by_paper(r)) for r in runs]),
+            _per_cent([_by_paper(r) for r in runs]),
             f"{PAPER[row]:.2f}" if row in PAPER else "",
             _per_cent([r["ways"]["default"]["accuracy"] for r in twin]) if twin and twin is not runs else "",
             f"{np.mean([r['seconds'] for r in runs]) / 60:.0f}" + (f" ({np.mean(cpu) / 60:.0f})" if cpu else ""),
@@ -130,7 +130,7 @@ def _paper(records: Sequence[Record]) -> str:
         for data in SETS:
             row = Row(data, variant, embedding)
             found = [
-                f"{_per_cent([np.mean(_by_paper(r)) for r in runs])} ({epochs} epochs, {len(runs)} seeds)".replace(
+                f"{_per_cent([_by_paper(r) for r in runs])} ({epochs} epochs, {len(runs)} seeds)".replace(
                     "1 seeds", "1 seed"
                 )
                 for (own, settings, epochs), runs in sorted(groups.items())

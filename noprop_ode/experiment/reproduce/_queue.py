@@ -16,12 +16,17 @@ from ... import RunFolder, evaluate
 from .._data import load_data
 from .._evaluate import evaluation_key
 from .._saved import CONFIG_FILE, SUMMARY_FILE, load_model
+from ..report import split_of
 from ._rows import Row
 
 
 DRAWS_FILE, COSTS_FILE = "draws.json", "costs.jsonl"
 _COMMAND = [sys.executable, "-c", "from noprop_ode.experiment import console; console()", "train"]
-_MEASURE = [sys.executable, "-c", "import sys; from noprop_ode.experiment.reproduce import measure; measure(*sys.argv[1:])"]
+_MEASURE = [
+    sys.executable,
+    "-c",
+    "import sys; from noprop_ode.experiment.reproduce import measure; measure(*sys.argv[1:])",
+]
 _INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 
 
@@ -103,7 +108,7 @@ def measure(folder: str, draws: str) -> None:
     **Arguments:** the folder, and the number of draws, as text.
     """
     model, config, _ = load_model(folder)
-    test, how = load_data(config).test, model.paper_prediction
+    test, how = split_of(load_data(config), "test"), model.paper_prediction
     found = []
     for key in jr.split(jr.fold_in(evaluation_key(config), 1), int(draws)):
         each = evaluate(model, test.images, test.labels, key=key, prediction=how)
@@ -127,6 +132,7 @@ def _run(arguments: list[str], end: float | None) -> dict[str, Any]:
     """A process to its end, or to that of the time; what it cost. A signal of ours is passed on."""
     began, told = time.monotonic(), False
     process = subprocess.Popen(arguments, start_new_session=True)  # the terminal's signals reach it through us
+
     def tell(*_: Any) -> None:
         nonlocal told
         if not told:

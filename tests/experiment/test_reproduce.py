@@ -1,0 +1,166 @@
+"""The paper's table: its rows, the queue of its runs, and its page."""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+
+import pytest
+
+from noprop_ode.experiment import Config, ConfigError, find_config, override, parse_overrides
+from noprop_ode.experiment.reproduce import PAPER, Job, Row, _queue, jobs, page, record, work
+from noprop_ode.experiment.reproduce._rows import rows_of
+
+
+DIGITS = Row("digits", "ct", "one-hot")
+PAGE = "# Results\n\n<!-- table: overview -->\n<!-- end -->\n\nText.\n\n<!-- table: paper -->\nold\n<!-- end -->\n"
+
+
+def test_every_row_of_the_paper_is_a_configuration():
+    assert len(PAPER) == 39
+    for row in PAPER:
+        name, *flags = row.arguments("paper")
+        config = override(find_config(name), parse_overrides(flags))
+        embedding = {"dim-20": "learned"}.get(row.embedding, row.embedding)
+        chosen = (config.data.name.type, config.model.variant.type, config.model.embedding.type)
+        assert chosen == (row.data, row.variant, embedding)
+
+
+def test_rows_are_named_by_patterns():
+    assert rows_of(["mnist/ct/one-hot"], "paper") == [Row("mnist", "ct", "one-hot")]
+    assert len(rows_of(["cifar10/*/*"], "paper")) == 13 and len(rows_of([], "paper")) == 39
+    assert Row("cifar10", "supervised", "one-hot") in rows_of(["*/*/one-hot"], "fast")
+    for wrong in ("mnist", "mnist/ct/onehot", "imagenet/ct/one-hot"):
+        with pytest.raises(ConfigError, match="goes with no row"):
+            rows_of([wrong], "paper")
+
+
+def test_a_run_that_has_begun_is_gone_on_with(tmp_path):
+    first, second = jobs([DIGITS], "ours", [0, 4], ["--epochs", "2"], tmp_path)
+    assert first.command[3:] == [
+        *("train", "digits_ct", "--epochs", "2", "--training.seed", "0"),
+        *("--output.dir", str(tmp_path / "ours-digits-ct-one-hot-seed0")),
+    ]
+    second.folder.mkdir()
+    (second.folder / "config.yaml").write_text("")
+    assert second.command[3:] == ["train", "--resume", str(second.folder)] and not second.finished
+    (second.folder / "summary.json").write_text("{}")
+    assert second.finished
+
+
+def queue(tmp_path, monkeypatch, code: str, count=2) -> list[Job]:
+    """Jobs that run some code, which finds its folder in `folder`, instead of training; nothing is measured."""
+    prelude = "import pathlib, signal, sys, time; folder = pathlib.Path(sys.argv[1]); folder.mkdir(exist_ok=True); "
+
+    def training(job, draws):
+        return [] if job.finished else [sys.executable, "-c", prelude + code, str(job.folder)]
+
+    monkeypatch.setattr(_queue, "_training", training)
+    monkeypatch.setattr(_queue, "_measuring", lambda job, draws: [])
+    return jobs([DIGITS], "ours", range(count), [], tmp_path)
+
+
+def costs(tmp_path) -> list[dict]:
+    return [json.loads(line) for line in (tmp_path / "costs.jsonl").read_text().splitlines()]
+
+
+def test_what_is_finished_is_not_run_again_and_what_fails_stops_nothing(tmp_path, monkeypatch):
+    todo = queue(tmp_path, monkeypatch, "'seed1' in folder.name and sys.exit(3); (folder / 'summary.json').touch()", 3)
+    said = []
+    assert work(todo, draws=5, hours=None, say=said.append) == 1
+    assert [job.finished for job in todo] == [True, False, True]
+    assert [c["exit"] for c in costs(tmp_path)] == [0, 3, 0] and any("exit code 3" in line for line in said)
+    assert all(c["cpu_seconds"] > 0 and c["gib"] > 0 for c in costs(tmp_path))
+    assert work(todo, draws=5, hours=None, say=said.append) == 1
+    assert len(costs(tmp_path)) == 4  # the one that failed
+
+
+WAITS = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143)); (folder / 'up').touch(); time.sleep(600)"
+
+
+def test_the_run_at_hand_is_told_when_the_time_is_over(tmp_path, monkeypatch):
+    todo = queue(tmp_path, monkeypatch, WAITS)
+    began = time.monotonic()
+    assert work(todo, draws=5, hours=4 / 3600, say=lambda text: None) == 0
+    assert time.monotonic() - began < 300 and [c["exit"] for c in costs(tmp_path)] in ([143], [128 + signal.SIGTERM])
+    assert not todo[1].folder.exists()
+    assert work(todo, draws=5, hours=0.0, say=lambda text: None) == 0 and len(costs(tmp_path)) == 1
+
+
+def test_a_signal_is_passed_on_and_nothing_else_begins(tmp_path, monkeypatch):
+    todo = queue(tmp_path, monkeypatch, WAITS)
+
+    def stop():
+        while not (todo[0].folder / "up").exists():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    thread = threading.Thread(target=stop, daemon=True)
+    thread.start()
+    assert work(todo, draws=5, hours=None, say=lambda text: None) == 0
+    thread.join()
+    assert [c["exit"] for c in costs(tmp_path)] == [143] and not todo[1].folder.exists()
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def summary(seed: int, accuracy: float, name="paper/mnist_ct", epochs=3) -> str:
+    flags = parse_overrides(f"--seed {seed} --epochs {epochs}".split())
+    config: Config = override(find_config(name), flags)
+    way = {"accuracy": accuracy, "nll": 0.1, "calibration_error": 0.01, "nfe": 1.0, "saved": 0.0, "seconds": 1.0}
+    values = {
+        "samplers": {"default": way, "paper": {**way, "accuracy": accuracy - 0.01}},
+        "config": config.to_plain(),
+        "best_validation_accuracy": accuracy,
+        "train_seconds": 120.0,
+        "device": {"kind": "cpu"},
+        "versions": {"jax": "0"},
+    }
+    return json.dumps(values)
+
+
+def test_the_page_says_what_was_run_and_what_was_not(tmp_path):
+    for seed, accuracy in enumerate((0.95, 0.97)):
+        (tmp_path / f"run{seed}").mkdir()
+        (tmp_path / f"run{seed}" / "summary.json").write_text(summary(seed, accuracy))
+    draws = [{"accuracy": a, "nll": 0.1, "nfe": 1000.0} for a in (0.90, 0.92)]
+    (tmp_path / "run0" / "draws.json").write_text(json.dumps(draws))
+    parts = [{"run": "run0", "part": "training", "exit": 143, "seconds": 9, "cpu_seconds": 60.0, "gib": 1.0}]
+    parts += [{**parts[0], "exit": 0, "cpu_seconds": 180.0, "gib": 2.0}, {**parts[0], "part": "draws"}]
+    (tmp_path / "costs.jsonl").write_text("".join(json.dumps(p) + "\n" for p in parts))
+    found = page(PAGE, [record(tmp_path / "run0"), record(tmp_path / "run1")])
+    # The mean of 0.95 and 0.97, and of 0.91 (two draws) and 0.96 (one).
+    overview = (
+        "| MNIST | CT, one-hot, the paper's settings | 3 | 2 | 96.00 ± 1.00 | 93.50 ± 2.50 | 97.84 |  | 2 (4) | 2.0 |"
+    )
+    assert overview in found
+    assert "| CT, one-hot | 97.84; 93.50 ± 2.50 (3 epochs, 2 seeds) | 73.35; not run | 33.66; not run |" in found
+    assert "| adjoint, one-hot | 98.62; not run |" in found and "old" not in found and "Text." in found
+    assert page(found, [record(tmp_path / "run0"), record(tmp_path / "run1")]) == found
+
+
+def test_the_command_keeps_records_of_folders_that_are_gone(tmp_path, call_script):
+    (tmp_path / "page.md").write_text(PAGE)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "a" / "summary.json").write_text(summary(0, 0.9))
+    flags = ["--records", tmp_path / "records.jsonl", "--page", tmp_path / "page.md"]
+    code, out, err = call_script("reproduce", "page", tmp_path / "a", tmp_path / "b", *flags)
+    assert code == 0 and "1 runs" in out and "passed over" in err and "b holds no finished run" in err
+    once = (tmp_path / "page.md").read_text()
+    (tmp_path / "a" / "summary.json").unlink()
+    assert call_script("reproduce", "page", *flags)[0] == 0
+    assert (tmp_path / "page.md").read_text() == once and "3 epochs, 1 seed)" in once
+
+
+@pytest.mark.slow
+def test_a_row_from_training_to_its_page(tmp_path):
+    flags = "--field mlp --model.field.width 16 --epochs 1 --paper_steps 5 --protocols none".split()
+    todo = jobs([DIGITS], "ours", [0], flags, tmp_path)
+    assert work(todo, draws=2, hours=None) == 0
+    found = record(todo[0].folder)
+    assert len(found["draws"]) == 2 and found["draws"][0] != found["draws"][1] and found["cpu_seconds"] > 1
+    assert "| digits | CT, one-hot, our recipe | 1 | 1 |" in page(PAGE, [found])
+    assert work(todo, draws=2, hours=0.0) == 0 and len(costs(tmp_path)) == 2
