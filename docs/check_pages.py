@@ -1,10 +1,11 @@
-"""Looks at every page of the built site in a headless Chromium: 1400 and 390 pixels wide, light and dark, without a network.
+"""Looks at every page of the built site in a headless Chromium: 1400 and 390 pixels wide, light and dark, offline.
 
     mkdocs build --strict && python docs/check_pages.py site
 
-Needs `pip install playwright` and a Chromium, that of `playwright install chromium` or the one named by `--chromium`. It is
-no part of the tests. It reports errors of the console, mathematics that was not rendered, pages wider than the window, images
-and links that lead nowhere, and requests that leave the site; `--shots FOLDER` keeps a picture of every page.
+Needs `pip install playwright` and a Chromium, that of `playwright install chromium` or the one named by `--chromium`.
+It is no part of the tests. It reports errors of the console, mathematics that was not rendered, pages wider than the
+window, images and links that lead nowhere, and requests that leave the site; `--shots FOLDER` keeps a picture of every
+page.
 """
 
 import argparse
