@@ -11,7 +11,7 @@ import noprop_ode as no
 
 
 # What the variants could do differently: how they are built, stepped, kept and asked. Each shape of row is compiled
-# anew, and these have two.
+# anew, and these have two, so that they are quick; the others of the variants are among the slow tests.
 OF_VARIANTS = {
     "check_dict_unchanged",
     "check_estimators_pickle",
@@ -30,16 +30,17 @@ def name_of(check) -> str:
     return check.func.__name__
 
 
-def checks(variant: str, names: set[str] | None = None):
-    found = list(estimator_checks_generator(tiny(variant)))
+def checks(variant: str):
+    def marks(check):
+        return () if variant == "ct" or name_of(check) in OF_VARIANTS else pytest.mark.slow
+
     return [
-        pytest.param(estimator, check, id=f"{variant}-{name_of(check)}")
-        for estimator, check in found
-        if names is None or name_of(check) in names
+        pytest.param(estimator, check, id=f"{variant}-{name_of(check)}", marks=marks(check))
+        for estimator, check in estimator_checks_generator(tiny(variant))
     ]
 
 
-@pytest.mark.parametrize("estimator, check", checks("ct") + checks("fm", OF_VARIANTS) + checks("dt", OF_VARIANTS))
+@pytest.mark.parametrize("estimator, check", checks("ct") + checks("fm") + checks("dt"))
 def test_passes(estimator, check):
     check(estimator)
 
