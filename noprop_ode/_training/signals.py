@@ -13,7 +13,7 @@ class SignalGuard:
     saved. The second signal of a kind acts as it always does."""
 
     def __init__(self):
-        self._received: int | None = None
+        self._received = 0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "SignalGuard":
@@ -29,11 +29,9 @@ class SignalGuard:
             signal.signal(number, handler)
 
     @property
-    def interruption(self) -> Interrupted | None:
-        """What to raise once everything is saved; `None` before a signal."""
-        if self._received is None:
-            return None
-        return Interrupted(signal.Signals(self._received).name, 128 + self._received)
+    def received(self) -> int:
+        """The number of the signal that came; 0 before one."""
+        return self._received
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._received = number
@@ -43,3 +41,8 @@ class SignalGuard:
             os.write(2, text.encode())  # no buffer of Python's, which the interrupted code may be writing to
         except OSError:
             pass
+
+
+def interruption(number: int) -> Interrupted | None:
+    """What to raise after a signal, once everything is saved; `None` for 0, which is no signal."""
+    return Interrupted(signal.Signals(number).name, 128 + number) if number else None
