@@ -24,7 +24,7 @@ from .folder import METRICS, RunFolder
 from .generator import NonFiniteLossError, train
 from .optimiser import kept_apart, scaled
 from .parallel import Parallel
-from .processes import agreed, is_first, on_first, tell
+from .processes import agreed, is_first, on_first, others_there, tell
 from .resume import data_digest, restore
 from .rollback import RollBack
 from .run import Callback, EpochEnded, Progress, Run, Started, Stepped, Stopped, rows
@@ -138,6 +138,7 @@ def fit(
         "rollbacks": rollbacks,
     }
     with contextlib.ExitStack() as stack:
+        stack.enter_context(others_there())
         kept = tell(folder is not None)
         own = on_first(lambda: _opened(folder, stack))
         run = Run(

@@ -15,6 +15,7 @@ from .._block_model import AbstractBlockModel
 from .._blocks import AllBlocks, Blocks
 from .._model import AbstractModel, name_of
 from .blockwise import BlockwiseState
+from .processes import placed
 from .step import TrainState, copied
 
 
@@ -95,7 +96,7 @@ class Parallel:
         """The state on the devices; the arrays given stay valid."""
         self._check_blocks(state.model)
         # Arrays that are one, as those of a moving average at the start, must lie apart to be donated.
-        return eqx.combine(jax.device_put(*self._laid_out(copied(state))), state)
+        return eqx.combine(placed(*self._laid_out(copied(state))), state)
 
     def constrain(self, state: TrainState) -> TrainState:
         """Within a compiled step: the next state lies as the last one did."""

@@ -1,8 +1,9 @@
 """Several processes that train one model together; every function here does next to nothing where there is one."""
 
+import contextlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import jax
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from jax.experimental import multihost_utils
+from jax.sharding import NamedSharding
 from jaxtyping import PyTree
 
 from .errors import RunError
@@ -66,6 +68,27 @@ def _from_environment(name: str) -> int | None:
     return None if text is None else int(text)
 
 
+@contextlib.contextmanager
+def others_there() -> Iterator[None]:
+    """Says plainly what it is when an exchange fails because another process has ended.
+
+    **Raises:** [`noprop_ode.RunError`][].
+    """
+    try:
+        yield
+    except (jax.errors.JaxRuntimeError, ValueError) as error:  # Gloo's failures are of the latter kind
+        if jax.process_count() == 1 or not any(word in str(error) for word in _EXCHANGES):
+            raise
+        raise RunError(
+            f"Another process of this run has ended, or cannot be reached, and process {jax.process_index()} cannot go "
+            "on without it. What it says itself, on its own standard error, is the reason; then start all of them "
+            f"again and resume. ({str(error).splitlines()[0]})"
+        ) from error
+
+
+_EXCHANGES = ("Gloo", "NCCL", "oordination service", "UNAVAILABLE")
+
+
 def is_first() -> bool:
     """Whether this is the process that writes, prints and logs."""
     return jax.process_index() == 0
@@ -119,6 +142,21 @@ def agreed(*values: int) -> tuple[int, ...]:
     return tuple(int(value) for value in np.max(found, axis=0))
 
 
+def placed(tree: PyTree[Any], shardings: PyTree[NamedSharding]) -> PyTree[Any]:
+    """A PyTree of arrays on the devices; where those are of several processes, which hold equal arrays, each puts the
+    parts on its own."""
+    if jax.process_count() == 1:
+        return jax.device_put(tree, shardings)
+
+    def put(array: jax.Array, sharding: NamedSharding) -> jax.Array:
+        if not array.is_fully_addressable:
+            return jax.device_put(array, sharding)
+        host = np.asarray(array)
+        return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
+
+    return jax.tree.map(lambda leaf, sharding: _on_words(leaf, lambda a: put(a, sharding)), tree, shardings)
+
+
 def gathered(tree: PyTree[Any]) -> PyTree[Any]:
     """The same with whole arrays that this process holds itself. Every process must call it.
 
@@ -134,13 +172,11 @@ def _whole(array: jax.Array) -> np.ndarray:
 
 
 def _each(tree: PyTree[Any], of_array: Callable[[jax.Array], Any]) -> PyTree[Any]:
-    """Applies a function to every array; to the words of random keys, which no exchange takes as they are."""
+    return jax.tree.map(lambda leaf: _on_words(leaf, of_array) if isinstance(leaf, jax.Array) else leaf, tree)
 
-    def of_leaf(leaf: Any) -> Any:
-        if not isinstance(leaf, jax.Array):
-            return leaf
-        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            return jr.wrap_key_data(of_array(jr.key_data(leaf)), impl=jr.key_impl(leaf))
-        return of_array(leaf)
 
-    return jax.tree.map(of_leaf, tree)
+def _on_words(array: jax.Array, of_array: Callable[[jax.Array], Any]) -> Any:
+    """Applies a function to an array; to the words of a random key, which no exchange takes as it is."""
+    if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+        return jr.wrap_key_data(of_array(jr.key_data(array)), impl=jr.key_impl(array))
+    return of_array(array)
