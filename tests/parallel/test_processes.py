@@ -20,9 +20,10 @@ import noprop_ode as no
 
 
 HERE = Path(__file__)
+JOB = HERE.with_name("job.py")
 
 
-def start(settings, processes=2, devices=1):
+def start(arguments, processes=2, devices=1):
     """As many processes as asked for, each told of the others by its environment; one process of its own for 1."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
@@ -35,7 +36,7 @@ def start(settings, processes=2, devices=1):
             env |= {"JAX_PROCESS_ID": str(number)}
         started.append(
             subprocess.Popen(
-                [sys.executable, "tests/parallel/job.py", json.dumps(settings)],
+                [sys.executable, *(arguments if isinstance(arguments, list) else [str(JOB), json.dumps(arguments)])],
                 cwd=HERE.parents[2],
                 env=env,
                 stdout=subprocess.PIPE,
@@ -146,3 +147,30 @@ def test_a_process_that_dies_takes_the_other_along_within_a_minute_and_the_run_g
     again = trained(tmp_path, "kept", kind="one-hot", axes={"block": 2})
     for a, b in zip(again[0], whole["two"][0], strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.slow
+def test_the_command_trains_on_two_processes_and_goes_on_in_one(tmp_path):
+    kept = tmp_path / "kept"
+    small = ["--model.variant.num_blocks", "2", "--model.field", "mlp", "--prediction.protocols", "paper"]
+    both = ["--parallel.block", "2", "--parallel.distributed", "true", "--epochs", "1", "--out", str(kept)]
+    command = ["experiments/train.py", "digits_dt", *small, *both]
+    codes, output = ended(start(command))
+    assert codes == [0, 0], "\n".join(output)
+    assert "test_accuracy=" in output[0] and "test_accuracy=" not in output[1]
+    assert json.loads((kept / "summary.json").read_text())["device"]["count"] == 2
+    codes, output = ended(start(command))
+    assert codes == [2, 2]
+    assert all("already holds a finished run" in text for text in output)
+    alone = ["--parallel.block", "1", "--parallel.distributed", "false", "--epochs", "2"]
+    codes, output = ended(start(["experiments/train.py", "--resume", str(kept), *alone], processes=1))
+    assert codes == [0], output[0]
+
+
+def test_who_cannot_meet_the_others_is_told_how(monkeypatch):
+    monkeypatch.setenv("JAX_NUM_PROCESSES", "two")
+    with pytest.raises(no.RunError, match="JAX_NUM_PROCESSES: expected a whole number; got 'two'"):
+        no.start_processes()
+    monkeypatch.delenv("JAX_NUM_PROCESSES")
+    with pytest.raises(no.RunError, match=r"set JAX_COORDINATOR_ADDRESS .* in the environment of each"):
+        no.start_processes()
