@@ -5,10 +5,8 @@
     python benchmarks/variants.py page
 
 Each row is a process of its own, so that its peak memory is its own; it adds one line to the results file, and
-`page` writes the tables of docs/results.md from the files that it names. All training
-images are trained on, and the test set is used once a row.
-
-`--validation 0.1` leaves the test set alone, to choose settings by.
+`page` writes the tables of docs/results.md from the files that it names. All training images are trained on, and the
+test set is used once a row; `--validation 0.1` leaves it alone, to choose settings by.
 
 The networks are the paper's, without dropout. DT and CT minimise the cross-entropy of the denoiser (CT at times U^3)
 beside the readout and prior terms, FM the paper's loss at times U^p. Adam with decoupled decay 1e-3; the learning rate
@@ -117,28 +115,17 @@ class Timer:
             self.wall, self.cpu = now[0] - self._began[0], now[1] - self._began[1]
 
 
-def run_row(
-    row: str,
-    name: str,
-    *,
-    epochs: int,
-    images: int | None,
-    seed: int,
-    batch_size: int,
-    learning_rate: float,
-    times_power: float,
-    states: int,
-    steps: int,
-    validation: float,
-) -> dict[str, Any]:
-    """Trains and evaluates one row; returns what was measured."""
+def run_row(row: str, args: argparse.Namespace) -> dict[str, Any]:
+    """Trains and evaluates one row as the flags say; returns what was measured."""
     variant, embedding = row.split("/")
-    splits = load(name, validation=validation, seed=seed)
-    train_set, held_out = splits.train, splits.validation if validation else splits.test
-    train_set = dataclasses.replace(train_set, images=train_set.images[:images], labels=train_set.labels[:images])
-    model_key, test_key = jr.split(jr.key(seed))
-    model = build(variant, embedding, train_set, model_key, times_power, states)
-    rate = no.warmup_cosine(learning_rate, epochs * (len(train_set) // batch_size))
+    splits = load(args.data, validation=args.validation, seed=args.seed)
+    train_set, held_out = splits.train, splits.validation if args.validation else splits.test
+    first = slice(args.images)
+    train_set = dataclasses.replace(train_set, images=train_set.images[first], labels=train_set.labels[first])
+    model_key, test_key = jr.split(jr.key(args.seed))
+    model = build(variant, embedding, train_set, model_key, args.times_power, args.states)
+    epochs = args.block_epochs if variant in ("dt", "backprop") else args.epochs
+    rate = no.warmup_cosine(args.learning_rate, epochs * (len(train_set) // args.batch_size))
     timer = Timer()
     result = no.fit(
         model,
@@ -146,34 +133,36 @@ def run_row(
         optimiser=optax.adamw(rate, weight_decay=1e-3),
         learning_rate=rate,
         epochs=epochs,
-        batch_size=batch_size,
-        seed=seed,
+        batch_size=args.batch_size,
+        seed=args.seed,
         callbacks=[timer],
     )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
     found = {}
-    for protocol, prediction in predictions(model, embedding == "prototype", steps).items():
+    prototypes = embedding == "prototype"
+    ways = predictions(model, prototypes, args.prototype_steps if prototypes else args.steps)
+    for protocol, prediction in ways.items():
         how = no.evaluate(result.model, held_out.images, held_out.labels, key=test_key, prediction=prediction)
         found[protocol] = {"accuracy": how.accuracy, "nll": how.nll, "nfe": how.num_evaluations}
         print(row, protocol, found[protocol], file=sys.stderr, flush=True)
     norms = jax.device_get(result.model.embedding.squared_norms()) ** 0.5
     return {
         "row": row,
-        "data": name,
+        "data": args.data,
         "epochs": epochs,
         "images": len(train_set),
-        "seed": seed,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        **({"states_per_image": states} if variant in ("ct", "fm", "dt") else {}),
-        **({"times_power": times_power} if variant == "fm" else {}),
+        "seed": args.seed,
+        "batch_size": args.batch_size,
+        "learning_rate": args.learning_rate,
+        **({"states_per_image": args.states} if variant in ("ct", "fm", "dt") else {}),
+        **({"times_power": args.times_power} if variant == "fm" else {}),
         "train_seconds": round(timer.wall, 1),
         "train_cpu_seconds": round(timer.cpu, 1),
         "peak_memory_gib": round(peak, 2),
         "parameters": sum(a.size for a in jax.tree.leaves(eqx.filter(model, no.trainable_mask(model)))),
         "embedding_norms": [round(float(n), 3) for n in (norms.min(), norms.max())],
-        "validation" if validation else "test": found,
+        "validation" if args.validation else "test": found,
         "device": jax.devices()[0].device_kind,
         "cores": len(os.sched_getaffinity(0)),
         "jax": jax.__version__,
@@ -193,8 +182,7 @@ def table(path: Path) -> str:
             found = record["test"].get(protocol)
             cells.append("" if found is None else f"{found['accuracy']:.4f} ({found['nll']:.3g})")
         cost = f"{record['train_seconds']:.0f} ({record['train_cpu_seconds']:.0f})"
-        epochs = f"{record['epochs']} x {record['images']:,}"
-        memory = f"{record['peak_memory_gib']:.2f}"
+        epochs, memory = f"{record['epochs']} x {record['images']:,}", f"{record['peak_memory_gib']:.2f}"
         row = record["row"]
         if (power := record.get("times_power", 1.0)) != 1.0:
             row += f", times U^{power:g}"
@@ -232,7 +220,7 @@ def main() -> None:
     runs.add_argument("--prototype-steps", type=int, default=20, help="the same where convolutions are in the solver")
     runs.add_argument("--seed", type=int, default=0)
     runs.add_argument(
-        "--validation", type=float, default=0.0, help="to choose settings: hold out this share, and evaluate that"
+        "--validation", type=float, default=0.0, help="to choose by: hold out this share, and evaluate it"
     )
     runs.add_argument("--out", type=Path, required=True, help="results file, one JSON object a line")
     runs.add_argument("--here", action="store_true", help="in this process")
@@ -252,21 +240,7 @@ def main() -> None:
             ]
             subprocess.run([sys.executable, __file__, "run", "--here", "--rows", row, *others], check=True)
             continue
-        epochs = args.block_epochs if row.split("/")[0] in ("dt", "backprop") else args.epochs
-        steps = args.prototype_steps if row.endswith("prototype") else args.steps
-        record = run_row(
-            row,
-            args.data,
-            epochs=epochs,
-            images=args.images,
-            seed=args.seed,
-            batch_size=args.batch_size,
-            learning_rate=args.learning_rate,
-            times_power=args.times_power,
-            states=args.states,
-            steps=steps,
-            validation=args.validation,
-        )
+        record = run_row(row, args)
         args.out.parent.mkdir(parents=True, exist_ok=True)
         with open(args.out, "a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")

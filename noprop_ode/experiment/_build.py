@@ -179,11 +179,12 @@ def protocols(config: Config, model: AbstractModel, spec: DataSpec) -> dict[str,
     **Raises:** `ConfigError` for a name that is none of them, or one that does not suit the model.
     """
     found = {**_ways(config, model), "default": build_prediction(config, model, spec)}
-    names = _section(config).protocols
-    for name in names or ():
+    chosen = _section(config).protocols
+    names = tuple(found) if chosen in ("all", None) else () if chosen == "none" else chosen
+    for name in names:
         if name not in found:
             raise ConfigError(f"prediction.protocols: {_unknown(name, found)}")
-    found = {name: how for name, how in found.items() if name == "default" or names is None or name in names}
+    found = {name: how for name, how in found.items() if name == "default" or name in names}
     for name, how in found.items():
         with within(f"prediction.protocols: {name}"):
             _trace(model, how, spec)

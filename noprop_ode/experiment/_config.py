@@ -88,7 +88,8 @@ class PredictionConfig:
     decoder: Literal["default", "denoiser", "readout", "posterior"] = "default"
     draws: Count | None = None
     mirror: bool | None = None  # average over the image and its mirror image
-    protocols: tuple[str, ...] | None = None  # others to compare with on the test set; all of them if not given
+    # Others to compare with on the test set, by name; nothing stands for all.
+    protocols: Literal["all", "none"] | tuple[str, ...] | None = "all"
     paper_steps: Count | None = None  # ODE steps of the paper's protocol, if not the paper's 1000
 
 

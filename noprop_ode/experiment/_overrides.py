@@ -112,9 +112,11 @@ def _read(text: Any, annotation: Any) -> Any:
     if not isinstance(text, str):
         return text
     kinds = get_args(annotation) if type(None) in get_args(annotation) else (annotation,)
+    if any(get_origin(k) is Literal and text in get_args(k) for k in kinds):
+        return text
     if type(None) in kinds and text.lower() in ("none", "null"):
         return None
-    if str in kinds or Path in kinds or any(get_origin(k) is Literal and text in get_args(k) for k in kinds):
+    if str in kinds or Path in kinds:
         return text
     sequences = [k for k in kinds if get_origin(k) is tuple]
     if sequences and not text.startswith("["):  # one value is a list of one

@@ -1,7 +1,8 @@
 """From parameters to a model and an optimiser."""
 
+import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import optax
 
@@ -30,16 +31,16 @@ class Recipe(NamedTuple):
     weight_decay: float
 
 
-def _continuous(network: Callable[[Key], AbstractVectorField], recipe: Recipe, num_classes: int, key: Key):
+def _continuous(network: Callable[..., AbstractVectorField], recipe: Recipe, num_classes: int, key: Key):
     return NoPropCT(network(key), embedding=OneHot(num_classes), objective=CrossEntropy(), times=PowerTimes(3.0))
 
 
-def _flow(network: Callable[[Key], AbstractVectorField], recipe: Recipe, num_classes: int, key: Key):
+def _flow(network: Callable[..., AbstractVectorField], recipe: Recipe, num_classes: int, key: Key):
     return NoPropFM(network(key), embedding=OneHot(num_classes), states_per_image=8)
 
 
-def _discrete(network: Callable[[Key], AbstractVectorField], recipe: Recipe, num_classes: int, key: Key):
-    blocks = Blocks(network, recipe.num_blocks, key=key)
+def _discrete(network: Callable[..., AbstractVectorField], recipe: Recipe, num_classes: int, key: Key):
+    blocks = Blocks(functools.partial(network, block=True), recipe.num_blocks, key=key)
     return NoPropDT(blocks, embedding=OneHot(num_classes), objective=CrossEntropy(), eta=1.0)
 
 
@@ -61,10 +62,11 @@ def build_model(recipe: Recipe, image_shape: tuple[int, int, int], num_classes: 
     **Raises:** `TypeError` if the user's network is no vector field.
     """
 
-    def network(key: Key) -> AbstractVectorField:
+    def network(key: Key, block: bool = False) -> AbstractVectorField:
         if recipe.network is None:
-            how: dict[str, Any] = {"hidden_sizes": recipe.hidden_sizes, "block": recipe.variant == "dt"}
-            return default_field(image_shape, num_classes, num_classes, **how, key=key)
+            return default_field(
+                image_shape, num_classes, num_classes, hidden_sizes=recipe.hidden_sizes, block=block, key=key
+            )
         field = recipe.network(image_shape, num_classes, num_classes, key=key)
         if not isinstance(field, AbstractVectorField):
             raise TypeError(
@@ -76,6 +78,6 @@ def build_model(recipe: Recipe, image_shape: tuple[int, int, int], num_classes: 
     return VARIANTS[recipe.variant](network, recipe, num_classes, key)
 
 
-def optimiser_of(recipe: Recipe) -> optax.GradientTransformation:
-    """The optimiser: AdamW, of each block on its own in NoProp-DT."""
-    return adamw(recipe.learning_rate, recipe.weight_decay, by_block=recipe.variant == "dt")
+def optimiser_of(recipe: Recipe, model: AbstractModel) -> optax.GradientTransformation:
+    """The optimiser of a model: AdamW, of each block on its own where they train independently."""
+    return adamw(recipe.learning_rate, recipe.weight_decay, by_block=model.independent_blocks is not None)

@@ -43,7 +43,7 @@ class Kept(NamedTuple):
         return TrainState(
             model=self.model,
             opt_state=with_rates(self.opt_state, recipe.learning_rate, recipe.weight_decay),
-            optimiser=optimiser_of(recipe),
+            optimiser=optimiser_of(recipe, self.model),
             key=jr.split(jr.key(seed))[1],
             step=self.step,
             healthy=jnp.ones((), bool),
@@ -61,7 +61,7 @@ def untrained(recipe: Recipe, image_shape: tuple[int, int, int], num_classes: in
     """
     model_key, train_key = jr.split(jr.key(seed))
     model = _built(recipe, image_shape, num_classes, model_key)
-    return Kept.of(TrainState.create(model, optimiser_of(recipe), key=train_key, average_decay=AVERAGE_DECAY))
+    return Kept.of(TrainState.create(model, optimiser_of(recipe, model), key=train_key, average_decay=AVERAGE_DECAY))
 
 
 # In one program: layer by layer, each would be compiled by itself.
@@ -136,7 +136,7 @@ def run(
         result = fit(
             start.model,
             Parts(first, validation),
-            optimiser=optimiser_of(recipe),
+            optimiser=optimiser_of(recipe, start.model),
             epochs=epochs,
             batch_size=draws.batch_size,
             seed=draws.seed,

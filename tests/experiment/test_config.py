@@ -248,6 +248,8 @@ def test_predictions_that_do_not_suit_the_model_are_refused_before_training():
     ways = protocols(parse("--protocol paper --paper_steps 7 --protocols paper"), model, SPEC)
     assert list(ways) == ["default", "paper"] and ways["default"] == ways["paper"]
     assert ways["paper"].sampler.steps == 7 and ways["paper"].start == "noise"
+    everything, nothing = (protocols(parse(f"--protocols {word}"), model, SPEC) for word in ("all", "none"))
+    assert set(everything) == {"default", *model.protocols} and list(nothing) == ["default"]
     assert build_prediction(parse("--sampler heun --steps 3 --start noise --draws 2"), model, SPEC).draws == 2
 
 

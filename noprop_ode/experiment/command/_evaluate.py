@@ -58,7 +58,7 @@ def evaluate_command(arguments: Sequence[str] | None = None, *, prog: str | None
 def _evaluate(args: argparse.Namespace) -> None:
     changes = prediction_changes(args)
     if changes or args.protocol:
-        changes["protocols"] = args.protocol or []
+        changes["protocols"] = args.protocol or "none"
     model, config, spec = open_run(
         args.run, best=args.best, trust_imports=args.trust_imports, data_dir=args.data_dir, prediction=changes
     )

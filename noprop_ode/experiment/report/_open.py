@@ -102,13 +102,17 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def add_prediction_flags(parser: argparse.ArgumentParser) -> None:
-    """Flags for another prediction: `--sampler`, `--steps`, `--early-exit`, `--start`, `--decoder`, `--draws`."""
+    """Flags for another prediction: `--sampler`, `--steps`, `--early-exit`, `--start`, `--decoder`, `--draws`,
+    `--mirror`."""
     parser.add_argument("--sampler", help="a sampler: ode, adaptive, ancestral, ddim, sde, or an ODE solver by name")
     parser.add_argument("--steps", type=int, help="its number of steps")
     parser.add_argument("--early-exit", type=float, help="class probability at which to stop")
     parser.add_argument("--start", choices=("noise", "mean"))
     parser.add_argument("--decoder", choices=("denoiser", "readout", "posterior"))
     parser.add_argument("--draws", type=int, help="trajectories to average")
+    parser.add_argument(
+        "--mirror", action=argparse.BooleanOptionalAction, help="average over each image and its mirror image"
+    )
 
 
 def prediction_changes(args: argparse.Namespace) -> dict[str, Any]:
@@ -116,7 +120,7 @@ def prediction_changes(args: argparse.Namespace) -> dict[str, Any]:
 
     **Raises:** `ConfigError` for flags that need another.
     """
-    changes = {k: v for k in ("start", "decoder", "draws") if (v := getattr(args, k)) is not None}
+    changes = {k: v for k in ("start", "decoder", "draws", "mirror") if (v := getattr(args, k)) is not None}
     settings = {k: v for k in ("steps", "early_exit") if (v := getattr(args, k)) is not None}
     if args.sampler is None:
         if settings:

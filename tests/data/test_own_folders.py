@@ -1,4 +1,4 @@
-"""Data of the user's own: arrays in memory, and folders of pictures."""
+"""Data of the user's own: folders of pictures, one folder a class."""
 
 import io
 import os
@@ -11,80 +11,6 @@ import pytest
 from PIL import Image
 
 from noprop_ode import data
-
-
-# --- arrays
-
-
-def test_arrays_of_ones_own():
-    xs = np.random.default_rng(0).random((40, 7))
-    names = np.array(["dog", "cat", "eel", "ant"])[np.arange(40) % 4]
-    splits = data.from_arrays(xs, names, test=(xs[:4], names[:4]), validation=8)
-    assert splits.train.class_names == ("ant", "cat", "dog", "eel")
-    assert splits.validation is not None and splits.test is not None
-    assert (len(splits.train), len(splits.validation), len(splits.test)) == (32, 8, 4)
-    assert splits.test.labels.tolist() == [2, 1, 3, 0]
-    assert np.bincount(splits.validation.labels).tolist() == [2, 2, 2, 2]
-    alone = data.from_arrays(xs, np.arange(40) % 4, validation=0, class_names=list("wxyz"))
-    assert alone.validation is None and alone.test is None and alone.train.class_names == ("w", "x", "y", "z")
-
-
-def test_parts_cut_from_arrays_are_disjoint_and_the_test_part_is_fixed():
-    xs = np.random.default_rng(0).random((40, 7)).astype(np.float32)
-    first, other = (data.from_arrays(xs, np.arange(40) % 4, test=0.2, validation=0.25, seed=s) for s in (0, 1))
-    parts = first.train, first.validation, first.test
-    assert [len(part) for part in parts if part] == [24, 8, 8]
-    assert len({row.tobytes() for part in parts if part for row in part.images}) == 40
-    assert first.test and other.test and first.validation and other.validation
-    np.testing.assert_array_equal(first.test.images, other.test.images)
-    assert not np.array_equal(first.validation.images, other.validation.images)
-
-
-@pytest.mark.parametrize(
-    "labels, class_names, names, numbers",
-    [
-        ([0, 2, 1, 0], None, ("0", "1", "2"), [0, 2, 1, 0]),
-        (np.array([0, 2, 1, 0], np.uint8), None, ("0", "1", "2"), [0, 2, 1, 0]),
-        ([-1, 1, 1, -1], None, ("-1", "1"), [0, 1, 1, 0]),
-        ([-1, 1, 1, -1], ["no", "yes"], ("no", "yes"), [0, 1, 1, 0]),
-        ([True, False, True, True], ["no", "yes"], ("no", "yes"), [1, 0, 1, 1]),
-        ([0.5, 1.5, 0.5, 1.5], None, ("0.5", "1.5"), [0, 1, 0, 1]),
-        (np.array(["b", "a", "b", "b"], object), None, ("a", "b"), [1, 0, 1, 1]),
-        (np.array([b"b", b"a", b"b", b"b"]), None, ("a", "b"), [1, 0, 1, 1]),
-        # Names in an order of their own, one of them without images.
-        (["b", "a", "b", "b"], ["b", "c", "a"], ("b", "c", "a"), [0, 2, 0, 0]),
-    ],
-)
-def test_labels_of_any_kind(labels, class_names, names, numbers):
-    train = data.from_arrays(np.zeros((4, 3), np.uint8), labels, class_names=class_names, validation=0).train
-    assert train.class_names == names and train.labels.tolist() == numbers and train.labels.dtype == np.int32
-
-
-@pytest.mark.parametrize(
-    "labels, how, message",
-    [
-        (["a", "b", "a", "b"], {"test": (np.zeros((1, 3)), ["fox"])}, "got .'fox'. too"),
-        (["a", "b", "a", "b"], {"class_names": ["a"]}, "expected 2 class_names"),
-        (["a", "b", "a", "b"], {"class_names": "ab"}, "got the string 'ab'"),
-        (["a", "b", "a", "b"], {"class_names": ["a", "b", "a"]}, "some twice"),
-        ([0, 1, 5, 1], {"class_names": ["a", "b"]}, "got .5. too"),
-        ([0, 1, 2**40, 1], {}, "number the classes"),
-        ([0.0, 1.0, np.nan, 1.0], {}, "NaN"),
-        (np.array(["a", 1, None, "b"], object), {}, "can be sorted"),
-        (3, {}, "labels as an array"),
-        ([[0], [1], [0], [1]], {}, "one label an image"),
-        ([0, 1, 0], {}, "4 images and 3 labels"),
-        ([0, 1, 0, 1], {"validation": 1.5}, "expected validation as a fraction"),
-        ([0, 1, 0, 1], {"test": -1}, "expected test as a fraction"),
-        ([0, 1, 0, 1], {"seed": -1}, "seed"),
-    ],
-)
-def test_arrays_that_do_not_go_together(labels, how, message):
-    with pytest.raises(data.DatasetError, match=message):
-        data.from_arrays(np.zeros((4, 3)), labels, **{"validation": 0, **how})
-
-
-# --- folders
 
 
 def colours(n, size=(4, 5), channels=3, seed=0):
