@@ -135,6 +135,7 @@ with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
     from ._training.optimiser import warmup_cosine as warmup_cosine
     from ._training.parallel import Parallel as Parallel
     from ._training.partition import partitioned as partitioned
+    from ._training.processes import gathered as gathered, start_processes as start_processes
     from ._training.run import (
         EpochEnded as EpochEnded,
         Progress as Progress,

@@ -144,11 +144,26 @@ def _in_batches(run: Callable[..., Any], model: AbstractModel, xs: Any, key: Key
         n = len(batch)
         if n < size:
             batch = np.concatenate([np.asarray(batch), np.repeat(np.asarray(batch[:1]), size - n, axis=0)])
-        images = jnp.asarray(batch) if share is None else jax.device_put(batch, share)
+        images = jnp.asarray(batch) if share is None else _divided(batch, share)
         with told_here():
             log_p, evaluations, results = run(model, images, jnp.asarray(first), key)
+        if share is not None:
+            # Whole on each device, and so in each process, for the parts of others cannot be read.
+            log_p, evaluations, results = _whole((log_p, evaluations, results), share)
         _raise_failures(jax.tree.map(operator.itemgetter(slice(n)), results), name)
         yield log_p[:n], evaluations[:n]
+
+
+def _divided(batch: Any, share: NamedSharding) -> jax.Array:
+    if share.is_fully_addressable:
+        return jax.device_put(batch, share)
+    batch = np.asarray(batch)  # which every process has; each puts its part on its devices
+    return jax.make_array_from_callback(batch.shape, share, lambda index: batch[index])
+
+
+def _whole(tree: PyTree[Any], share: NamedSharding) -> PyTree[Any]:
+    everywhere = NamedSharding(share.mesh, PartitionSpec())
+    return jax.tree.map(lambda a: jax.device_put(a, everywhere) if eqx.is_array(a) else a, tree)
 
 
 def _spread(model: AbstractModel) -> tuple[AbstractModel, NamedSharding | None]:

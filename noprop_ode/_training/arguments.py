@@ -2,10 +2,24 @@
 
 from typing import Any
 
+import jax
+
 from .._check import check_images, check_labels
 from .._model import AbstractModel
 from .._sizes import check_field
 from .._wording import given
+from .parallel import Parallel
+
+
+def check_layout(parallel: Parallel | None, model: AbstractModel, batch_size: int) -> None:
+    """Refuses a layout that does not divide the batch or the blocks, or does not use every process."""
+    if parallel is not None:
+        parallel.check(model, batch_size)
+    elif jax.process_count() > 1:
+        raise ValueError(
+            f"{jax.process_count()} processes with {jax.device_count()} devices train together by a layout; give "
+            f"parallel=noprop_ode.Parallel(data={jax.device_count()}), for example."
+        )
 
 
 def check_arguments(

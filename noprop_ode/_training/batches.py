@@ -4,27 +4,43 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array
 
+from .parallel import Parallel
 from .run import Run
 
 
 class Batches:
-    """The batches of a run, which depend on the seed, the epoch and the step alone."""
+    """The batches of a run, which depend on the seed, the epoch and the step alone.
 
-    def __init__(self, seed: int, augment: Callable[..., Array] | None, key: Array):
+    Of several processes each takes its share of every batch, out of the same order of all images.
+    """
+
+    def __init__(self, seed: int, augment: Callable[..., Array] | None, key: Array, parallel: Parallel | None):
         self.seed, self.augment, self.key = seed, augment, key
+        self.parallel = parallel if jax.process_count() > 1 else None
 
     def rest_of_epoch(self, run: Run) -> Iterator[tuple[Any, Any]]:
         """What is left of the epoch that the run is in."""
         from ..data import batches  # not at the top: the core does not bring the data package along
 
         epoch, step = run.progress.epoch, run.progress.step
-        found = batches(run.train, run.batch_size, seed=self.seed, epoch=epoch)
+        share = slice(None) if self.parallel is None else self.parallel.share(run.batch_size)
+        found = batches(run.train, run.batch_size, seed=self.seed, epoch=epoch, share=share)
         for xs, ys in itertools.islice(found, step - epoch * run.steps_per_epoch, None):
             if self.augment is not None:
-                xs = self.augment(jnp.asarray(xs), key=jr.fold_in(self.key, step))
+                xs = self._augmented(xs, jr.fold_in(self.key, step))
+                ys = ys if self.parallel is None else self.parallel.place_batch(ys.astype("int32"))
             step += 1
             yield xs, ys
+
+    def _augmented(self, xs: Any, key: Array) -> Array:
+        assert self.augment is not None
+        if self.parallel is None:
+            return self.augment(jnp.asarray(xs), key=key)
+        # Of the whole batch, so that what befalls an image does not depend on the process that it is on.
+        return eqx.filter_jit(self.augment)(self.parallel.place_batch(xs), key=key)

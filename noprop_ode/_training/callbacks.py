@@ -13,6 +13,7 @@ from .._model import AbstractModel
 from .._prediction.evaluate import evaluate
 from .._types import Key
 from .checkpoint import load_arrays
+from .processes import arrays_of_first, gathered, on_first, tell
 from .run import EpochEnded, Event, Recorded, Run, Started, Stepped, Stopped, rows
 from .step import copied
 from .store import BEST
@@ -48,16 +49,17 @@ class Validate:
             run.stop()
 
     def _keep(self, run: Run, model: AbstractModel, metadata: dict[str, Any]) -> None:
-        if run.store is None:
+        if run.store is None or jax.process_count() > 1:
             self._best = copied(model)
-        else:
-            run.store.save(BEST, model, {**run.metadata, **metadata})
+        run.keep(lambda store, whole: store.save(BEST, whole, {**run.metadata, **metadata}), model)
 
     def best(self, run: Run) -> AbstractModel | None:
         """The model with the best validation accuracy; `None` before the first validation."""
-        if run.store is None or run.progress.best_epoch == 0:
+        if self._best is not None or run.progress.best_epoch == 0 or not tell(run.store is not None):
             return self._best
-        return load_arrays(run.store.path(BEST), run.evaluation_model)
+        like = gathered(run.evaluation_model)
+        found = on_first(lambda: None if run.store is None else load_arrays(run.store.path(BEST), like))
+        return arrays_of_first(like if found is None else found)
 
 
 class ProgressBar:

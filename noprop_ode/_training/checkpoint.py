@@ -36,7 +36,8 @@ def save_arrays(path: str | os.PathLike[str], tree: PyTree[Any], metadata: dict[
     **Arguments:**
 
     - `path`: where to write, usually ending in `.safetensors`.
-    - `tree`: any PyTree, a model or a [`noprop_ode.TrainState`][]; leaves that are not arrays are left out.
+    - `tree`: any PyTree, a model or a [`noprop_ode.TrainState`][]; leaves that are not arrays are left out. What lies
+        on several processes is to be [`noprop_ode.gathered`][] first.
     - `metadata`: plain values to keep with it.
 
     **Raises:** [`noprop_ode.RunError`][] if the disk is full or the folder cannot be written; what was there before

@@ -15,7 +15,7 @@ from jaxtyping import Array
 
 from .._choices import Prediction
 from .._model import AbstractModel
-from .arguments import check_arguments
+from .arguments import check_arguments, check_layout
 from .batches import Batches
 from .callbacks import ProgressBar, Validate, default_steps_per_call
 from .checkpoint import save_arrays
@@ -24,10 +24,11 @@ from .folder import METRICS, RunFolder
 from .generator import NonFiniteLossError, train
 from .optimiser import kept_apart, scaled
 from .parallel import Parallel
+from .processes import agreed, is_first, on_first, others_there, tell
 from .resume import data_digest, restore
 from .rollback import RollBack
 from .run import Callback, EpochEnded, Progress, Run, Started, Stepped, Stopped, rows
-from .signals import SignalGuard
+from .signals import SignalGuard, interruption
 from .sinks import JsonLines
 from .step import TrainState
 from .store import CheckpointStore
@@ -113,7 +114,9 @@ def fit(
     - `keep`: how many of them to keep, besides the best.
     - `learning_rate`: the schedule that the optimiser was made with, for the logs alone.
     - `metadata`: plain values that every checkpoint shall carry.
-    - `parallel`: devices to divide batches and blocks among; a run may go on with others than it began with.
+    - `parallel`: devices to divide batches and blocks among; a run may go on with others than it began with. Several
+        processes ([`noprop_ode.start_processes`][]) call this alike; the first alone writes, prints and logs, and a
+        signal to any of them stops all.
     - `progress`: whether to show progress on standard error.
 
     **Returns:** the model and how it got there.
@@ -122,8 +125,7 @@ def fit(
     folder that cannot be used, [`noprop_ode.Interrupted`][] after a signal, once everything is saved, and
     [`noprop_ode.NonFiniteLossError`][] if training diverges; the last good state is then the newest checkpoint.
     """
-    if parallel is not None:
-        parallel.check(model, batch_size)
+    check_layout(parallel, model, batch_size)
     check_arguments(splits, model, epochs, batch_size, seed, validate_every, patience, rollbacks, keep)
     train_key, augment_key, validation_key = jr.split(jr.fold_in(jr.key(seed), 1), 3)
     optimiser = kept_apart(model, optimiser)
@@ -136,8 +138,9 @@ def fit(
         "rollbacks": rollbacks,
     }
     with contextlib.ExitStack() as stack:
-        if folder is not None and not isinstance(folder, RunFolder):
-            folder = stack.enter_context(RunFolder(folder))
+        stack.enter_context(others_there())
+        kept = tell(folder is not None)
+        own = on_first(lambda: _opened(folder, stack))
         run = Run(
             state=TrainState.create(model, optimiser, key=train_key, average_decay=average_decay),
             progress=Progress(),
@@ -145,24 +148,23 @@ def fit(
             validation=splits.validation,
             epochs=epochs,
             batch_size=batch_size,
-            folder=folder,
-            store=None if folder is None else CheckpointStore(folder, keep=keep),
+            folder=own,
+            store=None if own is None else CheckpointStore(own, keep=keep),
             metadata=metadata or {},
         )
-        if run.store is not None and run.folder is not None:
+        if kept:
             run.metadata = {**run.metadata, "fit": {**settings, "data": data_digest(splits)}}
-            run.folder.refuse_link()
             if not (resume and restore(run)):
-                run.folder.claim([METRICS])
+                on_first(lambda: None if run.folder is None else run.folder.claim([METRICS]))
                 run.save()  # from here on the folder is that of this run
         validate = Validate(prediction=prediction, every=validate_every, patience=patience, key=validation_key)
         run.callbacks = (
-            *([JsonLines()] if folder is not None else []),
-            *([ProgressBar()] if progress else []),
+            *([JsonLines()] if own is not None else []),
+            *([ProgressBar()] if progress and is_first() else []),
             *([validate] if splits.validation is not None else []),
             *callbacks,
         )
-        batches = Batches(seed, augment, augment_key)
+        batches = Batches(seed, augment, augment_key, parallel)
         roll_back = RollBack(rollbacks)
         per_call = steps_per_call or default_steps_per_call()
         saved = time.monotonic()
@@ -180,12 +182,12 @@ def fit(
                     ):
                         _advance(run, metrics, learning_rate)
                         clock.tick()
-                        if guard.interruption is not None:
-                            run.save()
-                            raise guard.interruption
-                        if time.monotonic() - saved > checkpoint_seconds:
+                        signal, due = agreed(guard.received, time.monotonic() - saved > checkpoint_seconds)
+                        if signal or due:
                             run.save()
                             saved = time.monotonic()
+                        if stop := interruption(signal):
+                            raise stop
                 except NonFiniteLossError as error:
                     run.state = scaled(roll_back(run, error), optimiser, run.progress.rate_scale)
                     continue
@@ -193,8 +195,8 @@ def fit(
                 run.emit(EpochEnded(run.progress.epoch))
                 run.save()
                 saved = time.monotonic()
-                if guard.interruption is not None:
-                    raise guard.interruption
+                if stop := interruption(*agreed(guard.received)):
+                    raise stop
         except RunError as error:
             if run.folder is None or run.folder.is_there:
                 raise
@@ -216,6 +218,11 @@ class _Clock:
             progress.seconds += now - self.before
             progress.timed_steps += progress.step - self.step
         self.before, self.step = now, progress.step
+
+
+def _opened(folder: str | os.PathLike[str] | RunFolder | None, stack: contextlib.ExitStack) -> RunFolder | None:
+    """The folder of the run, locked until the stack unwinds, unless the caller holds it already."""
+    return folder if folder is None or isinstance(folder, RunFolder) else stack.enter_context(RunFolder(folder))
 
 
 def _advance(run: Run, metrics: Any, learning_rate: optax.Schedule | None) -> None:

@@ -12,7 +12,7 @@ from jaxtyping import Array, PyTree
 from .._check import check_alive, check_images, check_labels
 from .._sizes import told_here
 from .by_block import step_by_block, takes_all_blocks
-from .parallel import Parallel
+from .parallel import Parallel, lies_on_several
 from .step import Metrics, TrainState, copied, train_step
 
 
@@ -88,7 +88,8 @@ def train(
     - `steps_per_call`: take so many steps in one call on the device, which saves the launch of each on GPU and TPU. The
         metrics are then those of all of them, shape `[steps]`; batches left over at the end go one by one, and
         `check_every` counts calls. Blocks on several devices take one step a call in any case.
-    - `parallel`: divide batches, and blocks, among devices. The states yielded are arrays on all of them.
+    - `parallel`: divide batches, and blocks, among devices. The states yielded are arrays on all of them. Of several
+        processes ([`noprop_ode.start_processes`][]) each gives its own share of every batch.
 
     **Yields:** the state after each step, with what the step measured.
 
@@ -106,10 +107,11 @@ def train(
     metrics = None
     for count, group in enumerate(_grouped(batches, steps_per_call), start=1):
         for xs, ys in group:
-            check_images(xs)
-            check_labels(ys, num_classes, len(xs))
+            if not lies_on_several(xs):  # those were looked at share by share
+                check_images(xs)
+                check_labels(ys, num_classes, len(xs))
             if parallel is not None:
-                parallel.check(state.model, len(xs))
+                parallel.check(state.model, parallel.whole(xs))
         if len(group) == 1:
             xs, ys = jnp.asarray(group[0][0]), _int32(group[0][1])
             if parallel is not None:

@@ -15,6 +15,7 @@ from .._block_model import AbstractBlockModel
 from .._blocks import AllBlocks, Blocks
 from .._model import AbstractModel, name_of
 from .blockwise import BlockwiseState
+from .processes import placed
 from .step import TrainState, copied
 
 
@@ -54,6 +55,11 @@ class Parallel:
                 f"({devices[0].platform}). Ask for fewer, or, to try it on a CPU, set JAX_NUM_CPU_DEVICES={needed} in "
                 "the environment."
             )
+        if jax.process_count() > 1 and len(devices) != needed:
+            raise ValueError(
+                f"data={self.data} and block={self.block} need {needed} devices; the {jax.process_count()} processes "
+                f"have {len(devices)}, and train on all of them. Choose axes whose product is {len(devices)}."
+            )
         grid = np.asarray(devices[:needed]).reshape(self.data, self.block)
         return Mesh(grid, ("data", "block"), axis_types=(AxisType.Auto, AxisType.Auto))
 
@@ -90,16 +96,36 @@ class Parallel:
         """The state on the devices; the arrays given stay valid."""
         self._check_blocks(state.model)
         # Arrays that are one, as those of a moving average at the start, must lie apart to be donated.
-        return eqx.combine(jax.device_put(*self._laid_out(copied(state))), state)
+        return eqx.combine(placed(*self._laid_out(copied(state))), state)
 
     def constrain(self, state: TrainState) -> TrainState:
         """Within a compiled step: the next state lies as the last one did."""
         return eqx.combine(jax.lax.with_sharding_constraint(*self._laid_out(state)), state)
 
     def place_batch(self, array: Any, *, steps: bool = False) -> jax.Array:
-        """A batch, or batches of several `steps` on a leading axis, divided among the devices of the data axis."""
-        spec = PartitionSpec(None, "data") if steps else PartitionSpec("data")
-        return jax.device_put(array, NamedSharding(self.mesh, spec))
+        """A batch, or batches of several `steps` on a leading axis, divided among the devices of the data axis.
+
+        Where there are several processes, `array` is the share of this one, or an array that lies on all of them.
+        """
+        sharding = NamedSharding(self.mesh, PartitionSpec(None, "data") if steps else PartitionSpec("data"))
+        if jax.process_count() == 1 or lies_on_several(array):
+            return jax.device_put(array, sharding)
+        return jax.make_array_from_process_local_data(sharding, np.asarray(array))
+
+    def share(self, size: int) -> slice:
+        """Which images of a batch are for the devices of this process; all of them where there is one."""
+        own = self._rows
+        return slice(own[0] * size // self.data, (own[-1] + 1) * size // self.data)
+
+    def whole(self, share: Any) -> int:
+        """The size of the batch that an array is this process's share of."""
+        return len(share) if lies_on_several(share) else len(share) * self.data // len(self._rows)
+
+    @functools.cached_property
+    def _rows(self) -> list[int]:
+        # Devices come process by process, so those of one are neighbours on the data axis.
+        own = [[d.process_index == jax.process_index() for d in row] for row in self.mesh.devices]
+        return [i for i, row in enumerate(own) if any(row)]
 
     def _laid_out(self, state: TrainState) -> tuple[PyTree[Any], PyTree[NamedSharding]]:
         arrays = eqx.filter(state, eqx.is_array)
@@ -111,6 +137,11 @@ class Parallel:
         if self.shard_weights and free and not jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
             axes[max(free, key=lambda i: array.shape[i])] = "data"
         return NamedSharding(self.mesh, PartitionSpec(*axes))
+
+
+def lies_on_several(array: Any) -> bool:
+    """Whether an array lies on the devices of several processes."""
+    return isinstance(array, jax.Array) and not array.is_fully_addressable
 
 
 def block_specs(tree: PyTree[Any]) -> PyTree[PartitionSpec]:

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from .errors import RunError
+from .processes import arrays_of_first, on_first, tell
 from .run import Progress, Run
+from .step import TrainState
 
 
 def data_digest(splits: Any) -> str:
@@ -31,10 +33,21 @@ def restore(run: Run) -> bool:
     **Raises:** [`noprop_ode.RunError`][] if there are checkpoints and none can be used, or if they are of a run with
     other settings or data.
     """
+    found = on_first(lambda: _checked(run))
+    if not tell(found is not None):
+        return False
+    run.state, plain = (run.state, None) if found is None else found
+    run.state, run.progress = arrays_of_first(run.state), Progress.from_plain(tell(plain))
+    return True
+
+
+def _checked(run: Run) -> tuple[TrainState, dict[str, Any]] | None:
+    """The state and the plain progress of the newest good checkpoint, if it is of this very run."""
     assert run.store is not None and run.folder is not None
+    run.folder.refuse_link()
     found = run.store.newest(run.state)
     if found is None:
-        return False
+        return None
     state, metadata = found
     try:
         progress = Progress.from_plain(metadata["progress"])
@@ -53,8 +66,7 @@ def restore(run: Run) -> bool:
             f"{', '.join(_told(name, now[name]) for name in differing)}. A run goes on with what it began with: change "
             "that back, or begin another run in another folder."
         )
-    run.state, run.progress = state, progress
-    return True
+    return state, metadata["progress"]
 
 
 _SHORT = reprlib.Repr()  # the value may be of a file of somebody else's

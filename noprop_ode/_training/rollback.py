@@ -3,10 +3,12 @@
 import dataclasses
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from .checkpoint import load_arrays, read_header
 from .generator import NonFiniteLossError
+from .processes import arrays_of_first, gathered, on_first, tell
 from .run import Progress, Run
 from .step import TrainState, copied
 from .store import EPOCH
@@ -27,9 +29,8 @@ class RollBack:
         """Keeps the state at the start of an epoch, where the run may come back to."""
         if self.limit == 0 or run.progress.step > run.progress.epoch * run.steps_per_epoch:
             return
-        if run.store is not None:
-            run.store.save(EPOCH, run.state, run.header())
-        else:
+        run.keep(lambda store, whole: store.save(EPOCH, whole, run.header()), run.state)
+        if run.store is None or jax.process_count() > 1:
             self._kept = copied(run.state), dataclasses.replace(run.progress)
 
     def __call__(self, run: Run, error: NonFiniteLossError) -> TrainState:
@@ -56,9 +57,15 @@ class RollBack:
         return state
 
     def _recall(self, run: Run) -> tuple[Any, Progress]:
-        if run.store is not None:
+        if self._kept is not None:
+            state, before = self._kept
+            return copied(state), dataclasses.replace(before)
+        like = gathered(run.state)
+
+        def read() -> tuple[Any, Any]:
+            assert run.store is not None
             path = run.store.path(EPOCH)
-            return load_arrays(path, run.state), Progress.from_plain(read_header(path)["progress"])
-        assert self._kept is not None
-        state, before = self._kept
-        return copied(state), dataclasses.replace(before)
+            return load_arrays(path, like), read_header(path)["progress"]
+
+        state, plain = on_first(read) or (like, None)
+        return arrays_of_first(state), Progress.from_plain(tell(plain))

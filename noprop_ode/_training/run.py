@@ -9,6 +9,7 @@ import numpy as np
 
 from .._model import AbstractModel
 from .folder import RunFolder
+from .processes import gathered, on_first, tell
 from .step import Metrics, TrainState
 from .store import CheckpointStore
 
@@ -104,7 +105,7 @@ class Run:
     - `state`, `progress`: the [`noprop_ode.TrainState`][] and the [`noprop_ode.Progress`][].
     - `train`, `validation`: the data; `validation` may be `None`.
     - `epochs`, `batch_size`, `steps_per_epoch`: how long the run is.
-    - `folder`: where files go, or `None`.
+    - `folder`: where files go, or `None`; of several processes the first alone has one.
     - `metadata`: plain values that every checkpoint carries.
     """
 
@@ -168,8 +169,14 @@ class Run:
 
         **Raises:** [`noprop_ode.RunError`][] if that fails.
         """
-        if self.store is not None:
-            self.store.save_step(self.progress.step, self.state, self.header())
+        self.keep(lambda store, state: store.save_step(self.progress.step, state, self.header()), self.state)
+
+    def keep(self, write: Callable[[CheckpointStore, Any], None], tree: Any) -> None:
+        """Gives the store and a PyTree to a function that writes it, if the run has a folder; where there are several
+        processes, on the first of them, with arrays gathered from all."""
+        if tell(self.store is not None):
+            whole = gathered(tree)
+            on_first(lambda: write(self.store, whole))  # pyright: ignore[reportArgumentType]
 
     def header(self) -> dict[str, Any]:
         """What a checkpoint says of the run."""

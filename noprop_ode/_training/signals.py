@@ -16,7 +16,7 @@ class SignalGuard:
     saved. The second signal of a kind acts as it always does."""
 
     def __init__(self):
-        self._received: int | None = None
+        self._received = 0
         self._before: dict[int, Any] = {}
         self._untold: set[int] = set()
         self._waker: tuple[socket.socket, int] | None = None
@@ -40,11 +40,9 @@ class SignalGuard:
             waker.close()  # which ends the thread
 
     @property
-    def interruption(self) -> Interrupted | None:
-        """What to raise once everything is saved; `None` before a signal."""
-        if self._received is None:
-            return None
-        return Interrupted(signal.Signals(self._received).name, 128 + self._received)
+    def received(self) -> int:
+        """The number of the signal that came; 0 before one."""
+        return self._received
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._received = number
@@ -79,3 +77,8 @@ class SignalGuard:
         text = f"\n{signal.Signals(number).name}: finishing the step and saving; once more to stop at once\n"
         with contextlib.suppress(OSError):
             os.write(2, text.encode())  # no buffer of Python's, which the interrupted code may be writing to
+
+
+def interruption(number: int) -> Interrupted | None:
+    """What to raise after a signal, once everything is saved; `None` for 0, which is no signal."""
+    return Interrupted(signal.Signals(number).name, 128 + number) if number else None

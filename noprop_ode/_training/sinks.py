@@ -12,6 +12,7 @@ from typing import Any
 from .errors import RunError
 from .files import need, reason, shown
 from .folder import METRICS
+from .processes import is_first
 from .run import Event, Recorded, Run, Started, Stopped
 
 
@@ -89,6 +90,8 @@ class TensorBoard:
         self._writer: Any = None
 
     def __call__(self, run: Run, event: Event) -> None:
+        if not is_first():
+            return
         try:
             match event:
                 case Started():
@@ -130,6 +133,8 @@ class WeightsAndBiases:
         self._run: Any = None
 
     def __call__(self, run: Run, event: Event) -> None:
+        if not is_first():
+            return
         try:
             match event:
                 case Started():

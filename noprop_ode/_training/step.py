@@ -100,7 +100,16 @@ def copied(tree: PyTree[Any]) -> PyTree[Any]:
 
     **Arguments:** any PyTree. **Returns:** the same, with arrays of its own.
     """
-    return jax.tree.map(lambda a: jnp.array(a, copy=True) if eqx.is_array(a) else a, tree)
+    return jax.tree.map(lambda a: _copy(a) if eqx.is_array(a) else a, tree)
+
+
+def _copy(array: Array) -> Array:
+    if isinstance(array, jax.Array) and not array.is_fully_addressable:  # on several processes: each copies its part
+        return _copy_in_place(array)
+    return jnp.array(array, copy=True)
+
+
+_copy_in_place = jax.jit(jnp.copy)
 
 
 def train_step(state: TrainState, xs: Images, ys: Labels) -> tuple[TrainState, Metrics]:

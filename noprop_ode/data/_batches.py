@@ -29,7 +29,9 @@ class Labelled(Protocol):
         ...
 
 
-def batches(dataset: Labelled, batch_size: int, *, seed: int, epoch: int) -> Iterator[tuple[Any, Any]]:
+def batches(
+    dataset: Labelled, batch_size: int, *, seed: int, epoch: int, share: slice = slice(None)
+) -> Iterator[tuple[Any, Any]]:
     """Shuffle a data set and deal it out for one epoch.
 
     The order depends on `seed`, `epoch` and the number of images alone, so a run that is resumed at
@@ -42,6 +44,7 @@ def batches(dataset: Labelled, batch_size: int, *, seed: int, epoch: int) -> Ite
     - `batch_size`: images in a batch, b.
     - `seed`: seed of the run, at least 0.
     - `epoch`: number of the epoch, at least 0.
+    - `share`: the part of every batch to give, for one of several processes.
 
     **Returns:**
 
@@ -62,10 +65,10 @@ def batches(dataset: Labelled, batch_size: int, *, seed: int, epoch: int) -> Ite
     if seed < 0 or epoch < 0:
         raise DatasetError(f"expected seed and epoch of at least 0, got {seed} and {epoch}")
     order = permutation(n, (_EPOCH_STREAM, seed, epoch))
-    return _deal(dataset, batch_size, order)
+    return _deal(dataset, batch_size, order, share)
 
 
-def _deal(dataset: Labelled, batch_size: int, order: Int[np.ndarray, " n"]):
+def _deal(dataset: Labelled, batch_size: int, order: Int[np.ndarray, " n"], share: slice):
     for stop in range(batch_size, len(order) + 1, batch_size):
-        chosen = order[stop - batch_size : stop]
+        chosen = order[stop - batch_size : stop][share]
         yield dataset.images[chosen], dataset.labels[chosen]

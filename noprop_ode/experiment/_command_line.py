@@ -1,6 +1,7 @@
 """The command line of training, and the table of commands of `noprop-ode`."""
 
 import argparse
+import dataclasses
 import importlib
 import importlib.metadata
 import sys
@@ -8,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ._config import Config
+from ._config import Config, ParallelConfig
 from ._errors import ConfigError, did_you_mean, show
 from ._imports import import_components
 from ._main import guarded
@@ -127,6 +128,8 @@ def _main(name: str | None, arguments: Sequence[str], prog: str | None) -> None:
         if known.print_config:
             print(dump_yaml(config), end="")
         elif known.seeds is not None:
+            if config.parallel.distributed:
+                raise ConfigError("--seeds: several processes train one seed together; start a job for each seed.")
             run_seeds(config, parse_seeds(known.seeds))
         else:
             run(config)
@@ -145,7 +148,10 @@ def _plain(name: str | None, file: Path | None, pairs: Sequence[tuple[str, str]]
 
 
 def _resume(folder: Path, pairs: Sequence[tuple[str, str]], *, alone: bool, trust_imports: bool) -> None:
-    if not alone or any(setting not in ("epochs", "training.epochs") for setting, _ in pairs):
-        raise ConfigError("--resume goes on with the settings of the run, and takes no others but --epochs.")
+    free = ("epochs", "training.epochs", *(f"parallel.{f.name}" for f in dataclasses.fields(ParallelConfig)))
+    if not alone or any(setting not in free for setting, _ in pairs):
+        raise ConfigError(
+            "--resume goes on with the settings of the run, and takes no others but --epochs and --parallel...."
+        )
     config: Config = load_run_config(folder, trust_imports=trust_imports)
     run(override(config.to_plain(), pairs), resume=folder)

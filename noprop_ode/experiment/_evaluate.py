@@ -7,6 +7,7 @@ import time
 import jax.random as jr
 
 from .. import AbstractModel, Prediction, SolverError, data, evaluate
+from .._training.processes import is_first
 from .._types import Key
 from ._config import Config
 
@@ -33,7 +34,8 @@ def evaluate_protocols(
     """
     results = {}
     for name, prediction in how.items():
-        print(f"evaluating: {name} ...", file=sys.stderr, flush=True)  # a thousand steps may take minutes
+        if is_first():
+            print(f"evaluating: {name} ...", file=sys.stderr, flush=True)  # a thousand steps may take minutes
         start = time.perf_counter()
         try:
             found = evaluate(model, test.images, test.labels, key=key, prediction=prediction)

@@ -20,8 +20,11 @@ from .. import (
     WeightsAndBiases,
     data,
     fit,
+    gathered,
     save_arrays,
+    start_processes,
 )
+from .._training.processes import on_first
 from .._types import AnyPath
 from ._build import build_learning_rate, build_model, build_optimiser, build_parallel, protocols
 from ._config import Config
@@ -54,6 +57,8 @@ def run(config: Config, *, resume: AnyPath | None = None) -> dict[str, Any]:
     go together, [`noprop_ode.RunError`][] if the folder cannot be used, [`noprop_ode.Interrupted`][] after a signal,
     and [`noprop_ode.NonFiniteLossError`][] if training diverges; the last good state is then a checkpoint.
     """
+    if config.parallel.distributed:
+        start_processes()
     started, resume = time.perf_counter(), None if resume is None else Path(resume)
     splits = load_data(config)
     if splits.test is None:
@@ -78,15 +83,18 @@ def run(config: Config, *, resume: AnyPath | None = None) -> dict[str, Any]:
     config.data.augmentation.build("augmentation")
     logs = [Lasting(sink) for sink in _callbacks(config)]
 
-    with open_folder(config, resume) as folder, contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
+        folder = on_first(lambda: stack.enter_context(open_folder(config, resume)))
         for log in logs:
             stack.callback(log.close)
-        print(f"{config.data.name.type}: {_counts(splits)}; writing to {folder.path}")
+        if folder is not None:
+            print(f"{config.data.name.type}: {_counts(splits)}; writing to {folder.path}")
         metadata = {"config": config.to_plain(), "data": dataclasses.asdict(spec)}
         try:
             result = _fit(config, model, splits, prediction, folder, metadata, logs, resume is not None)
         except Interrupted:
-            print(f"saved; go on with --resume {folder.path}", file=sys.stderr)
+            if folder is not None:
+                print(f"saved; go on with --resume {folder.path}", file=sys.stderr)
             raise
         model = result.model
         if config.training.patience is not None and result.best_model is not None:
@@ -99,7 +107,7 @@ def run(config: Config, *, resume: AnyPath | None = None) -> dict[str, Any]:
 
 
 def finish(
-    folder: RunFolder,
+    folder: RunFolder | None,
     config: Config,
     model: AbstractModel,
     spec: DataSpec,
@@ -111,7 +119,7 @@ def finish(
 
     **Arguments:**
 
-    - `folder`: of the run.
+    - `folder`: of the run; of several processes, which evaluate together, the first alone has one.
     - `config`, `model`, `spec`: the settings, the model, and the description of its data.
     - `test`: the test set.
     - `how`: ways of predicting by name, from [`noprop_ode.experiment.protocols`][].
@@ -119,9 +127,9 @@ def finish(
 
     **Returns:** the summary.
     """
-    save_arrays(folder / MODEL_FILE, model, {"config": config.to_plain(), "data": dataclasses.asdict(spec)})
+    whole, metadata = gathered(model), {"config": config.to_plain(), "data": dataclasses.asdict(spec)}
+    on_first(lambda: None if folder is None else save_arrays(folder / MODEL_FILE, whole, metadata))
     results = evaluate_protocols(model, test, key=evaluation_key(config), how=how)
-    print_table(results)
     headline = results["default"]
     summary = {
         "test_accuracy": headline["accuracy"],
@@ -133,8 +141,11 @@ def finish(
         "device": device(),
         "versions": versions(),
     }
+    if folder is None:
+        return summary
+    print_table(results)
     write_json(folder, SUMMARY_FILE, summary)
-    draw_plots(folder.path, model, test, config, prediction=how["default"])
+    draw_plots(folder.path, whole, test, config, prediction=how["default"])
     print(f"written to {folder.path}")
     print(f"test_accuracy={summary['test_accuracy']:.4f}")
     return summary
@@ -145,7 +156,7 @@ def _fit(
     model: AbstractModel,
     splits: data.Splits,
     prediction: Prediction,
-    folder: RunFolder,
+    folder: RunFolder | None,
     metadata: dict[str, Any],
     callbacks: Iterable[Any],
     resume: bool,
