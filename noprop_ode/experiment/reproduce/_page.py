@@ -30,7 +30,7 @@ def record(folder: Path) -> Record:
         found = {
             "run": folder.name,
             "configuration": config["name"],
-            "data": config["data"]["name"]["type"],
+            "data": config["data"]["name"],
             "variant": config["model"]["variant"]["type"],
             "embedding": _EMBEDDINGS[config["model"]["embedding"]["type"]],
             "seed": config["training"]["seed"],

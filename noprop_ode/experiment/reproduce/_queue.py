@@ -153,7 +153,7 @@ def _run(arguments: list[str], end: float | None) -> dict[str, Any]:
     process.returncode = code
     return {
         "exit": 128 - code if code < 0 else code,
-        "seconds": round(time.monotonic() - began, 1),
-        "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 1),
+        "seconds": round(time.monotonic() - began, 2),
+        "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 2),
         "gib": round(usage.ru_maxrss / 2**20, 2),
     }
