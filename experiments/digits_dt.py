@@ -1,6 +1,14 @@
 """NoProp-DT on scikit-learn's 8x8 digits: ten blocks of its network without dropout, cross-entropy.
 
 python experiments/digits_dt.py
+
+Measured with seed 0, 2 shared CPU cores (AMD EPYC, jax 0.10.2), 158 s of the processor, importing, compiling and
+nine evaluations included; 1,294 images to train on, 359 to test. Test accuracy (NLL in nats):
+
+    default: one DDIM step from the mean, first block   0.9889  (0.051)     1 evaluation of a block
+    mean ensemble: the first five blocks, averaged      0.9889  (0.038)     5
+    10 DDIM steps from noise, 16 draws averaged         0.9889  (0.057)   160
+    paper: 10 ancestral steps from one draw, readout    0.9721  (23.8)     10
 """
 
 import argparse

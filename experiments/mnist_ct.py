@@ -1,6 +1,13 @@
 """NoProp-CT on MNIST: the paper's network without dropout, one-hot labels, cross-entropy at times U^3.
 
 TFDS_DATA_DIR=... python experiments/mnist_ct.py
+
+Measured with seed 0, 2 shared CPU cores (AMD EPYC, jax 0.10.2), 559 s of the processor, eight evaluations included;
+54,000 images to train on. Test accuracy (NLL in nats):
+
+    default: one DDIM step from the mean, denoiser      0.9930  (0.021)     1 evaluation of the head
+    10 DDIM steps from noise, 16 draws averaged         0.9929  (0.021)   160
+    paper: 1000 Euler steps from one draw, readout      0.9931  (4.48)   1000
 """
 
 import argparse

@@ -1,6 +1,13 @@
 """NoProp-FM on MNIST: the paper's network without dropout and its loss, one-hot labels, 8 noisy states an image.
 
 TFDS_DATA_DIR=... python experiments/mnist_fm.py
+
+Measured with seed 0, 2 shared CPU cores (AMD EPYC, jax 0.10.2), 529 s of the processor, seven evaluations included;
+54,000 images to train on. Test accuracy (NLL in nats):
+
+    default: one Euler step from the mean, denoiser     0.9864  (0.058)     1 evaluation of the head
+    10 Euler steps from noise, 16 draws averaged        0.9890  (0.035)   160
+    paper: 1000 Euler steps from one draw, readout      0.9843  (0.068)  1000
 """
 
 import argparse

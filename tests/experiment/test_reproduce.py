@@ -141,6 +141,20 @@ def test_the_page_says_what_was_run_and_what_was_not(tmp_path):
     assert page(found, [record(tmp_path / "run0"), record(tmp_path / "run1")]) == found
 
 
+def test_settings_that_differ_from_the_recipe_are_named(tmp_path):
+    text = json.loads(summary(0, 0.9, name="cifar10_fast_ct", epochs=16))
+    assert record_of(tmp_path, text)["changes"] == {}
+    text["config"]["model"]["objective"]["smoothing"] = 0.1
+    found = record_of(tmp_path, text)
+    assert found["changes"] == {"model.objective.smoothing": 0.1}
+    assert "| CIFAR-10 | CT, one-hot, the fast network, `smoothing` 0.1 | 16 | 1 | 90.00 |" in page(PAGE, [found])
+
+
+def record_of(tmp_path, values: dict) -> dict:
+    (tmp_path / "summary.json").write_text(json.dumps(values))
+    return record(tmp_path)
+
+
 def test_the_command_keeps_records_of_folders_that_are_gone(tmp_path, call_script):
     (tmp_path / "page.md").write_text(PAGE)
     for name in ("a", "b"):

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from ... import RunError
+from .._config import Config
+from .._recipes import config_names, find_config
 from .._saved import SUMMARY_FILE
 from ._queue import COSTS_FILE, DRAWS_FILE
 from ._rows import PAPER, SETS, Row
@@ -35,6 +37,7 @@ def record(folder: Path) -> Record:
             "embedding": _EMBEDDINGS[config["model"]["embedding"]["type"]],
             "seed": config["training"]["seed"],
             "epochs": config["training"]["epochs"],
+            "changes": _changes(config),
             "ways": {
                 name: {k: way[k] for k in ("accuracy", "nll", "calibration_error", "nfe")}
                 for name, way in summary["samplers"].items()
@@ -70,6 +73,27 @@ def page(text: str, records: Sequence[Record]) -> str:
     return re.sub(r"<!-- table: (overview|paper) -->\n.*?<!-- end -->", replace, text, flags=re.DOTALL)
 
 
+_FREE = ("training.epochs", "training.seed", "data.dir", "model.embedding.")
+
+
+def _changes(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings in which a run differs from the recipe of its name, by path; not what the tables say anyway."""
+    if config["name"] not in config_names():
+        return {}
+    recipe = Config.from_plain(find_config(config["name"])).to_plain()
+    sections = ("data", "model", "optimiser", "training")
+    own, its = (dict(_leaves({name: values[name] for name in sections})) for values in (config, recipe))
+    return {k: v for k, v in own.items() if its.get(k) != v and not f"{k}.".startswith(_FREE)}
+
+
+def _leaves(values: Any, path: str = "") -> Iterable[tuple[str, Any]]:
+    if not isinstance(values, Mapping):
+        yield path, values
+        return
+    for name, value in values.items():
+        yield from _leaves(value, f"{path}.{name}" if path else name)
+
+
 def _settings(found: Record) -> str:
     name = found["configuration"]
     return "paper" if name.startswith("paper/") else "fast" if "_fast_" in name else "ours"
@@ -80,7 +104,8 @@ def _groups(records: Iterable[Record]) -> Mapping[tuple[Any, ...], list[Record]]
     groups: dict[tuple[Any, ...], list[Record]] = {}
     for found in records:
         row = Row(found["data"], found["variant"], found["embedding"])
-        groups.setdefault((row, _settings(found), found["epochs"]), []).append(found)
+        changes = ", ".join(f"`{k.split('.')[-1]}` {v}" for k, v in found["changes"].items())
+        groups.setdefault((row, _settings(found), found["epochs"], changes), []).append(found)
     return groups
 
 
@@ -103,12 +128,13 @@ def _overview(records: Sequence[Record]) -> str:
     ]
     groups = _groups(records)
     order = {data: i for i, data in enumerate(SETS)}
-    for (row, settings, epochs), runs in sorted(groups.items(), key=lambda g: (order.get(g[0][0].data, 99), g[0])):
-        twin = groups.get((Row(row.data, "supervised", "one-hot"), settings, epochs), [])
+    by_data = sorted(groups.items(), key=lambda group: (order.get(group[0][0].data, len(SETS)), group[0]))
+    for (row, settings, epochs, changes), runs in by_data:
+        twin = groups.get((Row(row.data, "supervised", "one-hot"), settings, epochs, changes), [])
         cpu, gib = ([r[k] for r in runs if k in r] for k in ("cpu_seconds", "gib"))
         cells = [
             SETS.get(row.data, row.data),
-            f"{row.variant.upper()}, {row.embedding}, {_HOW[settings]}",
+            f"{row.variant.upper()}, {row.embedding}, {_HOW[settings]}" + (f", {changes}" if changes else ""),
             str(epochs),
             str(len(runs)),
             _per_cent([r["ways"]["default"]["accuracy"] for r in runs]),
@@ -133,7 +159,7 @@ def _paper(records: Sequence[Record]) -> str:
                 f"{_per_cent([_by_paper(r) for r in runs])} ({epochs} epochs, {len(runs)} seeds)".replace(
                     "1 seeds", "1 seed"
                 )
-                for (own, settings, epochs), runs in sorted(groups.items())
+                for (own, settings, epochs, _), runs in sorted(groups.items())
                 if own == row and settings == "paper"
             ]
             cells.append(f"{PAPER[row]:.2f}; {', '.join(found) or 'not run'}")
