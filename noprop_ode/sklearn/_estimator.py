@@ -28,8 +28,7 @@ class NoPropClassifier(ClassifierMixin, BaseEstimator):
     are numbers, truth values or strings. Features (of images: channels) are brought to mean 0 and variance 1.
 
     What it learns depends on what the rows hold, their weights and the seed, and not on the order of the rows. A weight
-    says how often a row is drawn: a row of weight 2 counts as two rows of weight 1 would, one of weight 0 is left out,
-    and weights that are all twice as large change nothing.
+    says how often a row is drawn: a row of weight 2 counts as two of weight 1, and a common factor changes nothing.
 
     Fits with equal settings and equal shapes of row share their compiled programs, however many rows there are.
 

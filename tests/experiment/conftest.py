@@ -1,45 +1,20 @@
 """A run's folder without its training: what comes after needs a model and its description, not a good one."""
 
-import dataclasses
 import importlib.util
-import json
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
+from runs import into, save_run
 
-from noprop_ode import data, save_arrays
-from noprop_ode.experiment import Config, DataSpec, build_model, dump_yaml
+from noprop_ode import data
+from noprop_ode.experiment import _run as run_module, run
+from noprop_ode.experiment.report import _canvas
 
 
 SCRIPTS = Path(__file__).parents[2] / "experiments"
-SETTINGS = {
-    "data": {"name": "digits"},
-    "model": {"field": {"type": "mlp", "width": 16}},
-    "prediction": {"protocols": []},
-}
-
-
-def save_run(
-    folder: Path, *, names: tuple[str, ...] | None = None, shape=(8, 8, 1), config: Config | None = None
-) -> Path:
-    """A run with an untrained model, and three epochs of metrics."""
-    config = Config.from_plain(SETTINGS) if config is None else config
-    spec = DataSpec(shape, tuple("0123456789") if names is None else names, 0.3, 0.4)
-    folder.mkdir(parents=True, exist_ok=True)
-    metadata = {"config": config.to_plain(), "data": dataclasses.asdict(spec)}
-    save_arrays(folder / "model.safetensors", build_model(config, spec), metadata)
-    (folder / "config.yaml").write_text(dump_yaml(config))
-    records = []
-    for step in range(1, 31):
-        loss = {"loss": 2 / step + 0.01, "denoising": 2 / step, "readout": -0.0, "prior": 0.01, "learning_rate": 1e-3}
-        records.append({"kind": "train", "step": step, "epoch": (step - 1) // 10, **loss})
-        if step % 10 == 0:
-            values = {"accuracy": step / 40, "nll": 1 / step}
-            records.append({"kind": "validation", "step": step, "epoch": step // 10, **values})
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records))
-    return folder
 
 
 @pytest.fixture(scope="session")
@@ -80,3 +55,31 @@ def tiny_images():
         return data.Dataset("tiny/test", images, np.arange(count, dtype=np.int32) % len(names), names)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def standard_promotion():
+    with jax.numpy_dtype_promotion("standard"):  # Optax's Adam raises a float to an integer count
+        yield
+
+
+@pytest.fixture
+def without_plots(monkeypatch, request):
+    if "plots" not in request.keywords and "finished" not in request.fixturenames:
+        monkeypatch.setattr(run_module, "draw_plots", lambda *args, **how: None)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A run from its settings to its plots."""
+    folder = tmp_path_factory.mktemp("run") / "a"
+    with jax.numpy_dtype_promotion("standard"):
+        return folder, run(into(folder))
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """The figures, instead of files of them."""
+    found = []
+    monkeypatch.setattr(_canvas, "save", lambda figure, path: found.append(figure))
+    return found

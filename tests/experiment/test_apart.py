@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import numpy as np
 import pytest
-from conftest import save_run
+from runs import save_run
 
 from noprop_ode import OneBlock
 from noprop_ode.experiment import Config, ConfigError, join_runs, load_model, run

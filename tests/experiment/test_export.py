@@ -7,8 +7,8 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import SETTINGS, save_run
 from PIL import Image
+from runs import SETTINGS, save_run
 
 import noprop_ode as no
 from noprop_ode.experiment import Config, ConfigError, console, evaluation_key, export_model, load_model

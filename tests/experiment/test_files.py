@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import save_run
 from PIL import EpsImagePlugin, Image
+from runs import save_run
 
 import noprop_ode as no
 from noprop_ode import RunError

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from conftest import SETTINGS, save_run
+from runs import SETTINGS, save_run
 
 from noprop_ode.experiment import Config, ConfigError, _seeds, main, run_seeds
 
