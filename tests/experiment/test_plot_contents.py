@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from figures import texts
+from figure_texts import texts
 from runs import SETTINGS
 
 from noprop_ode.experiment.report import _learning

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 import pytest
-from figures import texts
+from figure_texts import texts
 from runs import SETTINGS, save_run
 
 import noprop_ode as no
