@@ -1,7 +1,6 @@
 """What the paper compares with: the same networks, trained through the whole chain of steps."""
 
 import diffrax
-import jax
 import jax.nn as jnn
 import jax.numpy as jnp
 import jax.random as jr
@@ -11,15 +10,16 @@ from .._blocks import Blocks
 from .._choices import AbstractSampler, Prediction
 from .._labels.embedding import AbstractLabelEmbedding
 from .._labels.readout import AbstractReadout, gaussian_readout
-from .._model import AbstractModel, LossTerms
+from .._model import LossTerms
 from .._prediction.decoder import ReadoutDecoder
 from .._samplers.ode import ODE
 from .._sizes import class_logits
-from .._types import Features, Image, Images, Key, Label, Labels, Latent, LogProbs, Scalar
+from .._types import Features, Image, Key, Label, Latent, LogProbs, Scalar
 from .._vector_field import AbstractVectorField
+from .baseline import AbstractBaseline
 
 
-class Backprop(AbstractModel):
+class Backprop(AbstractBaseline):
     r"""The paper's back-propagation baseline (eq. 17 to 19): the blocks of NoProp-DT as a residual network, trained end
     to end on the cross-entropy of its output.
 
@@ -59,20 +59,6 @@ class Backprop(AbstractModel):
         """T Euler steps from noise, and the readout."""
         return Prediction("noise", ODE(diffrax.Euler(), steps=self.field.num_blocks), ReadoutDecoder())
 
-    @property
-    def paper_prediction(self) -> Prediction:
-        """The way it was trained."""
-        return self.default_prediction
-
-    @property
-    def protocols(self) -> dict[str, Prediction]:
-        """None, there is one way."""
-        return {}
-
-    @property
-    def independent_blocks(self) -> None:
-        """None, because the loss couples its blocks."""
-
     def velocity(self, t: Scalar, z: Latent, features: Features) -> Latent:
         r"""T times the change of the state over a block, so that T Euler steps, `ODE(diffrax.Euler(), steps=T)`, are
         the network; see [`noprop_ode.AbstractModel.velocity`][]."""
@@ -98,11 +84,8 @@ class Backprop(AbstractModel):
             z = (1 - gate) * z + gate * u_hat
         return _cross_entropy(self.readout(z, self.embedding), y)
 
-    def batch_loss(self, xs: Images, ys: Labels, *, key: Key) -> LossTerms:
-        return _mean_loss(self, xs, ys, key)
 
-
-class AdjointODE(AbstractModel):
+class AdjointODE(AbstractBaseline):
     """The paper's adjoint baseline: the network of NoProp-CT as the right-hand side of a neural ODE, trained on the
     cross-entropy at its end, through the solver.
 
@@ -146,20 +129,6 @@ class AdjointODE(AbstractModel):
         """The sampler of training from noise, and the readout."""
         return Prediction("noise", self.sampler, ReadoutDecoder())
 
-    @property
-    def paper_prediction(self) -> Prediction:
-        """The way it was trained."""
-        return self.default_prediction
-
-    @property
-    def protocols(self) -> dict[str, Prediction]:
-        """None, there is one way."""
-        return {}
-
-    @property
-    def independent_blocks(self) -> None:
-        """None, it is one network."""
-
     def velocity(self, t: Scalar, z: Latent, features: Features) -> Latent:
         r"""The output of the network; see [`noprop_ode.AbstractModel.velocity`][].
 
@@ -179,16 +148,7 @@ class AdjointODE(AbstractModel):
         end = self.sampler.sample(self, z0, self.field.encode(x, key=encode_key), key=path_key)
         return _cross_entropy(self.readout(end.z, self.embedding), y)
 
-    def batch_loss(self, xs: Images, ys: Labels, *, key: Key) -> LossTerms:
-        return _mean_loss(self, xs, ys, key)
-
 
 def _cross_entropy(log_p: LogProbs, y: Label) -> LossTerms:
     zero = jnp.zeros((), jnp.float32)
     return LossTerms(denoising=zero, readout=-log_p[y], prior=zero)
-
-
-def _mean_loss(model: AbstractModel, xs: Images, ys: Labels, key: Key) -> LossTerms:
-    keys = jr.split(key, len(xs))
-    terms = jax.vmap(lambda x, y, key: model.loss(x, y, key=key))(jnp.asarray(xs), jnp.asarray(ys), keys)
-    return jax.tree.map(jnp.mean, terms)

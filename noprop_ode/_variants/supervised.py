@@ -1,23 +1,22 @@
 """The supervised twin of a denoising model."""
 
-import jax
 import jax.nn as jnn
 import jax.numpy as jnp
-import jax.random as jr
 from jaxtyping import Array, Float
 
 from .._choices import Prediction
 from .._labels.embedding import AbstractLabelEmbedding
 from .._labels.readout import AbstractReadout, gaussian_readout
-from .._model import AbstractModel, LossTerms
+from .._model import LossTerms
 from .._objectives.objective import AbstractObjective, CrossEntropy
 from .._sizes import class_logits
-from .._types import Features, Image, Images, Key, Label, Labels, Latent, LogProbs, Scalar
+from .._types import Features, Image, Key, Label, Latent, LogProbs, Scalar
 from .._vector_field import AbstractVectorField
+from .baseline import AbstractBaseline
 from .protocols import one_euler_step
 
 
-class Supervised(AbstractModel):
+class Supervised(AbstractBaseline):
     r"""Plain classification with the network of a denoising model, whose state and time are always zero: what the same
     network learns from the same images when nothing is denoised.
 
@@ -58,20 +57,6 @@ class Supervised(AbstractModel):
         """One evaluation of the network."""
         return one_euler_step()
 
-    @property
-    def paper_prediction(self) -> Prediction:
-        """The same, there is one way."""
-        return self.default_prediction
-
-    @property
-    def protocols(self) -> dict[str, Prediction]:
-        """None, there is one way."""
-        return {}
-
-    @property
-    def independent_blocks(self) -> None:
-        """None, it is one network."""
-
     def velocity(self, t: Scalar, z: Latent, features: Features) -> Latent:
         r"""Straight to the mean embedding that the network predicts, $\hat u - z$; see
         [`noprop_ode.AbstractModel.velocity`][]."""
@@ -86,11 +71,6 @@ class Supervised(AbstractModel):
         error = self.objective.error(self._logits(self.field.encode(x, key=key)), y, self.embedding)
         zero = jnp.zeros((), jnp.float32)
         return LossTerms(denoising=error, readout=zero, prior=zero)
-
-    def batch_loss(self, xs: Images, ys: Labels, *, key: Key) -> LossTerms:
-        keys = jr.split(key, len(xs))
-        terms = jax.vmap(lambda x, y, key: self.loss(x, y, key=key))(jnp.asarray(xs), jnp.asarray(ys), keys)
-        return jax.tree.map(jnp.mean, terms)
 
     def _logits(self, features: Features) -> Float[Array, " classes"]:
         zero = jnp.zeros((), jnp.float32)

@@ -198,11 +198,20 @@ def _section(config: Config) -> PredictionConfig:
 
 def _ways(config: Config, model: AbstractModel) -> dict[str, Prediction]:
     ways = {"default": model.default_prediction, **model.protocols}
-    if (steps := _section(config).paper_steps) is not None and isinstance(
-        sampler := model.paper_prediction.sampler, ODE
-    ):
-        ways["paper"] = model.paper_prediction._replace(sampler=ODE(sampler.solver, steps=steps))
+    if "paper" in ways:
+        ways["paper"] = paper_prediction(config, model)
     return ways
+
+
+def paper_prediction(config: Config, model: AbstractModel) -> Prediction:
+    """The paper's way of predicting, in as many steps as the settings say.
+
+    **Arguments:** the settings, and the model.
+    """
+    found, steps = model.paper_prediction, _section(config).paper_steps
+    if steps is None or not isinstance(found.sampler, ODE):
+        return found
+    return found._replace(sampler=ODE(found.sampler.solver, steps=steps))
 
 
 def _unknown(name: str, ways: dict[str, Prediction]) -> str:

@@ -121,7 +121,7 @@ def run_page(page, tmp_path, monkeypatch):
     pytest.importorskip("PIL")
     pytest.importorskip("matplotlib")
     if "from flax" in (ROOT / page).read_text():
-        pytest.importorskip("flax", reason="flax is no dependency; install it to run the page on it")
+        pytest.importorskip("flax", reason="the page is about a network of flax, which the dev extra brings")
     monkeypatch.chdir(tmp_path)  # where the page leaves its files
     monkeypatch.setenv("MPLBACKEND", "agg")
     namespace = {}

@@ -1,21 +1,24 @@
 """The command line: what it lists and prints, and what it does not take."""
 
+import argparse
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
+from settings import parse
 
 from noprop_ode.experiment import (
+    ConfigError,
     _recipes,
+    add_prediction_flags,
     config_names,
     console,
     main,
+    prediction_changes,
 )
 
 
-ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("standard_promotion")
 
 
@@ -98,3 +101,18 @@ def test_without_its_extra_the_command_names_it(capsys, monkeypatch):
 def test_importing_the_harness_leaves_pyplot_alone():
     code = "import sys, noprop_ode.experiment; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_flags_change_how_a_model_predicts():
+    parser = argparse.ArgumentParser()
+    add_prediction_flags(parser)
+    for flags, changes in (
+        ("", {}),
+        ("--mirror", {"mirror": True}),
+        ("--no-mirror --draws 4", {"mirror": False, "draws": 4}),
+        ("--sampler heun --steps 3", {"sampler": {"type": "heun", "steps": 3}}),
+    ):
+        assert prediction_changes(parser.parse_args(flags.split())) == changes
+    assert parse("--mirror").prediction.mirror is True
+    with pytest.raises(ConfigError, match="belong to a --sampler"):
+        prediction_changes(parser.parse_args(["--steps", "3"]))

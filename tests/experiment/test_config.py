@@ -28,7 +28,6 @@ from noprop_ode.experiment import (
 )
 
 
-ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("standard_promotion")
 
 

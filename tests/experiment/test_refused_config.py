@@ -1,7 +1,5 @@
 """Settings that are refused, with their path and a way out."""
 
-from pathlib import Path
-
 import pytest
 import yaml
 from helpers import modest
@@ -23,7 +21,6 @@ from noprop_ode.experiment import (
 from noprop_ode.experiment._yaml import parse_yaml
 
 
-ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("standard_promotion")
 
 

@@ -3,7 +3,6 @@
 import os
 import sys
 import types
-from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -20,7 +19,6 @@ from noprop_ode.experiment import (
 )
 
 
-ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("standard_promotion", "without_plots")
 
 

@@ -2,7 +2,6 @@
 
 import json
 import signal
-from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -24,7 +23,6 @@ from noprop_ode.experiment import (
 )
 
 
-ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("standard_promotion", "without_plots")
 
 

@@ -10,7 +10,7 @@ from ... import RunError
 from .._main import guarded
 from .._seeds import parse_seeds
 from ..report._output import write_file
-from ..reproduce import jobs, page, record, work
+from ..reproduce import identity, jobs, page, record, work
 from ..reproduce._rows import SETTINGS, rows_of
 from ._parser import parser_of
 
@@ -67,14 +67,14 @@ def _page(args: argparse.Namespace) -> None:
     records = {}
     if args.records.exists():
         lines = args.records.read_text(encoding="utf-8").splitlines()
-        records = {found["run"]: found for found in map(json.loads, lines)}
+        records = {identity(found): found for found in map(json.loads, lines)}
     for folder in args.runs:
         try:
             found = record(folder)
         except RunError as error:
             print(f"passed over: {error}", file=sys.stderr)
             continue
-        records[found["run"]] = found
+        records[identity(found)] = found
     text = "".join(json.dumps(found) + "\n" for found in records.values())
     write_file(args.records, text.encode())
     write_file(args.page, page(args.page.read_text(encoding="utf-8"), list(records.values())).encode())

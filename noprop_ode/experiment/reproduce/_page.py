@@ -18,7 +18,14 @@ from ._rows import PAPER, SETS, Row
 
 Record = dict[str, Any]
 _HOW = {"paper": "the paper's settings", "ours": "our recipe", "fast": "the fast network"}
-_EMBEDDINGS = {"one-hot": "one-hot", "learned": "dim-20", "prototype": "prototype"}
+_NAMES = {
+    "ct": "CT",
+    "dt": "DT",
+    "fm": "FM",
+    "backprop": "back-propagation",
+    "adjoint": "adjoint",
+    "supervised": "supervised",
+}
 
 
 def record(folder: Path) -> Record:
@@ -34,10 +41,11 @@ def record(folder: Path) -> Record:
             "configuration": config["name"],
             "data": config["data"]["name"],
             "variant": config["model"]["variant"]["type"],
-            "embedding": _EMBEDDINGS[config["model"]["embedding"]["type"]],
+            "embedding": _embedding(config["model"]["embedding"]),
             "seed": config["training"]["seed"],
             "epochs": config["training"]["epochs"],
             "changes": _changes(config),
+            "protocol": config["prediction"]["protocol"],
             "ways": {
                 name: {k: way[k] for k in ("accuracy", "nll", "calibration_error", "nfe")}
                 for name, way in summary["samplers"].items()
@@ -62,6 +70,11 @@ def record(folder: Path) -> Record:
     return found
 
 
+def identity(found: Record) -> str:
+    """Equal for runs that are the same but for where and when they ran."""
+    return json.dumps([found[name] for name in ("configuration", "changes", "epochs", "seed", "embedding")])
+
+
 def page(text: str, records: Sequence[Record]) -> str:
     """A page with its tables made anew, each between `<!-- table: NAME -->` and `<!-- end -->`: `overview` of what was
     run, and the `paper`'s table with what was run beside it."""
@@ -73,7 +86,12 @@ def page(text: str, records: Sequence[Record]) -> str:
     return re.sub(r"<!-- table: (overview|paper) -->\n.*?<!-- end -->", replace, text, flags=re.DOTALL)
 
 
-_FREE = ("training.epochs", "training.seed", "data.dir", "model.embedding.")
+def _embedding(settings: Mapping[str, Any]) -> str:
+    return f"dim-{settings['dim']}" if "dim" in settings else settings["type"]
+
+
+# What the tables say anyway, or what changes no figure in them.
+_FREE = ("training.epochs.", "training.seed.", "data.dir.", "model.embedding.", "prediction.protocols.")
 
 
 def _changes(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,7 +99,7 @@ def _changes(config: Mapping[str, Any]) -> dict[str, Any]:
     if config["name"] not in config_names():
         return {}
     recipe = Config.from_plain(find_config(config["name"])).to_plain()
-    sections = ("data", "model", "optimiser", "training")
+    sections = ("data", "model", "optimiser", "training", "prediction")
     own, its = (dict(_leaves({name: values[name] for name in sections})) for values in (config, recipe))
     return {k: v for k, v in own.items() if its.get(k) != v and not f"{k}.".startswith(_FREE)}
 
@@ -109,16 +127,38 @@ def _groups(records: Iterable[Record]) -> Mapping[tuple[Any, ...], list[Record]]
     return groups
 
 
-def _per_cent(values: Sequence[float]) -> str:
-    """The mean in per cent, with the standard error of the mean where there are several."""
-    mean = f"{100 * np.mean(values):.2f}"
-    return mean if len(values) < 2 else f"{mean} ± {100 * np.std(values, ddof=1) / np.sqrt(len(values)):.2f}"
+def _per_cent(values: Sequence[float | None]) -> str:
+    """The mean in per cent, of several with its standard error; nothing if one is not known."""
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return ""
+    mean = f"{100 * np.mean(known):.2f}"
+    return mean if len(known) < 2 else f"{mean} ± {100 * np.std(known, ddof=1) / np.sqrt(len(known)):.2f}"
 
 
-def _by_paper(found: Record) -> float:
+def _by_default(found: Record) -> float | None:
+    """Accuracy by the model's own way; the settings of the paper ask for the paper's instead."""
+    return found["ways"]["default"]["accuracy"] if found["protocol"] == "default" else None
+
+
+def _by_paper(found: Record) -> float | None:
     """Accuracy by the paper's way of predicting, the mean of the draws."""
-    draws = [draw["accuracy"] for draw in found.get("draws", [])]
-    return float(np.mean(draws)) if draws else found["ways"].get("paper", found["ways"]["default"])["accuracy"]
+    if draws := [draw["accuracy"] for draw in found.get("draws", [])]:
+        return float(np.mean(draws))
+    name = "default" if found["protocol"] == "paper" else "paper"
+    return found["ways"][name]["accuracy"] if name in found["ways"] else None
+
+
+def _name(variant: str) -> str:
+    return _NAMES.get(variant, variant)
+
+
+def _listed(*parts: str) -> str:
+    return ", ".join(part for part in parts if part)
+
+
+def _count(n: int, of: str) -> str:
+    return f"{n} {of}" + ("" if n == 1 else "s")
 
 
 def _overview(records: Sequence[Record]) -> str:
@@ -134,13 +174,13 @@ def _overview(records: Sequence[Record]) -> str:
         cpu, gib = ([r[k] for r in runs if k in r] for k in ("cpu_seconds", "gib"))
         cells = [
             SETS.get(row.data, row.data),
-            f"{row.variant.upper()}, {row.embedding}, {_HOW[settings]}" + (f", {changes}" if changes else ""),
+            _listed(_name(row.variant), row.embedding, _HOW[settings], changes),
             str(epochs),
             str(len(runs)),
-            _per_cent([r["ways"]["default"]["accuracy"] for r in runs]),
+            _per_cent([_by_default(r) for r in runs]),
             _per_cent([_by_paper(r) for r in runs]),
             f"{PAPER[row]:.2f}" if row in PAPER else "",
-            _per_cent([r["ways"]["default"]["accuracy"] for r in twin]) if twin and twin is not runs else "",
+            _per_cent([_by_default(r) for r in twin]) if twin and twin is not runs else "",
             f"{np.mean([r['seconds'] for r in runs]) / 60:.0f}" + (f" ({np.mean(cpu) / 60:.0f})" if cpu else ""),
             f"{max(gib):.1f}" if gib else "",
         ]
@@ -156,12 +196,11 @@ def _paper(records: Sequence[Record]) -> str:
         for data in SETS:
             row = Row(data, variant, embedding)
             found = [
-                f"{_per_cent([_by_paper(r) for r in runs])} ({epochs} epochs, {len(runs)} seeds)".replace(
-                    "1 seeds", "1 seed"
-                )
-                for (own, settings, epochs, _), runs in sorted(groups.items())
+                f"{_per_cent([_by_paper(r) for r in runs])} "
+                f"({_listed(_count(epochs, 'epoch'), _count(len(runs), 'seed'), changes)})"
+                for (own, settings, epochs, changes), runs in sorted(groups.items())
                 if own == row and settings == "paper"
             ]
             cells.append(f"{PAPER[row]:.2f}; {', '.join(found) or 'not run'}")
-        lines.append(f"| {variant.upper() if len(variant) == 2 else variant}, {embedding} | {' | '.join(cells)} |")
+        lines.append(f"| {_name(variant)}, {embedding} | {' | '.join(cells)} |")
     return "\n".join(lines)

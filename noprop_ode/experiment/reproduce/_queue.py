@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jax.random as jr
 
 from ... import RunFolder, evaluate
+from .._build import paper_prediction
 from .._data import load_data
 from .._evaluate import evaluation_key
 from .._saved import CONFIG_FILE, SUMMARY_FILE, load_model
@@ -22,11 +23,8 @@ from ._rows import Row
 
 DRAWS_FILE, COSTS_FILE = "draws.json", "costs.jsonl"
 _COMMAND = [sys.executable, "-c", "from noprop_ode.experiment import console; console()", "train"]
-_MEASURE = [
-    sys.executable,
-    "-c",
-    "import sys; from noprop_ode.experiment.reproduce import measure; measure(*sys.argv[1:])",
-]
+_MEASURING = "import sys; from noprop_ode.experiment.reproduce import measure; measure(*sys.argv[1:])"
+_MEASURE = [sys.executable, "-c", _MEASURING]
 _INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 
 
@@ -108,7 +106,7 @@ def measure(folder: str, draws: str) -> None:
     **Arguments:** the folder, and the number of draws, as text.
     """
     model, config, _ = load_model(folder)
-    test, how = split_of(load_data(config), "test"), model.paper_prediction
+    test, how = split_of(load_data(config), "test"), paper_prediction(config, model)
     found = []
     for key in jr.split(jr.fold_in(evaluation_key(config), 1), int(draws)):
         each = evaluate(model, test.images, test.labels, key=key, prediction=how)
