@@ -135,7 +135,7 @@ OPTIMISERS = {
 }
 
 
-@pytest.mark.parametrize("name", OPTIMISERS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n != "clip")) for n in OPTIMISERS])
 def test_blocks_trained_together_are_the_blocks_trained_alone(name):
     """With fixed labels nothing passes between blocks, so training them at once or one at a time is the same."""
 

@@ -59,8 +59,13 @@ def clipped_adam():
 OPTIMISERS = {"blockwise": lambda: no.blockwise(clipped_adam()), "coupled": clipped_adam}
 
 
+QUICK = ("fixed labels", "shared parts learn")
+
+
 @pytest.mark.parametrize(
-    "model, optimiser", [(name, "blockwise") for name in MODELS] + [("shared parts learn", "coupled")]
+    "model, optimiser",
+    [pytest.param(name, "blockwise", marks=[pytest.mark.slow] * (name not in QUICK)) for name in MODELS]
+    + [pytest.param("shared parts learn", "coupled", marks=pytest.mark.slow)],
 )
 def test_a_step_by_block_is_the_step_in_one_piece(model, optimiser):
     state = no.TrainState.create(MODELS[model](), OPTIMISERS[optimiser](), key=jr.key(3), average_decay=0.9)

@@ -50,7 +50,7 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", ["one-hot", pytest.param("prototypes", marks=pytest.mark.slow)])
 def test_parts_that_train_alone_join_into_the_model_that_trains_together(name):
     model = MODELS[name]()
     together = fitted(model, average_decay=0.9)

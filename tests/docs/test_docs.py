@@ -112,7 +112,13 @@ def test_getting_started_runs(capsys, quick_compilation, tmp_path, monkeypatch):
 
 # Pages whose code has a test of its own, here or beside what they are about.
 APART = {"getting-started.md", "devices.md", "experiments.md"}
-RUN = [page.relative_to(ROOT).as_posix() for page in PAGES if page.name not in APART and code_blocks(page)]
+# Pages that train or compile for longer than a test may; the strict checks run them all the same.
+LONG = {"sklearn.md", "neural_ode.md", "solvers.md", "pictures.md", "blocks.md", "inference.md", "transforms.md"}
+RUN = [
+    pytest.param(page.relative_to(ROOT).as_posix(), marks=[pytest.mark.slow] if page.name in LONG else [])
+    for page in PAGES
+    if page.name not in APART and code_blocks(page)
+]
 
 
 def run_page(page, tmp_path, monkeypatch):

@@ -77,8 +77,11 @@ def test_every_configuration_takes_a_step(name):
 @pytest.mark.parametrize(
     "flags",
     [
-        "--field conv --embedding prototype",
-        "--variant dt --num_blocks 2 --field conv --embedding prototype --plan sampled-block",
+        pytest.param("--field conv --embedding prototype", marks=pytest.mark.slow),
+        pytest.param(
+            "--variant dt --num_blocks 2 --field conv --embedding prototype --plan sampled-block",
+            marks=pytest.mark.slow,
+        ),
         "--variant dt --variant.num_blocks 2 --field mlp --model.schedule noise-grid --clip 1.0",
         "--variant dt --num_blocks 2 --field simple-cnn --shared_learning_rate 1e-4",
         "--field resnet --channels 4 --precision bfloat16",
