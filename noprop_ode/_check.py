@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from ._lazy import AbstractLazyImages
+
 
 _GREATEST = 16.0  # no normalised image has greater pixels, and one in 0..255 has
 
@@ -16,16 +18,16 @@ def check_images(xs: Any) -> None:
 
     **Arguments:**
 
-    - `xs`: images, `[n, ...]`, NumPy or JAX.
+    - `xs`: images, `[n, ...]`, NumPy or JAX, or read when they are asked for.
 
     **Raises:** `TypeError` for another dtype; `ValueError` for a missing batch axis, pixels that are not finite, and
     floating-point pixels in 0..255.
     """
-    if not isinstance(xs, np.ndarray):
+    if not isinstance(xs, np.ndarray | AbstractLazyImages):
         xs = jnp.asarray(xs)
     if xs.ndim < 2 or len(xs) == 0:
         raise ValueError(f"Expected a non-empty batch of images, [n, height, width, channels]; got shape {xs.shape}.")
-    if xs.dtype == np.uint8:
+    if isinstance(xs, AbstractLazyImages) or xs.dtype == np.uint8:
         return
     if not jnp.issubdtype(xs.dtype, jnp.floating):
         raise TypeError(

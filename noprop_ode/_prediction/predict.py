@@ -2,7 +2,7 @@
 
 import functools
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import diffrax
@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int, PyTree, Shaped
 
 from .._check import check_alive, check_images
 from .._choices import AbstractDecoder, AbstractSampler, Prediction, Start
+from .._lazy import AbstractLazyImages
 from .._model import AbstractModel, name_of
 from .._sizes import told_here
 from .._types import Features, Image, Key, LogProbs, Scalar
@@ -139,19 +140,24 @@ def _in_batches(run: Callable[..., Any], model: AbstractModel, xs: Any, key: Key
     model, share = _spread(model)
     devices = 1 if share is None else share.num_devices
     size = -(-min(batch_size, len(xs)) // devices) * devices
-    for first in range(0, len(xs), size):
-        batch = xs[first : first + size]
+    for number, batch in enumerate(_chunks(xs, size)):
         n = len(batch)
         if n < size:
             batch = np.concatenate([np.asarray(batch), np.repeat(np.asarray(batch[:1]), size - n, axis=0)])
         images = jnp.asarray(batch) if share is None else _divided(batch, share)
         with told_here():
-            log_p, evaluations, results = run(model, images, jnp.asarray(first), key)
+            log_p, evaluations, results = run(model, images, jnp.asarray(number * size), key)
         if share is not None:
             # Whole on each device, and so in each process, for the parts of others cannot be read.
             log_p, evaluations, results = _whole((log_p, evaluations, results), share)
         _raise_failures(jax.tree.map(operator.itemgetter(slice(n)), results), name)
         yield log_p[:n], evaluations[:n]
+
+
+def _chunks(xs: Any, size: int) -> Iterator[Any]:
+    if isinstance(xs, AbstractLazyImages):
+        return xs.chunks(size)
+    return (xs[first : first + size] for first in range(0, len(xs), size))
 
 
 def _divided(batch: Any, share: NamedSharding) -> jax.Array:

@@ -1,6 +1,5 @@
 """The batches of a run."""
 
-import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -23,20 +22,30 @@ class Batches:
     def __init__(self, seed: int, augment: Callable[..., Array] | None, key: Array, parallel: Parallel | None):
         self.seed, self.augment, self.key = seed, augment, key
         self.parallel = parallel if jax.process_count() > 1 else None
+        self._reader: Any = None
 
     def rest_of_epoch(self, run: Run) -> Iterator[tuple[Any, Any]]:
         """What is left of the epoch that the run is in."""
-        from ..data import batches  # not at the top: the core does not bring the data package along
-
         epoch, step = run.progress.epoch, run.progress.step
-        share = slice(None) if self.parallel is None else self.parallel.share(run.batch_size)
-        found = batches(run.train, run.batch_size, seed=self.seed, epoch=epoch, share=share)
-        for xs, ys in itertools.islice(found, step - epoch * run.steps_per_epoch, None):
+        if self._reader is None:
+            self._reader = self._opened(run)
+        for xs, ys in self._reader.epoch(epoch, step - epoch * run.steps_per_epoch):
             if self.augment is not None:
                 xs = self._augmented(xs, jr.fold_in(self.key, step))
                 ys = ys if self.parallel is None else self.parallel.place_batch(ys.astype("int32"))
             step += 1
             yield xs, ys
+
+    def close(self) -> None:
+        """Ends the processes that read ahead, if there are any."""
+        if self._reader is not None:
+            self._reader.close()
+
+    def _opened(self, run: Run) -> Any:
+        from ..data._batches import Batches  # not at the top: the core does not bring the data package along
+
+        share = slice(None) if self.parallel is None else self.parallel.share(run.batch_size)
+        return Batches(run.train, run.batch_size, seed=self.seed, share=share)
 
     def _augmented(self, xs: Any, key: Array) -> Array:
         assert self.augment is not None

@@ -165,6 +165,7 @@ def fit(
             *callbacks,
         )
         batches = Batches(seed, augment, augment_key, parallel)
+        stack.callback(batches.close)
         roll_back = RollBack(rollbacks)
         per_call = steps_per_call or default_steps_per_call()
         saved = time.monotonic()

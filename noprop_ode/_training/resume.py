@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .._lazy import AbstractLazyImages
 from .errors import RunError
 from .processes import arrays_of_first, on_first, tell
 from .run import Progress, Run
@@ -13,13 +14,18 @@ from .step import TrainState
 
 
 def data_digest(splits: Any) -> str:
-    """A checksum of the training and the validation part, which tells data of another seed or share apart."""
+    """A checksum of the training and the validation part, which tells data of another seed or share apart. Of images
+    that are not in memory it takes what they say of themselves, so they are other data than the same in memory."""
     digest = hashlib.blake2b(digest_size=16)
     for part in (splits.train, splits.validation):
         if part is None:
             digest.update(b"none")
             continue
-        for array in (np.asarray(part.images), np.asarray(part.labels)):
+        images = part.images
+        if isinstance(images, AbstractLazyImages):
+            digest.update(f"{images.shape}{images.fingerprint()}".encode())
+        arrays = [part.labels] if isinstance(images, AbstractLazyImages) else [images, part.labels]
+        for array in map(np.asarray, arrays):
             digest.update(f"{array.dtype}{array.shape}".encode())
             digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

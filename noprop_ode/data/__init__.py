@@ -1,4 +1,4 @@
-"""Image-classification data sets as NumPy arrays; imported by the experiments, never by the core."""
+"""Image-classification data sets, in memory or streamed from disk; imported by the experiments, never by the core."""
 
 from jaxtyping import install_import_hook
 
@@ -21,3 +21,4 @@ with install_import_hook("noprop_ode.data", "noprop_ode._typecheck.typecheck"):
         MissingDependencyError as MissingDependencyError,
     )
     from ._load import load as load
+    from ._streamed import StreamedImages as StreamedImages

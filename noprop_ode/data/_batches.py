@@ -3,15 +3,9 @@
 from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
-from jaxtyping import Int
-
 from ._errors import DatasetError
-from ._random import permutation
-
-
-# Keeps the stream of a shuffle apart from that of a split with the same seed.
-_EPOCH_STREAM = 1
+from ._read_ahead import ReadAhead, Shuffled
+from ._streamed import StreamedImages
 
 
 @runtime_checkable
@@ -30,7 +24,7 @@ class Labelled(Protocol):
 
 
 def batches(
-    dataset: Labelled, batch_size: int, *, seed: int, epoch: int, share: slice = slice(None)
+    dataset: Labelled, batch_size: int, *, seed: int, epoch: int, share: slice = slice(None), first: int = 0
 ) -> Iterator[tuple[Any, Any]]:
     """Shuffle a data set and deal it out for one epoch.
 
@@ -45,30 +39,63 @@ def batches(
     - `seed`: seed of the run, at least 0.
     - `epoch`: number of the epoch, at least 0.
     - `share`: the part of every batch to give, for one of several processes.
+    - `first`: number of the batch to begin with; those before it are not read.
 
     **Returns:**
 
-    An iterator over `n // batch_size` pairs: images `[b, ...]`, labels `[b]`.
+    An iterator over the batches from `first` to `n // batch_size`: images `[b, ...]`, labels `[b]`.
 
     **Raises:**
 
     `DatasetError` on the call itself where no full batch exists or a number is negative.
     """
-    n = len(dataset.labels)
-    if len(dataset.images) != n:
-        raise DatasetError(f"expected one label an image, got {len(dataset.images)} images and {n} labels")
-    if not 1 <= batch_size <= n:
-        raise DatasetError(
-            f"expected a batch_size in [1, {n}], the number of images, got {batch_size}; "
-            "an incomplete batch is dropped, so choose a smaller batch_size"
-        )
-    if seed < 0 or epoch < 0:
-        raise DatasetError(f"expected seed and epoch of at least 0, got {seed} and {epoch}")
-    order = permutation(n, (_EPOCH_STREAM, seed, epoch))
-    return _deal(dataset, batch_size, order, share)
+    if min(seed, epoch, first) < 0:
+        raise DatasetError(f"expected seed, epoch and first of at least 0, got {seed}, {epoch} and {first}")
+    return _one_epoch(Batches(dataset, batch_size, seed=seed, share=share), epoch, first)
 
 
-def _deal(dataset: Labelled, batch_size: int, order: Int[np.ndarray, " n"], share: slice):
-    for stop in range(batch_size, len(order) + 1, batch_size):
-        chosen = order[stop - batch_size : stop][share]
-        yield dataset.images[chosen], dataset.labels[chosen]
+def _one_epoch(reader: "Batches", epoch: int, first: int) -> Iterator[tuple[Any, Any]]:
+    try:
+        yield from reader.epoch(epoch, first)
+    finally:
+        reader.close()
+
+
+class Batches:
+    """The batches of any epoch. Streamed images of the next are read ahead while the last is in use, beyond the end of
+    an epoch too, as long as epochs are asked for in turn."""
+
+    def __init__(self, dataset: Labelled, batch_size: int, *, seed: int, share: slice = slice(None)):
+        """**Arguments:** as for [`noprop_ode.data.batches`][]. **Raises:** `DatasetError` as well."""
+        n = len(dataset.labels)
+        if len(dataset.images) != n:
+            raise DatasetError(f"expected one label an image, got {len(dataset.images)} images and {n} labels")
+        if not 1 <= batch_size <= n:
+            raise DatasetError(
+                f"expected a batch_size in [1, {n}], the number of images, got {batch_size}; "
+                "an incomplete batch is dropped, so choose a smaller batch_size"
+            )
+        self._dataset = dataset
+        self._plan = Shuffled(n, batch_size, seed, share)
+        self._ahead: ReadAhead | None = None
+        self._next = 0  # number of the batch that is read ahead next
+
+    def epoch(self, epoch: int, first: int = 0) -> Iterator[tuple[Any, Any]]:
+        """The batches of an epoch, from the one of number `first` on."""
+        images, labels = self._dataset.images, self._dataset.labels
+        for number in range(epoch * self._plan.steps + first, (epoch + 1) * self._plan.steps):
+            chosen = self._plan[number]
+            yield (self._read(images, number) if isinstance(images, StreamedImages) else images[chosen]), labels[chosen]
+
+    def _read(self, images: StreamedImages, number: int) -> Any:
+        if self._ahead is None or self._next != number:
+            self.close()
+            self._ahead = ReadAhead(images, self._plan, first=number, workers=images.workers)
+        self._next = number + 1
+        return next(self._ahead)
+
+    def close(self) -> None:
+        """Stop reading ahead."""
+        if self._ahead is not None:
+            self._ahead.close()
+            self._ahead = None

@@ -1,5 +1,7 @@
 """Cuts validation and test parts off a training part, by class and the same every time."""
 
+import dataclasses
+
 from ._dataset import Dataset
 from ._errors import DatasetError
 from ._random import permutation, stratified_cut
@@ -83,4 +85,4 @@ def _cut(whole: Dataset, part: str, share: int | float, stream: int, seed: int) 
     order = permutation(len(whole), (stream, seed, len(whole)))
     chosen, rest = stratified_cut(whole.labels, count, order)
     name = whole.name.removesuffix("train") + part
-    return whole.take(rest), Dataset(name, whole.images[chosen], whole.labels[chosen], whole.class_names)
+    return whole.take(rest), dataclasses.replace(whole.take(chosen), name=name)

@@ -1,6 +1,7 @@
-"""A labelled set of images in memory."""
+"""A labelled set of images."""
 
 import functools
+import math
 import reprlib
 from dataclasses import dataclass
 from typing import Any, no_type_check
@@ -10,10 +11,15 @@ import numpy as np
 from jaxtyping import Bool, Int, Int32, Shaped
 
 from ._errors import DatasetError
+from ._moments import moments
+from ._random import permutation, stratified_cut
+from ._streamed import StreamedImages
 
 
 _GREATEST = 16.0  # no normalised image has greater pixels, and one in 0..255 has
-_CHUNK = 2**22  # pixels summed at a time: eight bytes each
+_SAMPLE = 2**28  # bytes of streamed images to look at before training
+# Keeps the order that a sample is taken by apart from those of epochs and cuts.
+_SAMPLE_STREAM = 4
 
 
 # `__post_init__` checks everything that the annotations say, and answers with what to do about it.
@@ -26,7 +32,7 @@ class Dataset:
 
     - `name`: what to call it in messages, such as `"mnist/train"`.
     - `images`: one a row, `[n h w c]` or any other shape that a network takes; uint8 in 0..255, or floating point in
-      [0, 1] or normalised, kept as float32.
+      [0, 1] or normalised, kept as float32; or [`noprop_ode.data.StreamedImages`][], which stay on disk.
     - `labels`: class of each image, in `[0, len(class_names))`; any integer dtype, kept as int32.
     - `class_names`: one name a class; their number is the number of classes.
 
@@ -36,16 +42,17 @@ class Dataset:
     """
 
     name: str
-    images: Shaped[np.ndarray, "n *image"]
+    images: Shaped[np.ndarray, "n *image"] | StreamedImages
     labels: Int32[np.ndarray, " n"]
     class_names: tuple[str, ...]
 
     def __post_init__(self):
-        images, labels = as_array(self.images, "images", self.name), as_array(self.labels, "labels", self.name)
+        images, labels = self.images, as_array(self.labels, "labels", self.name)
         names = (self.class_names,) if isinstance(self.class_names, str) else tuple(self.class_names)
         if not all(isinstance(name, str) for name in names):
             raise DatasetError(f"{self.name}: expected class_names as strings, got {reprlib.repr(names)}")
-        images = _check_images(images, self.name)
+        if not isinstance(images, StreamedImages):
+            images = _check_images(as_array(images, "images", self.name), self.name)
         if np.issubdtype(labels.dtype, np.integer) and len(images) == len(labels) == 0:
             raise DatasetError(f"{self.name}: expected at least one image, got none; pass None for no set")
         _check_labels(labels, len(names), self.name)
@@ -60,16 +67,17 @@ class Dataset:
 
     @functools.cached_property
     def _moments(self) -> tuple[float, float]:
-        return _moments(self.images)
+        return moments(self._sampled(_SAMPLE).images)
 
     @property
     def mean(self) -> float:
-        """Mean of all pixels, bytes on the [0, 1] scale."""
+        """Mean of all pixels, bytes on the [0, 1] scale; of those of a sample as `sample` chooses it, where the images
+        are streamed."""
         return self._moments[0]
 
     @property
     def std(self) -> float:
-        """Standard deviation of all pixels, bytes on the [0, 1] scale; 1 where all are the same."""
+        """Standard deviation of the same pixels, bytes on the [0, 1] scale; 1 where all are the same."""
         return self._moments[1] or 1.0
 
     def __len__(self) -> int:
@@ -77,7 +85,8 @@ class Dataset:
 
     def __repr__(self) -> str:
         size = "x".join(str(d) for d in self.image_shape)
-        return f"Dataset({self.name!r}, {len(self)} images of {size}, {self.num_classes} classes)"
+        where = ", on disk" if self.streamed else ""
+        return f"Dataset({self.name!r}, {len(self)} images of {size}, {self.num_classes} classes{where})"
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -98,7 +107,7 @@ class Dataset:
 
         **Returns:**
 
-        A data set with copies of the selected images and the same name and classes.
+        A data set with copies of the selected images and the same name and classes; streamed images stay on disk.
 
         **Raises:**
 
@@ -106,13 +115,41 @@ class Dataset:
         selected.
         """
         try:
-            images, labels = self.images[indices], self.labels[indices]
+            labels = self.labels[indices]
+            images = self.images.take(indices) if isinstance(self.images, StreamedImages) else self.images[indices]
         except IndexError as error:
             raise DatasetError(
                 f"{self.name}: expected indices of {len(self)} images, got {error}; "
                 f"pass integers in [-{len(self)}, {len(self)}) or a mask of that length"
             ) from error
         return Dataset(self.name, images, labels, self.class_names)
+
+    def sample(self, size: int = _SAMPLE) -> "Dataset":
+        """Take what fits into some memory, for what needs images as an array.
+
+        **Arguments:**
+
+        - `size`: the most bytes that streamed images may take.
+
+        **Returns:**
+
+        The data set itself where its images are in memory. Otherwise one of arrays: of all images where they fit, or
+        else of as many as do, of each class its share, the same every time.
+        """
+        found = self._sampled(size)
+        return Dataset(self.name, found.images[:], found.labels, self.class_names) if found.streamed else self
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the images stay on disk."""
+        return isinstance(self.images, StreamedImages)
+
+    def _sampled(self, size: int) -> "Dataset":
+        count = max(1, size // max(1, math.prod(self.image_shape)))
+        if not self.streamed or count >= len(self):
+            return self
+        order = permutation(len(self), (_SAMPLE_STREAM, len(self)))
+        return self.take(stratified_cut(self.labels, count, order)[0])
 
 
 def as_array(values: Any, what: str, name: str) -> np.ndarray:
@@ -176,21 +213,6 @@ def _check_labels(labels: np.ndarray, classes: int, name: str) -> None:
             f"{name}: expected labels in [0, {classes}), got {labels.min()}..{labels.max()}; "
             "name every class in class_names and leave unlabelled images out"
         )
-
-
-def _moments(images: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation of all pixels, in float64 and a few megabytes."""
-    flat = images.reshape(-1)
-    chunks = [flat[start : start + _CHUNK] for start in range(0, flat.size, _CHUNK)]
-    if images.dtype == np.uint8:
-        # Exact and fast by a histogram: float64 sums over the 256 values of a byte.
-        counts = sum(np.bincount(chunk, minlength=256) for chunk in chunks) / flat.size
-        values = np.arange(256) / 255
-        mean = float(counts @ values)
-        return mean, float(np.sqrt(counts @ (values - mean) ** 2))
-    mean = sum(float(chunk.sum(dtype=np.float64)) for chunk in chunks) / flat.size
-    squares = sum(float(np.square(chunk.astype(np.float64) - mean).sum()) for chunk in chunks)
-    return mean, float(np.sqrt(squares / flat.size))
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,12 +16,13 @@ class MissingDependencyError(DatasetError, ImportError):
     """An optional package that this data set needs is not installed."""
 
 
-def require(module: str) -> ModuleType:
+def require(module: str, *, extra: str = "experiments") -> ModuleType:
     """Import an optional module.
 
     **Arguments:**
 
     - `module`: dotted name of the module.
+    - `extra`: of this package, which brings it.
 
     **Returns:**
 
@@ -36,5 +37,5 @@ def require(module: str) -> ModuleType:
     except ImportError as error:
         raise MissingDependencyError(
             f"this needs `{module.split('.')[0]}`, which cannot be imported ({error}); "
-            'pip install "noprop_ode[experiments]"'
+            f'pip install "noprop_ode[{extra}]"'
         ) from error

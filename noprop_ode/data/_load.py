@@ -1,6 +1,7 @@
 """Loads a data set by name, cut into training, validation and test parts."""
 
 import os
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from ._dataset import Dataset, Splits
 from ._errors import DatasetError, require
 from ._folders import BUILT_IN, find_folder, resolve_data_dir
 from ._resize import check_size, resize
+from ._streamed import check_stream
 from ._tfds import PreparedFolder
 
 
@@ -23,13 +25,17 @@ def load(
     image_size: tuple[int, int] | None = None,
     validation: int | float = 0.1,
     seed: int = 0,
+    stream: bool = False,
+    workers: int = 0,
 ) -> Splits:
     """Load an image-classification data set, never touching the network.
 
     `"digits"` is scikit-learn's 1797 grey 8x8 images, rescaled from 0..16 to 0..255. Any other name
     is a TFDS data set that lies prepared in array_record format under `data_dir`; image shape,
     class names and splits come from that folder. The whole set is held in memory, and its decoded
-    images are cached (see `NOPROP_ODE_CACHE`), so only the first load is slow.
+    images are cached (see `NOPROP_ODE_CACHE`), so only the first load is slow. With `stream` it may be larger than
+    memory: images stay on disk and are decoded as training and evaluation come to them, in the same order as in memory;
+    only the labels, which the first load reads, are kept.
 
     The test part is the set's `test` split; lacking that, its `validation` split; lacking both (as
     `"digits"` does), a fixed 20% of each class of `train`, the same for every `seed`. The validation
@@ -45,6 +51,8 @@ def load(
     - `validation`: a fraction of the training part in [0, 1), or a number of images; 0 for no
       validation part.
     - `seed`: chooses which training images are cut off for validation, at least 0.
+    - `stream`: leave the images on disk; needs the `stream` extra.
+    - `workers`: processes that decode streamed images ahead of training; 0 for a thread of this one.
 
     **Returns:**
 
@@ -58,11 +66,16 @@ def load(
     """
     check_cut("validation", validation, seed)
     check_size(image_size)
+    check_stream(stream, workers)
     if name == BUILT_IN:
+        if stream:
+            raise DatasetError(
+                f"expected a prepared data set to stream, got {name!r}, 1797 images that are built in; leave stream out"
+            )
         parts = {"train": _digits(image_size)}
         class_names = tuple(str(i) for i in range(10))
     else:
-        parts, class_names = _prepared(name, data_dir, image_size, validation != 0)
+        parts, class_names = _prepared(name, data_dir, image_size, validation != 0, workers if stream else None)
     made = {part: Dataset(f"{name}/{part}", *arrays, class_names) for part, arrays in parts.items()}
     train, held_out, test = made["train"], made.get("validation"), made.get("test")
     if test is None:
@@ -85,7 +98,8 @@ def _prepared(
     data_dir: str | os.PathLike[str] | None,
     image_size: tuple[int, int] | None,
     want_validation: bool,
-) -> tuple[dict[str, Arrays], tuple[str, ...]]:
+    stream_workers: int | None,
+) -> tuple[dict[str, tuple[Any, Any]], tuple[str, ...]]:
     folder = PreparedFolder(name, find_folder(name, resolve_data_dir(data_dir)))
     there = folder.split_names
     if "train" not in there:
@@ -100,4 +114,7 @@ def _prepared(
             roles["validation"] = "validation"
     elif "validation" in there:
         roles["test"] = "validation"
+    if stream_workers is not None:
+        streamed = {role: folder.stream(split, image_size, stream_workers) for role, split in roles.items()}
+        return streamed, folder.class_names
     return {role: folder.read(split, image_size) for role, split in roles.items()}, folder.class_names

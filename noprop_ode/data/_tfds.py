@@ -1,20 +1,19 @@
 """Reads a folder prepared by TFDS in its array_record format, without TensorFlow and without a network."""
 
-import contextlib
-import logging
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int32
 
 from ._cache import Arrays, cached, fingerprint
 from ._errors import DatasetError, require
-from ._resize import resize
+from ._records import Records
+from ._streamed import StreamedImages
 
 
 _READ_BATCH = 1000  # one batched read is about twice as fast as as many single ones
@@ -53,7 +52,7 @@ class PreparedFolder:
                 f"expected a data set prepared by TFDS 4 or later in {folder}, got: {error}; "
                 "delete that folder and prepare it again"
             ) from error
-        self._image_key, self._label_key = self._keys()
+        self._keys = self._find_keys()
 
     @property
     def split_names(self) -> list[str]:
@@ -63,7 +62,7 @@ class PreparedFolder:
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes, in the order of their labels."""
-        return tuple(self._builder.info.features[self._label_key].names)
+        return tuple(self._builder.info.features[self._keys[1]].names)
 
     def read(self, split: str, image_size: tuple[int, int] | None) -> Arrays:
         """Read one split, from the cache where it was read before.
@@ -82,11 +81,36 @@ class PreparedFolder:
         `DatasetError` where images differ in size, are not 8-bit or cannot be read.
         """
         size = "x".join(str(s) for s in image_size) if image_size else "native"
-        parts = (self.name.split(":")[0].replace("/", "-"), self.folder.name, split, size)
-        count = self._builder.info.splits[split].num_examples
-        return cached("-".join((*parts, fingerprint(self.folder))), count, lambda: self._decode(split, image_size))
+        return self._cached(split, size, lambda: self._decode(split, image_size))
 
-    def _keys(self) -> tuple[str, str]:
+    def stream(
+        self, split: str, image_size: tuple[int, int] | None, workers: int
+    ) -> tuple[StreamedImages, Int32[np.ndarray, " n"]]:
+        """Leave the images of one split on disk. All records are gone through once for their labels, which are kept in
+        the cache.
+
+        **Arguments:**
+
+        - `split`, `image_size`: as for `read`.
+        - `workers`: processes that decode ahead of training.
+
+        **Returns:**
+
+        Images that are read when they are asked for, and labels `[n]`.
+
+        **Raises:**
+
+        `DatasetError` where the records cannot be read.
+        """
+        checksums, labels = self._cached(split, "index", lambda: self._index(split))
+        records = Records(self.folder, split, self._opened(split), self._keys, image_size)
+        return StreamedImages(records, checksums.reshape(len(labels), -1), workers=workers), labels
+
+    def _cached(self, split: str, kind: str, make: Callable[[], Arrays]) -> Arrays:
+        parts = (self.name.split(":")[0].replace("/", "-"), self.folder.name, split, kind)
+        return cached("-".join((*parts, fingerprint(self.folder))), self._builder.info.splits[split].num_examples, make)
+
+    def _find_keys(self) -> tuple[str, str]:
         features, info = self._tfds.features, self._builder.info
         kinds = dict(info.features.items())
         images = [k for k, f in kinds.items() if isinstance(f, features.Image)]
@@ -105,10 +129,22 @@ class PreparedFolder:
             )
         return images[0], labels[0]
 
-    def _source(self, split: str) -> Any:
-        info = self._builder.info
+    def _opened(self, split: str, *, encoded: bool = False) -> Any:
         try:
-            source = self._builder.as_data_source(split=split)
+            return self._source(split, encoded=encoded)
+        except DatasetError:
+            raise
+        except Exception as error:
+            raise DatasetError(
+                f"cannot read split {split!r} of {self.folder}: {error}; if a file there is damaged, "
+                "delete the folder and prepare it again"
+            ) from error
+
+    def _source(self, split: str, *, encoded: bool = False) -> Any:
+        info = self._builder.info
+        decoders = {self._keys[0]: self._tfds.decode.SkipDecoding()} if encoded else None
+        try:
+            source = self._builder.as_data_source(split=split, decoders=decoders)
         except NotImplementedError as error:
             raise DatasetError(
                 f"expected array_record files in {self.folder}, got format {info.file_format.value!r}; "
@@ -121,55 +157,28 @@ class PreparedFolder:
         return source
 
     def _decode(self, split: str, image_size: tuple[int, int] | None) -> Arrays:
-        try:
-            with _quiet():
-                source = self._source(split)
-                n = len(source)
-                if n > _TELL_ABOVE:
-                    print(f"noprop_ode.data: decoding {self.name} {split}, {n} images, once", file=sys.stderr)
-                images, labels = None, np.empty(n, np.int32)
-                for start in range(0, n, _READ_BATCH):
-                    part = slice(start, min(start + _READ_BATCH, n))
-                    examples = source.__getitems__(list(range(n)[part]))
-                    block = self._stack([example[self._image_key] for example in examples], image_size)
-                    if images is None:
-                        images = np.empty((n, *block.shape[1:]), np.uint8)
-                    self._check_shapes({images.shape[1:], block.shape[1:]})
-                    images[part], labels[part] = block, [example[self._label_key] for example in examples]
-        except DatasetError:
-            raise
-        except Exception as error:  # C++ readers, protobuf and Pillow raise what they like for damaged files
-            raise DatasetError(
-                f"cannot read split {split!r} of {self.folder}: {error}; if a file there is damaged, "
-                "delete the folder and prepare it again"
-            ) from error
-        assert images is not None  # split_names leaves empty splits out
-        return images, labels
+        source = self._opened(split)
+        self._tell(split, len(source), "decoding")
+        records = Records(self.folder, split, source, self._keys, image_size)
+        return _in_blocks(records.read_labelled, len(source))
 
-    def _stack(self, images: list[np.ndarray], image_size: tuple[int, int] | None) -> UInt8[np.ndarray, "b h w c"]:
-        if wrong := {str(image.dtype) for image in images} - {"uint8"}:
-            raise DatasetError(f"expected 8-bit images in {self.folder}, got {wrong}; choose another set")
-        if image_size is not None:
-            images = [resize(image, image_size) for image in images]
-        self._check_shapes({image.shape for image in images})
-        return np.stack(images)
+    def _index(self, split: str) -> Arrays:
+        source = self._opened(split, encoded=True)
+        self._tell(split, len(source), "reading the labels of")
+        return _in_blocks(Records(self.folder, split, source, self._keys, None).read_encoded, len(source))
 
-    def _check_shapes(self, shapes: set[tuple[int, ...]]) -> None:
-        if len(shapes) > 1:
-            two = " and ".join(str(shape) for shape in sorted(shapes)[:2])
-            raise DatasetError(
-                f"expected images of one size in {self.folder}, got {two}; "
-                "pass image_size=(height, width) to resize them all"
-            )
+    def _tell(self, split: str, n: int, doing: str) -> None:
+        if n > _TELL_ABOVE:
+            print(f"noprop_ode.data: {doing} {self.name} {split}, {n} images, once", file=sys.stderr)
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    # TFDS recommends OpenCV through absl's logger every time a process decodes with PIL.
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+def _in_blocks(read: Callable[[np.ndarray], Arrays], n: int) -> Arrays:
+    images, labels = None, np.empty(n, np.int32)
+    for start in range(0, n, _READ_BATCH):
+        part = slice(start, min(start + _READ_BATCH, n))
+        block, labels[part] = read(np.arange(n)[part])
+        if images is None:
+            images = np.empty((n, *block.shape[1:]), np.uint8)
+        images[part] = block
+    assert images is not None  # split_names leaves empty splits out
+    return images, labels

@@ -105,7 +105,7 @@ def test_resizing_a_folder_and_refusing_mixed_sizes(tmp_path, monkeypatch):
         def __getitems__(self, keys):
             return [self[k] for k in keys]
 
-    monkeypatch.setattr(_tfds.PreparedFolder, "_source", lambda self, split: Mixed(source))
+    monkeypatch.setattr(_tfds.PreparedFolder, "_source", lambda self, split, **how: Mixed(source))
     prepared = _tfds.PreparedFolder("mixed", folder)
     with pytest.raises(data.DatasetError, match=r"image_size=\(height, width\)"):
         prepared.read("train", None)

@@ -1,0 +1,175 @@
+"""Reads arrays of images ahead of who uses them, by Grain: in a thread, or in processes of its own."""
+
+import functools
+import importlib
+import os
+import signal
+import threading
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing import parent_process
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from ._errors import DatasetError, require
+from ._random import permutation
+
+
+# Keeps the stream of a shuffle apart from that of a split with the same seed.
+_EPOCH_STREAM = 1
+_EPOCHS = 2**31  # as good as endless
+_AHEAD = 2  # arrays that a thread, and each of several processes, keeps ready
+
+
+@dataclass(frozen=True)
+class Shuffled:
+    """The batches of all epochs: `share` of every `batch_size` images out of an order that depends on `n`, the `seed`
+    and the epoch alone. What is left over at the end of an epoch is dropped."""
+
+    n: int
+    batch_size: int
+    seed: int
+    share: slice
+
+    @property
+    def steps(self) -> int:
+        """Batches of an epoch."""
+        return self.n // self.batch_size
+
+    def __len__(self) -> int:
+        return self.steps * _EPOCHS
+
+    def __getitem__(self, number: int) -> Int[np.ndarray, " m"]:
+        epoch, step = divmod(number, self.steps)
+        first = step * self.batch_size
+        return _order(self.n, self.seed, epoch)[first : first + self.batch_size][self.share]
+
+
+@functools.lru_cache(maxsize=2)  # of this epoch, and of the next, which is read ahead
+def _order(n: int, seed: int, epoch: int) -> Int[np.ndarray, " n"]:
+    return permutation(n, (_EPOCH_STREAM, seed, epoch))
+
+
+@dataclass(frozen=True)
+class InOrder:
+    """`n` images, `size` at a time."""
+
+    n: int
+    size: int
+
+    def __len__(self) -> int:
+        return -(-self.n // self.size)
+
+    def __getitem__(self, number: int) -> Int[np.ndarray, " m"]:
+        return np.arange(number * self.size, min((number + 1) * self.size, self.n))
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What Grain reads: each of its records is an array of images, so that what it does for a record is done once for
+    many, and any number of processes gives the same arrays in the same order."""
+
+    images: Any
+    plan: Shuffled | InOrder
+    first: int
+
+    def __len__(self) -> int:
+        return len(self.plan) - self.first
+
+    def __getitem__(self, number: Any) -> np.ndarray:
+        return self.images[self.plan[self.first + int(number)]]
+
+
+class ReadAhead:
+    """An iterator over arrays of images, the next of which are read while the last is in use."""
+
+    def __init__(self, images: Any, plan: Shuffled | InOrder, *, first: int = 0, workers: int = 0):
+        """Nothing is read before the first is asked for.
+
+        **Arguments:**
+
+        - `images`: what is indexed by the arrays of the plan.
+        - `plan`: which images are read together.
+        - `first`: number of the array to begin with; none before it is read.
+        - `workers`: processes that read; 0 for a thread of this one.
+
+        **Raises:**
+
+        `MissingDependencyError` where Grain is missing.
+        """
+        grain = import_grain()
+        self._workers = workers
+        reading = grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
+        if workers == 0:
+            reading = grain.ReadOptions(num_threads=1, prefetch_buffer_size=_AHEAD)
+        found = grain.MapDataset.source(_Source(images, plan, first)).to_iter_dataset(reading)
+        if workers:
+            _mark_flags()
+            # Through pipes: shared memory is often 64 MB in a container, where more of it kills the process, and what a
+            # killed process leaves there stays.
+            options = grain.experimental.DatasetOptions(min_shm_size=2**62)
+            found = grain.experimental.WithOptionsIterDataset(found, options)
+            processes = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=_AHEAD)
+            found = found.mp_prefetch(processes, worker_init_fn=_start_worker)
+        self._iterator = iter(found)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return self
+
+    def __next__(self) -> np.ndarray:
+        try:
+            return next(self._iterator)
+        except RuntimeError as error:
+            if "terminated unexpectedly" not in str(error):
+                raise
+            raise DatasetError(
+                f"expected {self._workers} workers to read images, but one of them ended: {error} A program that "
+                "starts workers needs its code under `if __name__ == '__main__':`; a worker that was killed may have "
+                "been one too many for the memory, so try fewer, or workers=0"
+            ) from error
+
+    def close(self) -> None:
+        """End the thread or the processes."""
+        self._iterator.close()
+
+
+def import_grain() -> ModuleType:
+    """Import Grain.
+
+    **Returns:**
+
+    The module.
+
+    **Raises:**
+
+    `MissingDependencyError` where it is missing.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return require("grain", extra="stream")
+
+
+def _mark_flags() -> None:
+    """Grain asks for flags of a command line that only programs made with absl have read; the others have none."""
+    flags = importlib.import_module("absl.flags").FLAGS
+    if not flags.is_parsed():
+        flags.mark_as_parsed()
+
+
+def _start_worker(number: int, count: int) -> None:
+    """Runs in each worker first: a signal to all processes of a run is for the one that trains, which ends the workers
+    once everything is saved; and no worker outlives it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,0 +1,97 @@
+"""The images of one split of a prepared folder, decoded as they are asked for."""
+
+import contextlib
+import hashlib
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int, Int32, UInt8
+
+from ._errors import DatasetError
+from ._resize import resize
+from ._streamed import AbstractPictures
+
+
+class Records(AbstractPictures):
+    """The records of one split; sent to another process, it goes on there."""
+
+    def __init__(
+        self, folder: Path, split: str, source: Any, keys: tuple[str, str], image_size: tuple[int, int] | None
+    ):
+        """Look at no record yet.
+
+        **Arguments:**
+
+        - `folder`, `split`: for messages.
+        - `source`: the data source of TFDS.
+        - `keys`: names of image and label in a record.
+        - `image_size`: height and width to resize every image to, or `None` to leave them.
+        """
+        self.folder, self.split, self._source, self._keys, self._size = folder, split, source, keys, image_size
+        self._shape: tuple[int, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of every image, by the first."""
+        return self._shape or self.read(np.zeros(1, np.int64)).shape[1:]
+
+    def read(self, positions: Int[np.ndarray, " m"]) -> UInt8[np.ndarray, "m h w c"]:
+        return self.read_labelled(positions)[0]
+
+    def read_labelled(
+        self, positions: Int[np.ndarray, " m"]
+    ) -> tuple[UInt8[np.ndarray, "m h w c"], Int32[np.ndarray, " m"]]:
+        """As `read`, with the labels."""
+        with self._telling():
+            examples = self._source.__getitems__(positions.tolist())
+            images = self._stack([example[self._keys[0]] for example in examples])
+            return images, np.array([example[self._keys[1]] for example in examples], np.int32)
+
+    def read_encoded(
+        self, positions: Int[np.ndarray, " m"]
+    ) -> tuple[UInt8[np.ndarray, "m 1 1 8"], Int32[np.ndarray, " m"]]:
+        """Labels, and checksums of the images as they are stored, from a source that does not decode them."""
+        with self._telling():
+            examples = self._source.__getitems__(positions.tolist())
+            digests = [hashlib.blake2b(example[self._keys[0]], digest_size=8).digest() for example in examples]
+            checksums = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 1, 1, 8)
+            return checksums, np.array([example[self._keys[1]] for example in examples], np.int32)
+
+    def _stack(self, images: Sequence[np.ndarray]) -> UInt8[np.ndarray, "m h w c"]:
+        if wrong := {str(image.dtype) for image in images} - {"uint8"}:
+            raise DatasetError(f"expected 8-bit images in {self.folder}, got {wrong}; choose another set")
+        if self._size is not None:
+            images = [resize(image, self._size) for image in images]
+        shapes = {image.shape for image in images} | ({self._shape} if self._shape else set())
+        if len(shapes) > 1:
+            two = " and ".join(str(shape) for shape in sorted(shapes)[:2])
+            raise DatasetError(
+                f"expected images of one size in {self.folder}, got {two}; "
+                "pass image_size=(height, width) to resize them all"
+            )
+        (self._shape,) = shapes
+        return np.stack(images)
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        # TFDS recommends OpenCV through absl's logger every time a process decodes with PIL.
+        logger = logging.getLogger("absl")
+        level = logger.level
+        logger.setLevel(logging.ERROR)
+        try:
+            yield
+        except DatasetError:
+            raise
+        except Exception as error:  # C++ readers, protobuf and Pillow raise what they like for damaged files
+            raise DatasetError(
+                f"cannot read split {self.split!r} of {self.folder}: {error}; if a file there is damaged, "
+                "delete the folder and prepare it again"
+            ) from error
+        finally:
+            logger.setLevel(level)

@@ -1,0 +1,155 @@
+"""Images that stay on disk: read when they are asked for, and ahead of who goes through them."""
+
+import abc
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Int, UInt8
+
+from .._lazy import AbstractLazyImages
+from ._errors import DatasetError
+from ._read_ahead import InOrder, ReadAhead, import_grain
+
+
+# A worker starts in seconds; so many images take one process longer than that.
+_WORTH_WORKERS = 20_000
+
+
+def check_stream(stream: bool, workers: int) -> None:
+    """Refuse what cannot be streamed, before anything is read.
+
+    **Arguments:**
+
+    - `stream`: whether images shall stay on disk.
+    - `workers`: processes that decode them.
+
+    **Raises:**
+
+    `DatasetError` for workers with nothing to do, `MissingDependencyError` where Grain is missing.
+    """
+    if workers < 0 or (workers and not stream):
+        raise DatasetError(
+            f"expected workers of at least 0, and 0 without stream=True, got workers={workers}; "
+            "images in memory are decoded already"
+        )
+    if stream:
+        import_grain()
+
+
+class AbstractPictures(abc.ABC):
+    """Pictures of one size on disk, which can be sent to another process."""
+
+    @abc.abstractmethod
+    def __len__(self) -> int:
+        """How many there are."""
+
+    @property
+    @abc.abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """That of each."""
+
+    @abc.abstractmethod
+    def read(self, positions: Int[np.ndarray, " m"]) -> UInt8[np.ndarray, "m h w c"]:
+        """Decode some.
+
+        **Arguments:**
+
+        - `positions`: of which, at least one.
+
+        **Returns:**
+
+        The images, in the order asked for.
+
+        **Raises:**
+
+        `DatasetError` where images differ in size, are not 8-bit or cannot be read.
+        """
+
+
+class StreamedImages(AbstractLazyImages):
+    """The `images` of a [`noprop_ode.data.Dataset`][] that was loaded with `stream=True`: on disk, and decoded when
+    they are asked for.
+
+    They are indexed as an array is, by a position, a slice, an array of positions or a mask, and give an array of what
+    was chosen; `shape`, `dtype`, `ndim` and `len` are those of an array of all. They are no array, so that nothing
+    reads all of them by accident: `numpy.asarray` raises `TypeError`.
+    """
+
+    def __init__(
+        self,
+        pictures: AbstractPictures,
+        identities: UInt8[np.ndarray, "n k"],
+        *,
+        workers: int = 0,
+        positions: Int[np.ndarray, " m"] | None = None,
+    ):
+        """Decode no more than one image.
+
+        **Arguments:**
+
+        - `pictures`: where the images are.
+        - `identities`: what tells each picture from others, such as a checksum.
+        - `workers`: processes that decode ahead of training; 0 for a thread of this one.
+        - `positions`: which of the pictures, in which order; all of them by default.
+        """
+        self._pictures, self._identities, self.workers = pictures, identities, workers
+        self._positions = np.arange(len(pictures)) if positions is None else positions
+        self._shape = pictures.shape
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of an array of all images."""
+        return (len(self._positions), *self._shape)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        chosen = self._positions[index]
+        if np.ndim(chosen) == 0:
+            return self._pictures.read(np.array([chosen]))[0]
+        if len(chosen) == 0:
+            return np.empty((0, *self._shape), np.uint8)
+        return self._pictures.read(chosen)
+
+    def take(self, indices: Int[np.ndarray, " m"] | Bool[np.ndarray, " n"]) -> "StreamedImages":
+        """Select images and leave them on disk.
+
+        **Arguments:**
+
+        - `indices`: positions, or a mask over all images.
+
+        **Returns:**
+
+        The images selected, in the order given.
+
+        **Raises:**
+
+        `IndexError` where a position is out of range or the mask has another length.
+        """
+        return StreamedImages(
+            self._pictures, self._identities, workers=self.workers, positions=self._positions[indices]
+        )
+
+    def chunks(self, size: int) -> Iterator[np.ndarray]:
+        """All images in their order.
+
+        **Arguments:**
+
+        - `size`: images at a time; the last may be fewer.
+
+        **Returns:**
+
+        An iterator over arrays, the next of which is decoded while the last is in use.
+        """
+        workers = self.workers if len(self) >= _WORTH_WORKERS else 0
+        ahead = ReadAhead(self, InOrder(len(self), size), workers=workers)
+        try:
+            yield from ahead
+        finally:
+            ahead.close()
+
+    def fingerprint(self) -> str:
+        """What tells these images from others: a checksum of the pictures' own and of their order."""
+        digest = hashlib.blake2b(repr(self.shape).encode(), digest_size=16)
+        digest.update(np.ascontiguousarray(self._identities[self._positions]).data)
+        return digest.hexdigest()
