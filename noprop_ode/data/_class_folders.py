@@ -1,22 +1,20 @@
 """A data set from picture files, one folder a class."""
 
+import math
 import os
-import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
 
 from ._cut import check_cut, cut_test, cut_validation
 from ._dataset import Dataset, Splits
-from ._errors import DatasetError, require
+from ._errors import DatasetError
 from ._folders import expanded
-from ._resize import check_size, resize
+from ._picture_files import PictureFiles, upright_size_and_mode
+from ._resize import check_size
+from ._streamed import StreamedImages, check_stream
 
 
-# What Pillow reads by itself; others, PostScript above all, would start a program.
-_FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm")
 _PARTS = {"train": "train", "test": "test", "validation": "validation", "val": "validation"}
 _GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N")
@@ -31,6 +29,8 @@ def from_folder(
     validation: int | float = 0.1,
     seed: int = 0,
     follow_links: bool = False,
+    stream: bool = False,
+    workers: int = 0,
 ) -> Splits:
     """Read pictures that lie in one folder a class: `path/CLASS/*.png`, or `path/train/CLASS` and `path/test/CLASS`.
 
@@ -50,6 +50,9 @@ def from_folder(
       except that 0 is for none.
     - `seed`: chooses which images are cut off for validation, at least 0.
     - `follow_links`: whether to follow symbolic links below `path`; without it they are refused.
+    - `stream`: leave the images on disk, and decode them as training and evaluation come to them, in the same order as
+      in memory; needs the `stream` extra. With `image_size` and `channels` given, no file is opened before.
+    - `workers`: processes that decode streamed images ahead of training; 0 for a thread of this one.
 
     **Returns:**
 
@@ -63,6 +66,7 @@ def from_folder(
     root = expanded(path)
     check_cut("validation", validation, seed)
     check_size(image_size)
+    check_stream(stream, workers)
     if test is not None:
         check_cut("test", test, 0)
     if channels not in (None, 1, 3):
@@ -79,10 +83,15 @@ def from_folder(
     for part, classes in listed.items():
         if strange := sorted(set(classes) - set(class_names)):
             raise DatasetError(f"expected the classes of {folders['train']} in {folders[part]}, got {strange[:5]} too")
-    shape = _common_shape(
-        [f for classes in listed.values() for fs in classes.values() for f in fs], image_size, channels
-    )
-    made = {part: _read_part(f"{root.name}/{part}", classes, class_names, shape) for part, classes in listed.items()}
+    files = [f for classes in listed.values() for fs in classes.values() for f in fs]
+    if stream and image_size is not None and channels is not None:
+        shape = image_size, (*image_size, channels)
+    else:
+        shape = _common_shape(files, image_size, channels)
+    made = {
+        part: _read_part(f"{root.name}/{part}", classes, class_names, shape, workers if stream else None)
+        for part, classes in listed.items()
+    }
     train, held_out, tested = made["train"], made.get("validation"), made.get("test")
     if test is not None and test != 0:
         train, tested = cut_test(train, test)
@@ -137,7 +146,7 @@ def _common_shape(
     sizes: dict[tuple[int, int], Path] = {}
     grey = True
     for path in files:
-        (height, width), mode = _decoded(path, lambda picture: (_upright_size(picture), picture.mode))
+        (height, width), mode = upright_size_and_mode(path)
         sizes.setdefault((height, width), path)
         grey = grey and mode in _GREY
     if image_size is None and len(sizes) > 1:
@@ -152,50 +161,18 @@ def _read_part(
     classes: dict[str, list[Path]],
     class_names: tuple[str, ...],
     shape: tuple[tuple[int, int] | None, tuple[int, int, int]],
+    workers: int | None,
 ) -> Dataset:
-    image_size, (height, width, channels) = shape
     files = [(label, path) for label, key in enumerate(class_names) for path in classes.get(key, [])]
+    labels = np.array([label for label, _ in files])
+    pictures = PictureFiles(tuple(str(path) for _, path in files), *shape)
+    if workers is not None:
+        return Dataset(name, StreamedImages(pictures, pictures.identities(), workers=workers), labels, class_names)
     try:
-        images = np.empty((len(files), height, width, channels), np.uint8)
+        images = pictures.read(np.arange(len(files)))
     except MemoryError as error:
-        size = len(files) * height * width * channels / 2**30
-        raise DatasetError(f"{name} takes {size:.0f} GiB of memory; pass a smaller image_size") from error
-    for i, (_, path) in enumerate(files):
-        image = _decoded(path, lambda picture: _pixels(picture, channels))
-        images[i] = image if image_size is None else resize(image, image_size)
-    return Dataset(name, images, np.array([label for label, _ in files]), class_names)
-
-
-def _decoded(path: Path, read: Any) -> Any:
-    """Open one picture and read from it; whatever goes wrong names the file."""
-    pil = require("PIL.Image")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of unusual metadata
-            warnings.simplefilter("error", pil.DecompressionBombWarning)
-            with pil.open(path, formats=_FORMATS) as picture:
-                return read(picture)
-    except MemoryError as error:
-        raise DatasetError(f"{path} takes more memory than there is; remove it or make it smaller") from error
-    except Exception as error:  # Pillow's readers raise what they like for damaged files
-        raise DatasetError(f"cannot read {path} as an image: {error}; remove it or save it again") from error
-
-
-def _upright_size(picture: Any) -> tuple[int, int]:
-    width, height = picture.size
-    # Orientations of 5 and more lie on their side (EXIF 2.3, tag 0x0112).
-    return (width, height) if picture.getexif().get(0x0112, 1) >= 5 else (height, width)
-
-
-def _pixels(picture: Any, channels: int) -> UInt8[np.ndarray, "h w c"]:
-    picture = require("PIL.ImageOps").exif_transpose(picture)
-    if picture.mode.startswith("I"):  # grey of 16 bits
-        values = np.asarray(picture).astype(np.int64)
-        if values.min() < 0 or values.max() > 65535:
-            raise ValueError("its pixels have more than 16 bits")
-        grey = np.rint(values / 257).astype(np.uint8)[..., None]
-        return np.repeat(grey, channels, axis=2)
-    if picture.mode == "F":
-        raise ValueError("its pixels are floating point, of an unknown range")
-    image = np.asarray(picture.convert("L" if channels == 1 else "RGB"))
-    return image.reshape(*image.shape[:2], channels)
+        size = len(files) * math.prod(shape[1]) / 2**30
+        raise DatasetError(
+            f"{name} takes {size:.0f} GiB of memory; pass a smaller image_size, or stream=True"
+        ) from error
+    return Dataset(name, images, labels, class_names)

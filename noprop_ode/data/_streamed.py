@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Int, UInt8
 
 from .._lazy import AbstractLazyImages
 from ._errors import DatasetError
@@ -111,12 +111,12 @@ class StreamedImages(AbstractLazyImages):
             return np.empty((0, *self._shape), np.uint8)
         return self._pictures.read(chosen)
 
-    def take(self, indices: Int[np.ndarray, " m"] | Bool[np.ndarray, " n"]) -> "StreamedImages":
+    def take(self, indices: Any) -> "StreamedImages":
         """Select images and leave them on disk.
 
         **Arguments:**
 
-        - `indices`: positions, or a mask over all images.
+        - `indices`: positions, or a mask over all images; what an array can be indexed by.
 
         **Returns:**
 

@@ -23,6 +23,8 @@ class DataConfig:
     image_size: tuple[Side, Side] | None = None  # bring images of many sizes to this height and width
     validation: Annotated[float, Interval("(0, 1)")] = 0.1  # share of the training set held out
     augmentation: Choice = component("augmentation", "none")
+    stream: bool = False  # leave the images on disk and decode them as they are needed: for sets larger than memory
+    workers: Annotated[int, Interval("[0, 1000]")] = 0  # processes that decode streamed images; 0 for a thread
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 
 from .. import AbstractLabelEmbedding, AbstractVectorField, Blocks, PrototypeEmbedding, nn, prototypes
 from .._types import Key
@@ -48,7 +49,8 @@ class Context:
     - `data`: shape, classes and pixel statistics of the data.
     - `root`: the key of the model.
     - `key`: randomness of this component alone.
-    - `train`: the training set; `None` when only shapes matter, because the values are read from a file.
+    - `train`: the training set, of which `train.sample()` is in memory; `None` when only shapes matter, because the
+        values are read from a file.
     - `discrete`: whether a network is one block of a discrete-time model, and so need not see the time.
     - `built`: the parts of the model that exist already, by kind.
     """
@@ -127,7 +129,8 @@ class Context:
 def _images(context: Context) -> Any:
     if context.train is None:
         return jnp.zeros((context.num_classes, *context.data.image_shape), jnp.float32)
-    return prototypes(context.train.images, context.train.labels, context.num_classes)
+    train = context.train.sample()
+    return prototypes(np.asarray(train.images), train.labels, context.num_classes)
 
 
 def _label(context: Context, settings: Mapping[str, Any]) -> nn.ConvLabelBranch | None:

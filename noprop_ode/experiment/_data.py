@@ -16,6 +16,8 @@ def load_data(config: Config) -> data.Splits:
     if name in names_of("data"):
         if section.image_size is not None:
             raise ConfigError(f"data.image_size: the loader {name!r} has its own; leave it out.")
+        if section.stream:
+            raise ConfigError(f"data.stream: the loader {name!r} decides itself what it reads when; leave it out.")
         with within("data.name"):
             splits = section.name.build("data", section.dir, section.validation, seed)
             if not isinstance(splits, data.Splits):
@@ -29,10 +31,13 @@ def load_data(config: Config) -> data.Splits:
         image_size=section.image_size,
         validation=section.validation,
         seed=seed,
+        stream=section.stream,
+        workers=section.workers if section.stream else 0,
     )
 
 
 def describe(train_set: data.Dataset) -> DataSpec:
-    """What a model must know of its data; pixel statistics of the training part alone."""
+    """What a model must know of its data; pixel statistics of the training part alone, or of a sample of it where
+    it is streamed."""
     height, width, channels = train_set.image_shape
     return DataSpec((height, width, channels), train_set.class_names, train_set.mean, train_set.std)

@@ -72,4 +72,4 @@ def join_runs(
 
 
 # What may differ between the runs: their block, and where a machine has its data.
-_FREE = (("training", "one_block"), ("data", "dir"))
+_FREE = (("training", "one_block"), ("data", "dir"), ("data", "workers"))

@@ -1,5 +1,6 @@
 """What configurations know by name from the start: models and their parts. `register` adds to it."""
 
+import math
 from typing import Annotated, Any, Literal
 
 import diffrax
@@ -46,6 +47,7 @@ from .. import (
     nn,
     noise_grid,
 )
+from ..data import Dataset
 from ._context import Context
 from ._registry import register
 from ._values import Interval
@@ -132,6 +134,12 @@ def _whitened_cnn(
     context: Context, *, channels: tuple[int, ...] = (64, 256, 256), norm_groups: int = 32, width: int = 256
 ):
     shape = context.data.image_shape
-    images = np.zeros((1, *shape), np.uint8) if context.train is None else context.train.images[:5000]
+    images = np.zeros((1, *shape), np.uint8) if context.train is None else _first_images(context.train)
     settings = {"whitening": nn.whitening(images), "widths": channels, "norm_groups": norm_groups}
     return _headed(context, nn.WhitenedCNN, settings, width)
+
+
+def _first_images(train: Dataset, count: int = 5000, size: int = 2**26) -> Any:
+    """The first images, for their patches; where streamed ones take more bytes than `size`, a sample that does not."""
+    fit = count * math.prod(train.image_shape) <= size
+    return (train if fit else train.sample(size)).images[:count]

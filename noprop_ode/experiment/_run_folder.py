@@ -94,19 +94,20 @@ _SECTIONS = ("data", "model", "optimiser", "training", "prediction")
 def differences(
     began: dict[str, Any],
     config: Config,
-    free: Collection[tuple[str, str]] = (("training", "epochs"), ("data", "dir")),
+    free: Collection[tuple[str, str]] = (("training", "epochs"), ("data", "dir"), ("data", "workers")),
 ) -> list[str]:
     """What differs between settings, apart from what is free to.
 
     **Arguments:** settings as plain values, others, and by section and name what a resumed run may change: for how
-    long, and where its data are.
+    long, where its data are, and how many processes read them. A setting that is missing has its default: a run may be
+    older than the setting.
 
     **Returns:** the paths of the settings that differ.
     """
-    now = config.to_plain()
+    now, defaults = config.to_plain(), Config().to_plain()
     return [
         f"{section}.{name}"
         for section in _SECTIONS
         for name in now[section]
-        if (section, name) not in free and began[section].get(name) != now[section][name]
+        if (section, name) not in free and began[section].get(name, defaults[section][name]) != now[section][name]
     ]

@@ -91,7 +91,15 @@ def _embedding(settings: Mapping[str, Any]) -> str:
 
 
 # What the tables say anyway, or what changes no figure in them.
-_FREE = ("training.epochs.", "training.seed.", "data.dir.", "model.embedding.", "prediction.protocols.")
+_FREE = (
+    "training.epochs.",
+    "training.seed.",
+    "data.dir.",
+    "data.stream.",
+    "data.workers.",
+    "model.embedding.",
+    "prediction.protocols.",
+)
 
 
 def _changes(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,119 @@
+"""Picture files of any format that Pillow reads by itself, decoded to one size as they are asked for."""
+
+import hashlib
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from ._errors import DatasetError, require
+from ._resize import resize
+from ._streamed import AbstractPictures
+
+
+# What Pillow reads by itself; others, PostScript above all, would start a program.
+_FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
+
+
+class PictureFiles(AbstractPictures):
+    """Files by their paths."""
+
+    def __init__(self, paths: tuple[str, ...], image_size: tuple[int, int] | None, shape: tuple[int, int, int]):
+        """Open none of them.
+
+        **Arguments:**
+
+        - `paths`: of the files.
+        - `image_size`: height and width to resize every image to, or `None` to leave them.
+        - `shape`: height, width and channels that every image then has.
+        """
+        self._paths, self._size, self._shape = paths, image_size, shape
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Height, width and channels."""
+        return self._shape
+
+    def read(self, positions: Int[np.ndarray, " m"]) -> UInt8[np.ndarray, "m h w c"]:
+        """Decode some, in the order asked for."""
+        images = np.empty((len(positions), *self._shape), np.uint8)
+        for i, position in enumerate(positions.tolist()):
+            path = Path(self._paths[position])
+            image = _decoded(path, lambda picture: _pixels(picture, self._shape[2]))
+            image = image if self._size is None else resize(image, self._size)
+            if image.shape != self._shape:
+                raise DatasetError(f"expected {path} to be an image of {self._shape}, as before, got {image.shape}")
+            images[i] = image
+        return images
+
+    def identities(self) -> UInt8[np.ndarray, "n k"]:
+        """Eight bytes for each file that tell it from others by name, folder and length, without opening it."""
+        found = [f"{os.path.join(*Path(path).parts[-2:])}:{_length(path)}" for path in self._paths]
+        digests = [hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest() for text in found]
+        return np.frombuffer(b"".join(digests), np.uint8).reshape(len(found), 8)
+
+
+def upright_size_and_mode(path: Path) -> tuple[tuple[int, int], str]:
+    """Height and width of a picture as it is looked at, and Pillow's mode of its pixels, by the head of its file.
+
+    **Arguments:**
+
+    - `path`: the file.
+
+    **Returns:**
+
+    The two.
+
+    **Raises:**
+
+    `DatasetError` naming a file that cannot be read.
+    """
+    return _decoded(path, lambda picture: (_upright_size(picture), picture.mode))
+
+
+def _length(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError as error:
+        raise DatasetError(f"cannot read {path}: {error.strerror}; was it moved away?") from error
+
+
+def _decoded(path: Path, read: Any) -> Any:
+    """Open one picture and read from it; whatever goes wrong names the file."""
+    pil = require("PIL.Image")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of unusual metadata
+            warnings.simplefilter("error", pil.DecompressionBombWarning)
+            with pil.open(path, formats=_FORMATS) as picture:
+                return read(picture)
+    except MemoryError as error:
+        raise DatasetError(f"{path} takes more memory than there is; remove it or make it smaller") from error
+    except Exception as error:  # Pillow's readers raise what they like for damaged files
+        raise DatasetError(f"cannot read {path} as an image: {error}; remove it or save it again") from error
+
+
+def _upright_size(picture: Any) -> tuple[int, int]:
+    width, height = picture.size
+    # Orientations of 5 and more lie on their side (EXIF 2.3, tag 0x0112).
+    return (width, height) if picture.getexif().get(0x0112, 1) >= 5 else (height, width)
+
+
+def _pixels(picture: Any, channels: int) -> UInt8[np.ndarray, "h w c"]:
+    picture = require("PIL.ImageOps").exif_transpose(picture)
+    if picture.mode.startswith("I"):  # grey of 16 bits
+        values = np.asarray(picture).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise ValueError("its pixels have more than 16 bits")
+        grey = np.rint(values / 257).astype(np.uint8)[..., None]
+        return np.repeat(grey, channels, axis=2)
+    if picture.mode == "F":
+        raise ValueError("its pixels are floating point, of an unknown range")
+    image = np.asarray(picture.convert("L" if channels == 1 else "RGB"))
+    return image.reshape(*image.shape[:2], channels)
