@@ -148,10 +148,12 @@ def _plain(name: str | None, file: Path | None, pairs: Sequence[tuple[str, str]]
 
 
 def _resume(folder: Path, pairs: Sequence[tuple[str, str]], *, alone: bool, trust_imports: bool) -> None:
-    free = ("epochs", "training.epochs", *(f"parallel.{f.name}" for f in dataclasses.fields(ParallelConfig)))
+    parallel = tuple(f"parallel.{f.name}" for f in dataclasses.fields(ParallelConfig))
+    free = ("epochs", "training.epochs", "workers", "data.workers", *parallel)
     if not alone or any(setting not in free for setting, _ in pairs):
         raise ConfigError(
-            "--resume goes on with the settings of the run, and takes no others but --epochs and --parallel...."
+            "--resume goes on with the settings of the run, and takes no others but --epochs, --parallel... and "
+            "--data.workers."
         )
     config: Config = load_run_config(folder, trust_imports=trust_imports)
     run(override(config.to_plain(), pairs), resume=folder)
