@@ -16,8 +16,9 @@ def load_data(config: Config) -> data.Splits:
     if name in names_of("data"):
         if section.image_size is not None:
             raise ConfigError(f"data.image_size: the loader {name!r} has its own; leave it out.")
-        if section.stream:
-            raise ConfigError(f"data.stream: the loader {name!r} decides itself what it reads when; leave it out.")
+        if section.stream or section.workers:
+            setting = "stream" if section.stream else "workers"
+            raise ConfigError(f"data.{setting}: the loader {name!r} decides itself what it reads when; leave it out.")
         with within("data.name"):
             splits = section.name.build("data", section.dir, section.validation, seed)
             if not isinstance(splits, data.Splits):
@@ -32,7 +33,7 @@ def load_data(config: Config) -> data.Splits:
         validation=section.validation,
         seed=seed,
         stream=section.stream,
-        workers=section.workers if section.stream else 0,
+        workers=section.workers,
     )
 
 
