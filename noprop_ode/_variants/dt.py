@@ -148,7 +148,8 @@ class NoPropDT(AbstractGaussianModel, AbstractBlockModel):
 
         def error(noise_key: Key) -> Scalar:
             z = marginal_sample(self.embedding(y), start, self.schedule, key=noise_key)
-            return self.objective.error(self.block_logits(network, k, z, features), y, self.embedding)
+            logits = class_logits(network, start, z, features, self.embedding)
+            return self.objective.error(logits, y, self.embedding, skip=self.skip(start, z))
 
         return weight * jnp.mean(jax.vmap(error)(keys[1:]))
 
