@@ -100,10 +100,10 @@ def measure(*arguments: str, cache: Path) -> dict[str, Any] | str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=30_000, help="training images")
+    parser.add_argument("--count", type=int, default=25_000, help="training images")
     parser.add_argument("--side", type=int, default=96, help="their height and width")
     parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--allowed", type=float, default=700.0, help="MiB that a process may allocate")
+    parser.add_argument("--allowed", type=float, default=600.0, help="MiB that a process may allocate")
     parser.add_argument("--child", nargs=3, metavar=("FOLDER", "WORKERS", "ALLOWED"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child is not None:
