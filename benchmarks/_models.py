@@ -50,9 +50,10 @@ def block(shape: Shape, quick: bool) -> Callable[[jax.Array], no.AbstractVectorF
     return make
 
 
-def ct(network: no.AbstractVectorField, classes: int = 10) -> no.NoPropCT:
-    """NoProp-CT as our recipes train it: on the cross-entropy of its denoiser."""
-    return no.NoPropCT(network, embedding=no.OneHot(classes), objective=no.CrossEntropy())
+def ct(network: no.AbstractVectorField, classes: int = 10, states: int = 1) -> no.NoPropCT:
+    """NoProp-CT as our recipes train it, on the cross-entropy of its denoiser, with so many states an image."""
+    how = {"objective": no.CrossEntropy(), "states_per_image": states}
+    return no.NoPropCT(network, embedding=no.OneHot(classes), **how)
 
 
 def dt(shape: Shape, num_blocks: int, quick: bool) -> no.NoPropDT:

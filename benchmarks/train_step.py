@@ -31,10 +31,11 @@ def measure(quick: bool) -> Iterator[Row]:
             _SUPERVISED: training(no.Supervised(network, embedding=labels), data),
             "the same in plain JAX": _plain(network, data),
             "CT": training(ct(network), data),
+            "CT, 8 states an image": training(ct(network, states=8), data),
             "FM": training(no.NoPropFM(network, embedding=labels), data),
         }
         samples = alternating(sides, rounds=rounds)
-        for case in ("CT", "FM", "the same in plain JAX"):
+        for case in ("CT", "CT, 8 states an image", "FM", "the same in plain JAX"):
             yield {"set": name, "batch": size, **compared(samples, case, _SUPERVISED)}
         one = block(shape, quick)(jr.key(0))
         chain = no.Blocks(block(shape, quick), chained, key=jr.key(0))
@@ -78,7 +79,7 @@ def _plain(network: no.AbstractVectorField, data: tuple[jax.Array, jax.Array]) -
 
 def headline(rows: Sequence[Row]) -> str:
     """The answer in one line."""
-    found = [row for row in rows if "plain" not in row["case"] and "back" not in row["case"]]
+    found = [row for row in rows if row["case"] in ("CT", "FM") or row["case"].startswith("DT")]
     return "; ".join(f"{row['case']} on {row['set']} {row['ratio'][1]:.2f} of {row['against']}" for row in found)
 
 
