@@ -17,6 +17,7 @@ MNIST: Shape = (28, 28, 1)
 CIFAR10: Shape = (32, 32, 3)
 SETS = {"MNIST": MNIST, "CIFAR-10": CIFAR10}
 TINY: dict[str, Shape] = {"tiny": (4, 4, 1)}  # of a smoke run
+BATCH = 128
 BLOCKS = 10  # of the paper's NoProp-DT
 
 

@@ -16,7 +16,7 @@ import noprop_ode as no
 
 from ._figures import panels
 from ._measure import rounded, timed
-from ._models import MNIST, Shape, batch, block, dt, optimiser, training
+from ._models import BATCH, MNIST, Shape, batch, block, dt, optimiser, training
 from ._record import ROOT, Row
 from ._text import digits, table
 
@@ -38,7 +38,7 @@ def measure(quick: bool) -> Iterator[Row]:
 def _of_one(num_blocks: int, how: str, quick: bool) -> Row:
     """What one process finds."""
     shape: Shape = (4, 4, 1) if quick else MNIST
-    size = 6 if quick else 128
+    size = 6 if quick else BATCH
     data = batch(shape, size)
     call = training(dt(shape, num_blocks, quick), data) if how == _CALLS else _one_program(shape, num_blocks, data)
     first, *times = [timed(call) for _ in range(3 if quick else 4)]

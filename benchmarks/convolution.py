@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import jax.random as jr
 
 import noprop_ode as no
+from noprop_ode._parts import part_size
 
 from ._figures import panels
 from ._measure import alternating, compared, rounded
-from ._models import CIFAR10, MNIST, batch
+from ._models import BATCH, CIFAR10, MNIST, batch
 from ._record import Row
 from ._text import digits, ratio, table
 
@@ -71,7 +72,7 @@ _multiply = jax.jit(jnp.matmul)
 
 def measure(quick: bool) -> Iterator[Row]:
     """A row for each layer and pass."""
-    size = 3 if quick else 128
+    size = 3 if quick else part_size(BATCH)
     for layer in _layers(quick):
         kernel, _, ins, outs = layer.conv.weight.shape
         operations = 2 * size * layer.side**2 * kernel**2 * ins * outs
@@ -131,11 +132,11 @@ def section(rows: Sequence[Row]) -> str:
         )
         for row in rows
     ]
-    return f"""Each convolution of the paper's networks and of the fast one, [`noprop_ode.nn.WhitenedCNN`][], at a
-batch of {rows[0]["batch"]}, in float32: forward, and the two halves of its gradient. The first layers need no
-gradient in their input. Beside each, in turn, a product of two square matrices of as many multiplications: what the
-processor does at its best. Operations are those of a plain convolution, two for each multiplication; an algorithm
-that saves some can be faster than the product.
+    return f"""Each convolution of the paper's networks and of the fast one, [`noprop_ode.nn.WhitenedCNN`][], on
+{rows[0]["batch"]} images, the part of a batch of {BATCH} that a training step on a CPU takes at a time, in float32:
+forward, and the two halves of its gradient. The first layers need no gradient in their input. Beside each, in turn, a
+product of two square matrices of as many multiplications: what the processor does at its best. Operations are those
+of a plain convolution, two for each multiplication; an algorithm that saves some can be faster than the product.
 
 {table(heads, cells)}
 

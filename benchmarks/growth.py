@@ -10,13 +10,13 @@ import noprop_ode as no
 
 from ._figures import logarithmic, panels
 from ._measure import alternating, compared
-from ._models import MNIST, Shape, batch, ct, dt, field, training
+from ._models import BATCH, MNIST, Shape, batch, ct, dt, field, training
 from ._record import Row
 from ._text import digits, milliseconds, ratio, table
 
 
 TITLE = "Growth"
-_SMALL_BATCH, _BATCH = 32, 128
+_SMALL_BATCH = 32
 
 Make = Callable[[int, bool], Callable[[], Any]]
 
@@ -33,7 +33,7 @@ def _classes(count: int, quick: bool) -> Callable[[], Any]:
 
 def _steps(count: int, quick: bool) -> Callable[[], Any]:
     shape = _shape(quick)
-    model, xs = ct(field(shape, quick)), batch(shape, _BATCH)[0]
+    model, xs = ct(field(shape, quick)), batch(shape, BATCH)[0]
     how = {"start": "noise", "sampler": no.ODE(diffrax.Euler(), steps=count), "decoder": no.ReadoutDecoder()}
     return lambda: no.predict_log_proba(model, xs, key=jr.key(1), **how)
 
@@ -97,8 +97,8 @@ def section(rows: Sequence[Row]) -> str:
     ]
     return f"""One thing at a time, with the paper's networks on grey images of 28x28 pixels: steps of training at a
 batch of {_SMALL_BATCH}, of DT for the blocks and of CT with one-hot labels for the rest; for the Euler steps,
-predictions of {_BATCH} images. All values of one table part alternate. The dotted lines are of slope one; an image
-has as many pixels as the square of its side, and the dotted line of that plot is of slope two.
+predictions of {BATCH} images. All values of one table part alternate. The dotted lines are of slope one; an image has
+as many pixels as the square of its side, and the dotted line of that plot is of slope two.
 
 {table(heads, cells)}
 

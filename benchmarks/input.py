@@ -14,7 +14,7 @@ import noprop_ode as no
 from noprop_ode.data import Augmentation, Dataset, DatasetError, Splits, batches, load
 
 from ._measure import Samples, Seconds, alternating, compared, rounded, timed
-from ._models import ct, field, optimiser, training
+from ._models import BATCH, ct, field, optimiser, training
 from ._record import Row
 from ._text import digits, milliseconds, ratio, table
 
@@ -25,7 +25,7 @@ _FIT, _STEP, _INPUT = "a step of `fit`", "the compiled step", "a batch alone"
 
 def measure(quick: bool) -> Iterator[Row]:
     """A row for each data set; one that is not there says so."""
-    size, steps, epochs = (16, 4, 2) if quick else (128, 10, 6)
+    size, steps, epochs = (16, 4, 2) if quick else (BATCH, 10, 6)
     augmentation = Augmentation()
     cases = [("digits", None), ("mnist", None), ("cifar10", None), ("cifar10", augmentation)]
     for name, augment in cases[:1] if quick else cases:

@@ -14,7 +14,7 @@ import numpy as np
 import noprop_ode as no
 
 from ._measure import alternating, compared
-from ._models import SETS, Shape, batch, ct, training
+from ._models import BATCH, SETS, Shape, batch, ct, training
 from ._record import Row
 from ._skipped import Skipped
 from ._text import milliseconds, ratio, table
@@ -33,7 +33,7 @@ def measure(quick: bool) -> Iterator[Row]:
     except ImportError as error:
         raise Skipped(f"PyTorch cannot be imported here ({error})") from None
     torch.set_num_threads(os.cpu_count() or 1)
-    rounds, size = (2, 4) if quick else (7, 128)
+    rounds, size = (2, 4) if quick else (7, BATCH)
     for name, shape in ({"small": (8, 8, 1)} if quick else SETS).items():
         data = batch(shape, size)
         network = no.nn.ConvField(shape, 10, 10, dropout=0.0, key=jr.key(0))
