@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 
 import noprop_ode as no
 from noprop_ode.data import Augmentation, Dataset, DatasetError, Splits, batches, load
@@ -35,7 +36,7 @@ def measure(quick: bool) -> Iterator[Row]:
         except DatasetError as error:
             yield {"set": told, "skipped": str(error)}
             continue
-        train = whole.take(jnp.arange(size * steps).__array__())
+        train = whole.take(np.arange(size * steps))
         yield {"set": told, "batch": size, **_measured(train, augment, size, steps, epochs, quick)}
 
 
