@@ -7,7 +7,7 @@ from typing import Any, Protocol, cast
 
 from ._figures import svg
 from ._record import ROOT, Result, Row, read
-from ._text import table, where
+from ._text import table, where, wrapped
 
 
 PAGE = ROOT / "docs" / "performance.md"
@@ -26,8 +26,8 @@ NAMES = (
 _INTRODUCTION = """# Performance
 
 What the library costs, and beside what. Every figure of this page is written by `python -m benchmarks page` from the
-files in `benchmarks/results`, and those by `python -m benchmarks run` (all of it: a quarter of an hour on two quiet
-cores; `list` says what there is, `run NAME` runs one). [Results](results.md) has the accuracies.
+files in `benchmarks/results`, and those by `python -m benchmarks run`; `list` says what there is, and `run NAME` runs
+one. What is below took {minutes:.0f} minutes in all. [Results](results.md) has the accuracies.
 
 Two sides of a comparison alternate in one process, and a ratio is taken within each round: its median is given, with
 the other quartiles in brackets. Unless a column says otherwise, times are of the processor, of all cores together,
@@ -69,7 +69,8 @@ def page(results: Path) -> str:
     short = [
         (f"[{benchmark(name).TITLE}](#{_anchor(name)})", _headline(name, result)) for name, result in found.items()
     ]
-    parts = [_INTRODUCTION, "## In one screen\n", table(["", "found"], short) + "\n"]
+    minutes = sum(result.about["seconds"] for result in found.values() if result) / 60
+    parts = [_INTRODUCTION.format(minutes=minutes), "## In one screen\n", table(["", "found"], short) + "\n"]
     for name, result in found.items():
         parts.append(f"## {benchmark(name).TITLE}\n")
         parts.append((_NOT_YET.format(name=name) if result is None else _section(name, result)) + "\n")
@@ -88,7 +89,7 @@ def _headline(name: str, result: Result | None) -> str:
 
 
 def _section(name: str, result: Result) -> str:
-    return f"{benchmark(name).section(result.rows)}\n\n{where(result.about, name)}"
+    return f"{wrapped(benchmark(name).section(result.rows))}\n\n{where(result.about, name)}"
 
 
 def draw(results: Path) -> Iterator[tuple[str, bytes]]:

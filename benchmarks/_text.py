@@ -1,5 +1,7 @@
 """How figures are written on the page."""
 
+import re
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -15,12 +17,12 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def _is_number(cell: str) -> bool:
-    return cell == "" or cell.lstrip("-")[:1].isdigit()
+    return re.fullmatch(r"(-?[\d.]+( \(.*\))?)?", cell) is not None
 
 
 def ratio(quartiles: Sequence[float]) -> str:
     """The median, and the other quartiles in brackets."""
-    low, mid, high = (f"{q:.3g}" if q < 0.1 or q >= 10 else f"{q:.2f}" for q in quartiles)
+    low, mid, high = (f"{q:.3g}" if q < 0.5 or q >= 10 else f"{q:.2f}" for q in quartiles)
     return f"{mid} ({low} to {high})"
 
 
@@ -42,4 +44,12 @@ def where(about: Row, name: str) -> str:
     return (
         f"*`python -m benchmarks run {name}`, {about['date']}, {about['seconds']:.0f} s{quick}: {about['cores']} cores "
         f"of {about['processor']}, {about['system']}{load}; {versions}.*"
+    )
+
+
+def wrapped(text: str) -> str:
+    """The paragraphs of a section in lines of the usual length; tables and figures as they are."""
+    return "\n\n".join(
+        part if part.startswith(("|", "![")) else textwrap.fill(part, 118, break_on_hyphens=False)
+        for part in text.split("\n\n")
     )

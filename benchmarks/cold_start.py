@@ -106,7 +106,7 @@ def headline(rows: Sequence[Row]) -> str:
     own = rows[0]
     told = f"`import noprop_ode` {own['beyond']:.2f} s beyond its dependencies' {own['cpu_against']:.2f} s"
     for row in _runs(rows):
-        told += f"; first step of {row['case']} after {digits(row['first_step_cpu'])} s"
+        told += f"; {row['case']}: first step after {digits(row['first_step_cpu'])} s"
     return told
 
 

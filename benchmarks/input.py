@@ -17,7 +17,7 @@ from noprop_ode.data import Augmentation, Dataset, DatasetError, Splits, batches
 from ._measure import Samples, Seconds, alternating, compared, rounded, timed
 from ._models import BATCH, ct, field, optimiser, training
 from ._record import Row
-from ._text import digits, milliseconds, ratio, table
+from ._text import milliseconds, ratio, table
 
 
 TITLE = "Input"
@@ -109,7 +109,7 @@ def _there(rows: Sequence[Row]) -> list[Row]:
 
 def _share(row: Row) -> str:
     """What is not the compiled step, in per cent of a step of an epoch."""
-    return digits(100 * row["input_cpu"] / (row["input_cpu"] + row["cpu_against"]))
+    return f"{100 * row['input_cpu'] / (row['input_cpu'] + row['cpu_against']):.2g}"
 
 
 def headline(rows: Sequence[Row]) -> str:
