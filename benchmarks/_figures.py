@@ -12,12 +12,15 @@ from ._record import Row
 WIDTH, HEIGHT = 7.2, 3.4
 
 
-def panels(columns: int = 1, *, height: float = HEIGHT) -> tuple[Any, Sequence[Any]]:
-    """An empty figure, and its plots side by side."""
+def panels(count: int = 1, *, rows: int = 1, height: float = HEIGHT) -> tuple[Any, Sequence[Any]]:
+    """An empty figure, and its plots, in rows."""
     from noprop_ode.experiment.report._canvas import new_figure, tidy
 
     figure = new_figure(WIDTH, height)
-    axes = list(figure.subplots(1, columns, squeeze=False)[0])
+    every = list(figure.subplots(rows, -(-count // rows), squeeze=False).ravel())
+    axes, rest = every[:count], every[count:]
+    for axis in rest:
+        axis.remove()
     tidy(axes)
     return figure, axes
 

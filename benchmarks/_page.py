@@ -70,7 +70,7 @@ def page(results: Path) -> str:
         (f"[{benchmark(name).TITLE}](#{_anchor(name)})", _headline(name, result)) for name, result in found.items()
     ]
     minutes = sum(result.about["seconds"] for result in found.values() if result) / 60
-    parts = [_INTRODUCTION.format(minutes=minutes), "## In one screen\n", table(["", "found"], short) + "\n"]
+    parts = [_INTRODUCTION.format(minutes=minutes) + "\n", "## In one screen\n", table(["", "found"], short) + "\n"]
     for name, result in found.items():
         parts.append(f"## {benchmark(name).TITLE}\n")
         parts.append((_NOT_YET.format(name=name) if result is None else _section(name, result)) + "\n")

@@ -84,7 +84,7 @@ def headline(rows: Sequence[Row]) -> str:
     """The answer in one line."""
     one, *_, most = _apart(rows)
     return (
-        f"{most['blocks']} blocks: the memory of one, and {_growth(most, one):.1f} times its weights for each further one; "
+        f"{most['blocks']} blocks: the memory of one, for each other {_growth(most, one):.1f} times its weights; "
         f"{most['compile_cpu'] / one['compile_cpu']:.2f} times its compilation"
     )
 

@@ -145,7 +145,7 @@ of a plain convolution, two for each multiplication; an algorithm that saves som
 
 def figures(rows: Sequence[Row]) -> Mapping[str, Any]:
     """Bars for each layer and pass, a mark for the product."""
-    figure, (axis,) = panels(height=4.2)
+    figure, (axis,) = panels(height=4.6)
     names = list(dict.fromkeys((row["network"], row["layer"]) for row in rows))
     for shift, case in zip((-0.27, 0.0, 0.27), (FORWARD, INPUT, WEIGHT)):
         own = [row for row in rows if row["case"] == case]
@@ -157,5 +157,5 @@ def figures(rows: Sequence[Row]) -> Mapping[str, Any]:
     axis.set_yticks(range(len(names)), [f"{network}: {layer}" for network, layer in names], fontsize=7)
     axis.invert_yaxis()
     axis.set_xlabel("GFLOP a second of one core")
-    axis.legend(fontsize=7, loc="lower right")
+    axis.legend(fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False)
     return {"convolution": figure}

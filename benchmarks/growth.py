@@ -107,7 +107,7 @@ many pixels as the square of its side, and the dotted line of that plot is of sl
 
 def figures(rows: Sequence[Row]) -> Mapping[str, Any]:
     """A plot for each axis."""
-    figure, axes = panels(len(_AXES), height=2.6)
+    figure, axes = panels(len(_AXES), rows=2, height=4.4)
     for axis, name in zip(axes, _AXES):
         own = _of(rows, name)
         values, costs = [row["value"] for row in own], [1e3 * row["cpu"] for row in own]
@@ -115,7 +115,9 @@ def figures(rows: Sequence[Row]) -> Mapping[str, Any]:
         slope = 2 if name == "side of an image" else 1
         axis.plot(values, [costs[0] * (value / values[0]) ** slope for value in values], "k:", linewidth=1)
         logarithmic(axis)
-        axis.tick_params(labelsize=6)
-        axis.set_xlabel(name, fontsize=7)
-    axes[0].set_ylabel("ms of the processor", fontsize=7)
+        axis.set_xticks(values, [str(value) for value in values])
+        axis.tick_params(labelsize=7)
+        axis.tick_params(axis="x", which="minor", length=0)
+        axis.set_xlabel(name, fontsize=8)
+        axis.set_ylabel("ms of the processor", fontsize=8)
     return {"growth": figure}
