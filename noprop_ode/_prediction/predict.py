@@ -2,7 +2,7 @@
 
 import functools
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import diffrax
@@ -21,6 +21,7 @@ from .._choices import AbstractDecoder, AbstractSampler, Prediction, Start
 from .._model import AbstractModel, name_of
 from .._sizes import told_here
 from .._types import Features, Image, Key, LogProbs, Scalar
+from .encode import encode_batch
 from .prediction import complete
 
 
@@ -43,7 +44,16 @@ def predict_one(
     **Returns:** log-probabilities `[classes]`, the number of evaluations of the vector field over all draws, and the
     solver's result code for each trajectory `[trajectories]`.
     """
-    start, sampler, decoder, draws, mirror = prediction
+    views = (x, _mirrored(x)) if prediction.mirror else (x,)
+    features = [model.field.encode(view) for view in views]  # once, whatever the number of steps and of draws
+    return _predict_from(model, features, key=key, prediction=prediction)
+
+
+def _predict_from(
+    model: AbstractModel, features: Sequence[Features], *, key: Key, prediction: Prediction
+) -> tuple[LogProbs, Scalar, diffrax.RESULTS]:
+    """As `predict_one`, from the features of an image, or of it and its mirror image."""
+    start, sampler, decoder, draws, _ = prediction
 
     def draw(features: Features, key: Key):
         start_key, path_key = jr.split(key)
@@ -51,10 +61,8 @@ def predict_one(
         end = sampler.sample(model, z0, features, key=path_key, t1=decoder.t1(sampler))
         return decoder(model, end, features), end.num_evaluations + decoder.num_evaluations, end.result
 
-    found = []
-    for view in (x, _mirrored(x)) if mirror else (x,):
-        features = model.field.encode(view)  # once, whatever the number of steps and of draws
-        found.append(jax.vmap(functools.partial(draw, features))(jr.split(key, draws)))
+    keys = jr.split(key, draws)
+    found = [jax.vmap(functools.partial(draw, view))(keys) for view in features]
     log_ps, evaluations, results = jax.tree.map(lambda *views: jnp.concatenate(views), *found)
     return jnn.logsumexp(log_ps, axis=0) - np.log(len(log_ps)).astype(np.float32), jnp.sum(evaluations), results
 
@@ -65,13 +73,32 @@ def _mirrored(x: Image) -> Image:
     return jnp.flip(jnp.asarray(x), axis=1)
 
 
-@eqx.filter_jit
+_mirrored_batch = jax.jit(jax.vmap(_mirrored))
+
+
 def _predict_batch(
     model: AbstractModel, xs: Shaped[Array, "n *image"], first: Int[Array, ""], key: Key, prediction: Prediction
 ) -> tuple[Float[Array, "n classes"], Float[Array, " n"], PyTree[Int[Array, "n draws"]]]:
-    # The key of an example depends on its position alone, so results do not depend on the batch size.
-    keys = jax.vmap(lambda i: jr.fold_in(key, i))(first + jnp.arange(len(xs)))
-    return jax.vmap(lambda x, key: predict_one(model, x, key=key, prediction=prediction))(xs, keys)
+    # The image branch in a program of its own: the same for every way of predicting, and for every block.
+    views = (xs, _mirrored_batch(xs)) if prediction.mirror else (xs,)
+    features = [encode_batch(model, view, prediction) for view in views]
+    return _predict_batch_from(model, features, len(xs), first, key, prediction)
+
+
+@eqx.filter_jit
+def _predict_batch_from(
+    model: AbstractModel,
+    features: Sequence[Features],
+    n: int,
+    first: Int[Array, ""],
+    key: Key,
+    prediction: Prediction,
+) -> tuple[Float[Array, "n classes"], Float[Array, " n"], PyTree[Int[Array, "n draws"]]]:
+    def one(features: Sequence[Features], position: Int[Array, ""]):
+        # The key of an example depends on its position alone, so results do not depend on the batch size.
+        return _predict_from(model, features, key=jr.fold_in(key, position), prediction=prediction)
+
+    return eqx.filter_vmap(one)(features, first + jnp.arange(n))
 
 
 def predict_log_proba(
