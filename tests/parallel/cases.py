@@ -12,7 +12,8 @@ from helpers import adam, blobs
 import noprop_ode as no
 from benchmarks.devices import collectives
 from noprop_ode._prediction.encode import _encoded_by_block, encode_batch
-from noprop_ode._prediction.predict import _predict_batch_from, _spread
+from noprop_ode._prediction.one import Positions, batch_starts, predict_batch_from
+from noprop_ode._prediction.predict import _spread
 from noprop_ode._training.by_block import add_block, finish, nothing
 from noprop_ode._training.generator import _jitted_step
 
@@ -192,8 +193,9 @@ def test_devices_that_predict_exchange_nothing():
     xs = jax.device_put(blobs(16)[0], share)
     how, k = state.model.paper_prediction, jnp.asarray(0)
     assert collectives(_encoded_by_block.lower(model.field, k, xs)) == []
-    features = [encode_batch(model, xs)]
-    assert collectives(_predict_batch_from.lower(model, features, len(xs), k, jr.key(0), how)) == []
+    features, positions = [encode_batch(model, xs)], Positions(k, len(xs), jr.key(0))
+    starts = batch_starts(model, how.start, how.draws, positions)
+    assert collectives(predict_batch_from.lower(model, features, starts, positions, how)) == []
 
 
 @pytest.mark.parametrize(
