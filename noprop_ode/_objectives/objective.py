@@ -17,14 +17,17 @@ class AbstractObjective(eqx.Module):
     weighting: eqx.AbstractVar[AbstractWeighting]
 
     @abc.abstractmethod
-    def error(self, logits: Logits, y: Label, embedding: AbstractLabelEmbedding) -> Scalar:
+    def error(
+        self, logits: Logits, y: Label, embedding: AbstractLabelEmbedding, *, skip: Logits | Scalar | float = 0.0
+    ) -> Scalar:
         """The unweighted error of the network's class logits.
 
         **Arguments:**
 
-        - `logits`: shape `[classes]`.
+        - `logits`: of the network, shape `[classes]`.
         - `y`: the label.
         - `embedding`: the label embeddings.
+        - `skip`: what the model adds to the logits: what the noisy state alone says of the class, or nothing.
 
         **Returns:** the error of one example.
         """
@@ -41,8 +44,10 @@ class SquaredError(AbstractObjective):
 
     weighting: AbstractWeighting = ELBOWeighting()
 
-    def error(self, logits: Logits, y: Label, embedding: AbstractLabelEmbedding) -> Scalar:
-        return 0.5 * jnp.sum((embedding.mix(jnn.softmax(logits)) - embedding(y)) ** 2)
+    def error(
+        self, logits: Logits, y: Label, embedding: AbstractLabelEmbedding, *, skip: Logits | Scalar | float = 0.0
+    ) -> Scalar:
+        return 0.5 * jnp.sum((embedding.mix(jnn.softmax(logits + skip)) - embedding(y)) ** 2)
 
 
 class CrossEntropy(AbstractObjective):
@@ -59,9 +64,14 @@ class CrossEntropy(AbstractObjective):
     **Arguments:**
 
     - `weighting`: what multiplies the error at each time.
-    - `smoothing`: share s of the target that is spread over all classes alike (Szegedy et al. 2015, arXiv 1512.00567),
-        $-\sum_c \big((1 - s) [c = y] + s / C\big) \log p(c | x, z_t)$. The posterior is then less sure than the
-        data, and trajectories, which are samples from it, err more often than its most probable class.
+    - `smoothing`: share s of the target that is spread over all classes alike (Szegedy et al. 2015, arXiv 1512.00567):
+
+    $$-(1 - s) \log p(y | x, z_t) - \frac{s}{C} \sum_c \log \pi_c.$$
+
+    Here $\pi$ is the softmax of the network's own logits. With `evidence_skip` that is its estimate of p(y | x): the
+    image is doubted, and what the noisy state says of the class is not. Without it $\pi$ is $p(\cdot | x, z_t)$, and
+    a state near to its label must be doubted too, which trajectories of many steps do not survive. Either way samples
+    of the class, which trajectories are, err more often than the most probable class.
 
     **Raises:** `ValueError` for a share out of [0, 1).
     """
@@ -73,8 +83,10 @@ class CrossEntropy(AbstractObjective):
         if not 0 <= self.smoothing < 1:
             raise ValueError(f"The share of a smoothed label is in [0, 1); got smoothing={self.smoothing}.")
 
-    def error(self, logits: Logits, y: Label, embedding: AbstractLabelEmbedding) -> Scalar:
-        log_p = jnn.log_softmax(logits)
+    def error(
+        self, logits: Logits, y: Label, embedding: AbstractLabelEmbedding, *, skip: Logits | Scalar | float = 0.0
+    ) -> Scalar:
+        error = -jnn.log_softmax(logits + skip)[y]
         if self.smoothing == 0:
-            return -log_p[y]
-        return -(1 - self.smoothing) * log_p[y] - self.smoothing * jnp.mean(log_p)
+            return error
+        return (1 - self.smoothing) * error - self.smoothing * jnp.mean(jnn.log_softmax(logits))

@@ -6,6 +6,7 @@ import jax.random as jr
 
 from .._choices import Prediction
 from .._model import AbstractModel, LossTerms
+from .._parts import vmap_in_parts
 from .._types import Images, Key, Labels
 
 
@@ -28,5 +29,6 @@ class AbstractBaseline(AbstractModel):
 
     def batch_loss(self, xs: Images, ys: Labels, *, key: Key) -> LossTerms:
         keys = jr.split(key, len(xs))
-        terms = jax.vmap(lambda x, y, key: self.loss(x, y, key=key))(jnp.asarray(xs), jnp.asarray(ys), keys)
+        losses = vmap_in_parts(lambda x, y, key: self.loss(x, y, key=key), self.field)
+        terms = losses(jnp.asarray(xs), jnp.asarray(ys), keys)
         return jax.tree.map(jnp.mean, terms)

@@ -14,6 +14,7 @@ from .._objectives.objective import AbstractObjective, SquaredError
 from .._objectives.times import AbstractTimes, UniformTimes
 from .._schedules.base import AbstractNoiseSchedule
 from .._schedules.cosine import CosineSchedule
+from .._sizes import class_logits
 from .._types import Features, Image, Key, Label, Scalar
 from .._vector_field import AbstractVectorField
 from .protocols import gaussian_protocols, one_ddim_step
@@ -110,8 +111,8 @@ class NoPropCT(AbstractGaussianModel, AbstractTimedModel):
         if features is None:
             features = self.field.encode(x, key=encode_key)
         z = marginal_sample(self.embedding(y), t, self.schedule, key=noise_key)
-        logits = self.logits(t, z, features)
-        error = self.objective.error(logits, y, self.embedding)
+        logits = class_logits(self.field, t, z, features, self.embedding)
+        error = self.objective.error(logits, y, self.embedding, skip=self.skip(t, z))
         denoising = self.eta * self.objective.weighting(self.schedule, t) * error
 
         return LossTerms(denoising, *self.shared_terms(x, y, key=end_key))

@@ -15,6 +15,7 @@ from .._labels.embedding import AbstractLabelEmbedding
 from .._labels.readout import AbstractReadout, marginal_readout
 from .._model import LossTerms
 from .._objectives.objective import AbstractObjective, SquaredError
+from .._parts import vmap_in_parts
 from .._prediction.decoder import ReadoutDecoder
 from .._prediction.ensemble import EnsembleDecoder
 from .._samplers.ancestral import Ancestral
@@ -147,7 +148,8 @@ class NoPropDT(AbstractGaussianModel, AbstractBlockModel):
 
         def error(noise_key: Key) -> Scalar:
             z = marginal_sample(self.embedding(y), start, self.schedule, key=noise_key)
-            return self.objective.error(self.block_logits(network, k, z, features), y, self.embedding)
+            logits = class_logits(network, start, z, features, self.embedding)
+            return self.objective.error(logits, y, self.embedding, skip=self.skip(start, z))
 
         return weight * jnp.mean(jax.vmap(error)(keys[1:]))
 
@@ -165,7 +167,7 @@ class NoPropDT(AbstractGaussianModel, AbstractBlockModel):
         def error(x: Image, y: Label, key: Key) -> Scalar:
             return self.block_error(x, y, k, key=key, block=block)
 
-        return self.eta * jnp.mean(jax.vmap(error)(xs, ys, jr.split(key, len(xs))))
+        return self.eta * jnp.mean(vmap_in_parts(error, block)(xs, ys, jr.split(key, len(xs))))
 
     def shared_loss(self, xs: Images, ys: Labels, *, key: Key) -> tuple[Scalar, Scalar]:
         terms = jax.vmap(lambda x, y, key: self.shared_terms(x, y, key=key))

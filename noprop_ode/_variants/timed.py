@@ -10,6 +10,7 @@ import jax.random as jr
 from .._choices import Prediction
 from .._model import AbstractModel, LossTerms
 from .._objectives.times import AbstractTimes
+from .._parts import vmap_in_parts
 from .._types import Features, Image, Images, Key, Label, Labels, Scalar
 from .protocols import many_euler_steps
 
@@ -53,7 +54,8 @@ class AbstractTimedModel(AbstractModel):
         whose times are spread over [0, 1]."""
         xs, ys = jnp.asarray(xs), jnp.asarray(ys)
         times_key, loss_key, encode_key = jr.split(key, 3)
-        features = jax.vmap(lambda x, key: self.field.encode(x, key=key))(xs, jr.split(encode_key, len(xs)))
+        encode = vmap_in_parts(lambda x, key: self.field.encode(x, key=key), self.field)
+        features = encode(xs, jr.split(encode_key, len(xs)))
         shape = (self.states_per_image, len(xs))
         ts = self.times.stratified(shape[0] * shape[1], key=times_key).reshape(shape)
         keys = jr.split(loss_key, shape)

@@ -9,7 +9,6 @@ import jax.random as jr
 from jaxtyping import Array, Float
 
 from .._types import Key, Scalar
-from ._convolve import convolve
 
 
 def Linear(in_size: int, out_size: int, *, key: Key) -> eqx.nn.Linear:
@@ -77,7 +76,10 @@ class Conv(eqx.Module):
     ) -> Float[Array, "new_height new_width out_channels"]:
         """**Arguments:** `x`, shape `[height, width, in_channels]`. **Returns:** height and width divided by the
         stride, rounded up, and `out_channels`."""
-        return convolve(x.astype(self.weight.dtype), self.weight, self.stride) + self.bias[None, None]
+        x, strides = x.astype(self.weight.dtype), (self.stride, self.stride)
+        dimensions = ("NHWC", "HWIO", "NHWC")
+        y = jax.lax.conv_general_dilated(x[None], self.weight, strides, "SAME", dimension_numbers=dimensions)
+        return y[0] + self.bias[None, None]
 
 
 class GroupNorm(eqx.Module):

@@ -124,6 +124,18 @@ def test_a_smoothed_label_is_shared_with_all_classes():
     assert float(no.CrossEntropy(smoothing=0.0).error(logits, y, embedding)) == pytest.approx(np.log(3))
 
 
+def test_what_the_state_says_is_not_smoothed():
+    y, embedding, skip = jnp.asarray(1), no.OneHot(3), jnp.array([-40.0, 40.0, -40.0])
+    smoothed = no.CrossEntropy(smoothing=0.1)
+    # The evidence decides: what is left of the error is the doubt of the image, least where the image says nothing.
+    zero = jnp.zeros(3, jnp.float32)
+    assert float(smoothed.error(zero, y, embedding, skip=skip)) == pytest.approx(0.1 * np.log(3))
+    np.testing.assert_allclose(jax.grad(lambda own: smoothed.error(own, y, embedding, skip=skip))(zero), 0, atol=1e-6)
+    for objective in (no.CrossEntropy(), no.SquaredError()):
+        own = jnp.array([0.3, -1.0, 2.0])
+        assert objective.error(own, y, embedding, skip=skip) == objective.error(own + skip, y, embedding)
+
+
 @pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
 def test_a_share_of_a_smoothed_label_out_of_range_is_refused(share):
     with pytest.raises(ValueError, match=r"in \[0, 1\); got smoothing"):
