@@ -63,10 +63,14 @@ def programs(model: no.AbstractModel, parallel: no.Parallel) -> Iterator[tuple[i
     if isinstance(state.model, no.NoPropDT):
         gathered = nothing(state.model, parallel)
         inputs = (xs, ys, state.model, state.key, state.step, parallel)
-        yield BLOCKS // parallel.block, add_block.lower(inputs, gathered)
-        yield 1, finish.lower((xs, ys, parallel), state, gathered)
+        yield BLOCKS // parallel.block, _lowered(add_block, inputs, gathered)
+        yield 1, _lowered(finish, (xs, ys, parallel), state, gathered)
     else:
-        yield 1, _jitted_step.lower((xs, ys, parallel), state)
+        yield 1, _lowered(_jitted_step, (xs, ys, parallel), state)
+
+
+def _lowered(function: Any, *arguments: Any) -> Any:
+    return function.lower(*arguments)
 
 
 def held(model: no.AbstractModel, parallel: no.Parallel) -> int:

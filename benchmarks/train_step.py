@@ -1,87 +1,114 @@
-"""The cost of a NoProp-CT training step, as a ratio to a plain supervised step of the same network on the same batch.
+"""A training step of CT, FM and DT beside a supervised step of the same network."""
 
-All steps are compiled, use the same optimiser and the same batch, and alternate within one run, so that a machine that
-slows down slows all. The floor of the ratio is 1: NoProp-CT adds the noise and the readout to what a supervised step
-does, which is a vanishing share of the arithmetic. Further states of an image share its encoding; what each adds is
-the head.
-
-    python benchmarks/train_step.py --image-shape 28 28 1 --states 1 8
-"""
-
-import argparse
-import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-import numpy as np
 import optax
 
 import noprop_ode as no
 
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--image-shape", type=int, nargs=3, default=(28, 28, 1), metavar=("H", "W", "C"))
-    parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--states", type=int, nargs="+", default=(1,), help="noisy states a step draws for each image")
-    args = parser.parse_args()
-    no.keep_freed_memory()
-
-    shape = tuple(args.image_shape)
-    rng = np.random.default_rng(0)
-    xs = jnp.asarray(rng.integers(0, 256, (args.batch_size, *shape), dtype=np.uint8))
-    ys = jnp.asarray(rng.integers(0, 10, args.batch_size, dtype=np.int32))
-    field = no.nn.ConvField(image_shape=shape, num_classes=10, label_dim=10, key=jr.key(0))
-    optimiser = optax.adamw(1e-3)
-
-    noprop_step = eqx.filter_jit(no.train_step)
-    states = {}
-    for n in args.states:
-        model = no.NoPropCT(field, embedding=no.OneHot(10), objective=no.CrossEntropy(), states_per_image=n)
-        states[f"noprop-ct, {n} an image"] = no.TrainState.create(model, optimiser, key=jr.key(2))
-    params, static = eqx.partition(field, eqx.is_inexact_array)
-    supervised_state = (params, optimiser.init(params), jr.key(3))
-
-    @jax.jit
-    def supervised_step(state, xs, ys):
-        params, opt_state, key = state
-        key, step_key = jr.split(key)
-
-        def loss(params):
-            field = eqx.combine(params, static)
-
-            def one(x, y, key):
-                z, t = jnp.zeros(10, jnp.float32), jnp.zeros((), jnp.float32)
-                return -jax.nn.log_softmax(field(t, z, field.encode(x, key=key)))[y]
-
-            return jnp.mean(jax.vmap(one)(xs, ys, jr.split(step_key, len(xs))))
-
-        value, grads = jax.value_and_grad(loss)(params)
-        updates, opt_state = optimiser.update(grads, opt_state, params)
-        return (optax.apply_updates(params, updates), opt_state, key), value
-
-    times = {name: [] for name in ("supervised", *states)}
-    for i in range(args.rounds + 2):
-        for name in times:
-            start = time.perf_counter()
-            if name == "supervised":
-                supervised_state = jax.block_until_ready(supervised_step(supervised_state, xs, ys))[0]
-            else:
-                states[name] = jax.block_until_ready(noprop_step(states[name], xs, ys))[0]
-            if i >= 2:  # compilation and warm-up
-                times[name].append(time.perf_counter() - start)
-
-    device = jax.devices()[0]
-    print(f"{shape}, batch {args.batch_size}, {args.rounds} rounds, {device.device_kind}, jax {jax.__version__}")
-    floor = np.array(times["supervised"])
-    for name, seconds in times.items():
-        low, mid, high = np.quantile(np.array(seconds) / floor, (0.25, 0.5, 0.75))
-        milliseconds = 1e3 * np.median(seconds)
-        print(f"{name:24} {milliseconds:8.2f} ms a step, ratio {mid:.3f} (quartiles {low:.3f} to {high:.3f})")
+from ._measure import alternating, compared
+from ._models import BATCH, BLOCKS, batch, block, ct, dt, field, sets, training
+from ._record import Row
+from ._text import digits, milliseconds, ratio, table
 
 
-if __name__ == "__main__":
-    main()
+TITLE = "A training step"
+_SUPERVISED, _BLOCK = "a supervised step", "a supervised step of a block"
+
+
+def measure(quick: bool) -> Iterator[Row]:
+    """A row for each variant and shape of images."""
+    rounds, size = (2, 6) if quick else (7, BATCH)
+    num_blocks, chained = (2, 2) if quick else (BLOCKS, 4)
+    for name, shape in sets(quick).items():
+        data, network, labels = batch(shape, size), field(shape, quick), no.OneHot(10)
+        sides = {
+            _SUPERVISED: training(no.Supervised(network, embedding=labels), data),
+            "the same in plain JAX": _plain(network, data),
+            "CT": training(ct(network), data),
+            "CT, 8 states an image": training(ct(network, states=8), data),
+            "FM": training(no.NoPropFM(network, embedding=labels), data),
+        }
+        samples = alternating(sides, rounds=rounds)
+        for case in ("CT", "CT, 8 states an image", "FM", "the same in plain JAX"):
+            yield {"set": name, "batch": size, **compared(samples, case, _SUPERVISED)}
+        one = block(shape, quick)(jr.key(0))
+        chain = no.Blocks(block(shape, quick), chained, key=jr.key(0))
+        sides = {
+            _BLOCK: training(no.Supervised(one, embedding=labels), data),
+            f"DT, {num_blocks} blocks": training(dt(shape, num_blocks, quick), data),
+            f"back-propagation through {chained} blocks": training(no.Backprop(chain, embedding=labels), data),
+        }
+        # A supervised step is repeated: against many blocks a single one would be a small sample.
+        samples = alternating(sides, rounds=rounds, least=0.2 if quick else 1.0)
+        for (case, _), count in zip(list(sides.items())[1:], (num_blocks, chained)):
+            yield {"set": name, "batch": size, **compared(samples, case, _BLOCK, times=count)}
+
+
+def _plain(network: no.AbstractVectorField, data: tuple[jax.Array, jax.Array]) -> Callable[[], Any]:
+    """The supervised step as one writes it without this library."""
+    params, static = eqx.partition(network, eqx.is_inexact_array)
+    adamw = optax.adamw(1e-3)
+
+    def loss(params: Any, xs: jax.Array, ys: jax.Array) -> jax.Array:
+        model = eqx.combine(params, static)
+        zero = jnp.zeros(10, jnp.float32)
+        logits = jax.vmap(lambda x: model(zero[0], zero, model.encode(x)))(xs)
+        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, ys))
+
+    @eqx.filter_jit(donate="all-except-first")
+    def step(data: tuple[jax.Array, jax.Array], state: Any) -> Any:
+        params, opt_state = state
+        updates, opt_state = adamw.update(jax.grad(loss)(params, *data), opt_state, params)
+        return optax.apply_updates(params, updates), opt_state
+
+    params = no.copied(params)  # its buffers are given away
+    state = [(params, adamw.init(params))]
+
+    def call() -> Any:
+        state[0] = step(data, state[0])
+        return state[0]
+
+    return call
+
+
+def headline(rows: Sequence[Row]) -> str:
+    """The answer in one line."""
+    found = [row for row in rows if row["case"] in ("CT", "FM") or row["case"].startswith("DT")]
+    return "; ".join(f"{row['case']} on {row['set']} {row['ratio'][1]:.2f} of {row['against']}" for row in found)
+
+
+def section(rows: Sequence[Row]) -> str:
+    """What the page says."""
+    heads = ["images", "step", "of", "ratio", "ratio by the clock", "ms", "ms of the other", "compilation, s"]
+    cells = [
+        (
+            row["set"],
+            row["case"],
+            row["against"],
+            ratio(row["ratio"]),
+            ratio(row["ratio_wall"]),
+            milliseconds(row["cpu"]),
+            milliseconds(row["cpu_against"]),
+            digits(row["compile_cpu"]),
+        )
+        for row in rows
+    ]
+    return f"""The paper's networks without dropout, AdamW, batches of {rows[0]["batch"]} random images. All steps are
+of [`noprop_ode.train`][] but the one in plain JAX, which is the supervised step written by hand with JAX and optax,
+the whole batch at once: what the loop of the library costs, and what taking a batch in parts gains on a CPU.
+[`noprop_ode.Supervised`][] trains the same network on the same batch, and denoises nothing; DT is compared with as
+many supervised steps as it has blocks, and so is [`noprop_ode.Backprop`][], which trains its blocks through each
+other.
+
+{table(heads, cells)}"""
+
+
+def figures(rows: Sequence[Row]) -> Mapping[str, Any]:
+    """None: the table says it all."""
+    return {}

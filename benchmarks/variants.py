@@ -46,8 +46,9 @@ def build(
     variant: str, embedding: str, train_set: Dataset, key: jax.Array, times_power: float = 1.0, states: int = 1
 ) -> no.AbstractModel:
     """The untrained model of a row."""
-    shape, classes = train_set.image_shape, train_set.num_classes
-    scaling = {"mean": train_set.mean, "std": train_set.std, "dropout": 0.0}
+    height, width, channels = train_set.image_shape
+    shape, classes = (height, width, channels), train_set.num_classes
+    scaling: dict[str, Any] = {"mean": train_set.mean, "std": train_set.std, "dropout": 0.0}
     field_key, embedding_key, model_key = jr.split(key, 3)
     labels = {
         "one-hot": lambda: no.OneHot(classes),
@@ -58,10 +59,10 @@ def build(
     def branch(key: jax.Array) -> no.nn.ConvLabelBranch | None:
         return no.nn.ConvLabelBranch(shape, key=jr.fold_in(key, 1)) if embedding == "prototype" else None
 
-    def field(key: jax.Array) -> no.nn.ConvField:
+    def field(key: jax.Array) -> no.AbstractVectorField:
         return no.nn.ConvField(shape, classes, labels.dim, label=branch(key), key=key, **scaling)
 
-    def block(key: jax.Array) -> no.nn.ConvBlock:
+    def block(key: jax.Array) -> no.AbstractVectorField:
         return no.nn.ConvBlock(shape, classes, labels.dim, label=branch(key), key=key, **scaling)
 
     match variant:
@@ -120,6 +121,7 @@ def run_row(row: str, args: argparse.Namespace) -> dict[str, Any]:
     variant, embedding = row.split("/")
     splits = load(args.data, validation=args.validation, seed=args.seed)
     train_set, held_out = splits.train, splits.validation if args.validation else splits.test
+    assert held_out is not None, "every set has a test part"
     first = slice(args.images)
     train_set = dataclasses.replace(train_set, images=train_set.images[first], labels=train_set.labels[first])
     model_key, test_key = jr.split(jr.key(args.seed))

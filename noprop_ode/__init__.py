@@ -85,11 +85,11 @@ with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
         calibration_error as calibration_error,
         evaluate as evaluate,
     )
+    from ._prediction.one import predict_one as predict_one
     from ._prediction.predict import (
         SolverError as SolverError,
         predict as predict,
         predict_log_proba as predict_log_proba,
-        predict_one as predict_one,
     )
     from ._prediction.trajectory import Trajectories as Trajectories, trajectories as trajectories
     from ._samplers.ancestral import (

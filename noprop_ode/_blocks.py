@@ -84,7 +84,11 @@ class Blocks(AbstractSizedField):
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
 
     def encode(self, x: Image, *, key: Key | None = None) -> Features:
-        """The features of all blocks, stacked."""
+        """The features of all blocks, stacked.
+
+        In one program, which is right within your own `jit`. [`noprop_ode.predict_log_proba`][] calls one compiled
+        function for each block instead, so that compilation and memory do not grow with their number.
+        """
         keys = [None] * self.num_blocks if key is None else jr.split(key, self.num_blocks)
         return self.map(lambda k, block: block.encode(x, key=keys[k]))
 

@@ -1,5 +1,7 @@
 """Every test runs without implicit promotion of dtypes or ranks."""
 
+import os
+
 import jax
 import pytest
 
@@ -8,6 +10,8 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Nearly all of the time goes into compiling programs that then run once: a quarter less without optimising them.
 jax.config.update("jax_disable_most_optimizations", True)
+# Commands, in this process or in one of their own, compile what they run: no test depends on what ran before it.
+os.environ["NOPROP_ODE_PROGRAMS"] = "off"
 
 
 @pytest.fixture

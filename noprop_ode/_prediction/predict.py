@@ -8,71 +8,24 @@ from typing import Any
 import diffrax
 import equinox as eqx
 import jax
-import jax.nn as jnn
 import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
 from jax.core import Tracer
 from jax.sharding import NamedSharding, PartitionSpec
-from jaxtyping import Array, Float, Int, PyTree, Shaped
+from jaxtyping import Array, Float, Int, PyTree
 
 from .._check import check_alive, check_images
 from .._choices import AbstractDecoder, AbstractSampler, Prediction, Start
 from .._lazy import AbstractLazyImages
 from .._model import AbstractModel, name_of
 from .._sizes import told_here
-from .._types import Features, Image, Key, LogProbs, Scalar
+from .._types import Key
+from .one import predict_batch
 from .prediction import complete
 
 
 class SolverError(RuntimeError):
     """The solver of a sampler failed on some examples."""
-
-
-def predict_one(
-    model: AbstractModel, x: Image, *, key: Key, prediction: Prediction
-) -> tuple[LogProbs, Scalar, diffrax.RESULTS]:
-    """One image; the building block of `predict_log_proba`, for use inside your own `jit` and `vmap`.
-
-    **Arguments:**
-
-    - `model`: the model.
-    - `x`: an image, `[height, width, channels]`.
-    - `key`: randomness of draws and sampler.
-    - `prediction`: how to predict, such as the `default_prediction` of the model.
-
-    **Returns:** log-probabilities `[classes]`, the number of evaluations of the vector field over all draws, and the
-    solver's result code for each trajectory `[trajectories]`.
-    """
-    start, sampler, decoder, draws, mirror = prediction
-
-    def draw(features: Features, key: Key):
-        start_key, path_key = jr.split(key)
-        z0 = model.initial_state(start, key=start_key)
-        end = sampler.sample(model, z0, features, key=path_key, t1=decoder.t1(sampler))
-        return decoder(model, end, features), end.num_evaluations + decoder.num_evaluations, end.result
-
-    found = []
-    for view in (x, _mirrored(x)) if mirror else (x,):
-        features = model.field.encode(view)  # once, whatever the number of steps and of draws
-        found.append(jax.vmap(functools.partial(draw, features))(jr.split(key, draws)))
-    log_ps, evaluations, results = jax.tree.map(lambda *views: jnp.concatenate(views), *found)
-    return jnn.logsumexp(log_ps, axis=0) - np.log(len(log_ps)).astype(np.float32), jnp.sum(evaluations), results
-
-
-def _mirrored(x: Image) -> Image:
-    if jnp.ndim(x) != 3:
-        raise ValueError(f"A mirror image is of an image, [height, width, channels]; got shape {jnp.shape(x)}.")
-    return jnp.flip(jnp.asarray(x), axis=1)
-
-
-@eqx.filter_jit
-def _predict_batch(
-    model: AbstractModel, xs: Shaped[Array, "n *image"], first: Int[Array, ""], key: Key, prediction: Prediction
-) -> tuple[Float[Array, "n classes"], Float[Array, " n"], PyTree[Int[Array, "n draws"]]]:
-    # The key of an example depends on its position alone, so results do not depend on the batch size.
-    keys = jax.vmap(lambda i: jr.fold_in(key, i))(first + jnp.arange(len(xs)))
-    return jax.vmap(lambda x, key: predict_one(model, x, key=key, prediction=prediction))(xs, keys)
 
 
 def predict_log_proba(
@@ -127,7 +80,7 @@ def predict_with_evaluations(
     check_alive(model)
     if batch_size < 1:
         raise ValueError(f"A call needs at least one image; got batch_size={batch_size}.")
-    run = functools.partial(_predict_batch, prediction=how)
+    run = functools.partial(predict_batch, prediction=how)
     log_ps, evaluations = zip(*_in_batches(run, model, xs, key, batch_size, name=_sampler_name(how.sampler)))
     return jnp.concatenate(log_ps), jnp.concatenate(evaluations)
 

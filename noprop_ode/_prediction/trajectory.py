@@ -12,7 +12,8 @@ from .._check import check_alive, check_images
 from .._choices import AbstractSampler, Start
 from .._model import AbstractModel
 from .._sizes import told_here
-from .._types import Image, Key
+from .._types import Features, Key
+from .encode import encode_batch
 
 
 class Trajectories(eqx.Module):
@@ -51,24 +52,24 @@ def trajectories(
     check_images(xs)
     check_alive(model)
     with told_here():
-        return _run(model, jnp.asarray(xs), jnp.asarray(ts, jnp.float32), jr.split(key, len(xs)), sampler, start)
+        features = encode_batch(model, jnp.asarray(xs))
+        return _run(model, features, jnp.asarray(ts, jnp.float32), jr.split(key, len(xs)), sampler, start)
 
 
 @eqx.filter_jit
 def _run(
     model: AbstractModel,
-    xs: Shaped[Array, "n *image"],
+    features: Features,
     ts: Float[Array, " times"],
     keys: Shaped[Array, "n ..."],  # of legacy keys, two numbers each
     sampler: AbstractSampler,
     start: Start,
 ) -> Trajectories:
-    def one(x: Image, key: Key) -> tuple[Array, Array]:
+    def one(features: Features, key: Key) -> tuple[Array, Array]:
         start_key, path_key = jr.split(key)
-        features = model.field.encode(x)
         z0 = model.initial_state(start, key=start_key)
         zs = sampler.trajectory(model, z0, features, ts, key=path_key)
         return zs, jax.vmap(lambda t, z: model.log_posterior(t, z, features))(ts, zs)
 
-    zs, log_posteriors = jax.vmap(one)(xs, keys)
+    zs, log_posteriors = eqx.filter_vmap(one)(features, keys)
     return Trajectories(ts, zs, log_posteriors)

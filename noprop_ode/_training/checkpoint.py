@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ def save_arrays(path: str | os.PathLike[str], tree: PyTree[Any], metadata: dict[
     """
     check_alive(tree)
     numpy_format = need("safetensors.numpy", "Saving arrays")
-    arrays = {_name(where): _stored(leaf) for where, leaf in _leaves(tree) if eqx.is_array(leaf)}
+    arrays = {array_name(where): _stored(leaf) for where, leaf in _leaves(tree) if eqx.is_array(leaf)}
     content = json.dumps({} if metadata is None else metadata)
     # The sum of the arrays is over the bytes as the file has them, so it is taken of a first serialisation.
     plain = numpy_format.save(arrays)
@@ -81,13 +81,13 @@ def load_arrays(path: str | os.PathLike[str], like: PyTree[Any]) -> PyTree[Any]:
     **Raises:** `FileNotFoundError`, or [`noprop_ode.CheckpointError`][] naming what is damaged or does not fit.
     """
     leaves, structure = jax.tree_util.tree_flatten_with_path(like)
-    expected = {_name(where): _stored_like(leaf) for where, leaf in leaves if _is_array(leaf)}
+    expected = {array_name(where): _stored_like(leaf) for where, leaf in leaves if _is_array(leaf)}
     with _Reader(Path(path)) as file:
         # Before any array is read: what is allocated is what the model needs, whatever the file claims.
-        file.check_arrays(expected)
+        check_names(path, file.described, expected)
         file.check_data()
         arrays = {name: file.array(name) for name in expected}
-    new = [_restored(arrays[_name(where)], leaf) if _is_array(leaf) else leaf for where, leaf in leaves]
+    new = [_restored(arrays[array_name(where)], leaf) if _is_array(leaf) else leaf for where, leaf in leaves]
     return jax.tree_util.tree_unflatten(structure, new)
 
 
@@ -136,23 +136,6 @@ class _Reader:
             part = self._file.get_slice(name)
             yield [name, _DTYPES.get(part.get_dtype(), part.get_dtype()), list(part.get_shape())]
 
-    def check_arrays(self, expected: dict[str, jax.ShapeDtypeStruct]) -> None:
-        """Refuses arrays other than those expected."""
-        found = {name: (dtype, shape) for name, dtype, shape in self.described}
-        if missing := sorted(set(expected) - set(found)):
-            raise CheckpointError(f"{self.path} lacks {missing[:3]} of the model: it was saved from another one.")
-        if extra := sorted(set(found) - set(expected)):
-            raise CheckpointError(
-                f"{self.path} holds {extra[:3]}, which the model lacks: it was saved from another one."
-            )
-        for name, (dtype, shape) in found.items():
-            leaf = expected[name]
-            if (leaf.dtype.name, list(leaf.shape)) != (dtype, shape):
-                raise CheckpointError(
-                    f"{self.path} holds {name} as {dtype}{shape}, but the model expects "
-                    f"{leaf.dtype.name}{list(leaf.shape)}."
-                )
-
     def check_data(self) -> None:
         """Compares the arrays with their checksum."""
         digest = hashlib.sha256()
@@ -188,6 +171,32 @@ def _data_start(beginning: bytes) -> int:
     return 8 + int.from_bytes(beginning[:8], "little")
 
 
+def check_names(
+    path: str | os.PathLike[str], described: Described, expected: Mapping[str, jax.ShapeDtypeStruct]
+) -> None:
+    """Refuses arrays other than those expected.
+
+    **Arguments:**
+
+    - `path`: of the checkpoint, for the message.
+    - `described`: name, dtype and shape of each array that it holds.
+    - `expected`: those of the model, by name.
+
+    **Raises:** [`noprop_ode.CheckpointError`][] naming the first that differ.
+    """
+    found = {name: (dtype, shape) for name, dtype, shape in described}
+    if missing := sorted(set(expected) - set(found)):
+        raise CheckpointError(f"{path} lacks {missing[:3]} of the model: it was saved from another one.")
+    if extra := sorted(set(found) - set(expected)):
+        raise CheckpointError(f"{path} holds {extra[:3]}, which the model lacks: it was saved from another one.")
+    for name, (dtype, shape) in found.items():
+        leaf = expected[name]
+        if (leaf.dtype.name, list(leaf.shape)) != (dtype, shape):
+            raise CheckpointError(
+                f"{path} holds {name} as {dtype}{shape}, but the model expects {leaf.dtype.name}{list(leaf.shape)}."
+            )
+
+
 def _parse(content: str, path: Path) -> dict[str, Any]:
     try:
         values = json.loads(content)
@@ -202,7 +211,8 @@ def _leaves(tree: PyTree[Any]) -> list[tuple[Any, Any]]:
     return jax.tree_util.tree_flatten_with_path(tree)[0]
 
 
-def _name(where: Any) -> str:
+def array_name(where: Any) -> str:
+    """What an array is called in a checkpoint: its place in the PyTree."""
     return jax.tree_util.keystr(where)
 
 
@@ -210,18 +220,19 @@ def _is_array(leaf: Any) -> bool:
     return eqx.is_array(leaf) or isinstance(leaf, jax.ShapeDtypeStruct)
 
 
-def _is_key(leaf: Any) -> bool:
+def is_key(leaf: Any) -> bool:
+    """Whether a leaf is a random key, which is stored as the words that it is made of."""
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _stored(leaf: Any) -> np.ndarray:
-    return np.asarray(jr.key_data(leaf) if _is_key(leaf) else leaf, order="C")
+    return np.asarray(jr.key_data(leaf) if is_key(leaf) else leaf, order="C")
 
 
 def _stored_like(leaf: Any) -> jax.ShapeDtypeStruct:
-    return jax.eval_shape(jr.key_data, leaf) if _is_key(leaf) else jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+    return jax.eval_shape(jr.key_data, leaf) if is_key(leaf) else jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
 
 
 def _restored(array: np.ndarray, leaf: Any) -> Any:
     value = jnp.asarray(array)
-    return jr.wrap_key_data(value, impl=jr.key_impl(jnp.empty((), leaf.dtype))) if _is_key(leaf) else value
+    return jr.wrap_key_data(value, impl=jr.key_impl(jnp.empty((), leaf.dtype))) if is_key(leaf) else value

@@ -151,7 +151,10 @@ def fit(
             folder=own,
             store=None if own is None else CheckpointStore(own, keep=keep),
             metadata=metadata or {},
+            in_parts=kept and parallel is not None and parallel.sharded_checkpoints,
         )
+        if run.in_parts and parallel is not None:
+            run.state = parallel.place(run.state)  # where each process finds the part that it writes and reads
         if kept:
             run.metadata = {**run.metadata, "fit": {**settings, "data": data_digest(splits)}}
             if not (resume and restore(run)):

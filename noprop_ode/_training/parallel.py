@@ -32,11 +32,15 @@ class Parallel:
     - `block`: devices that the blocks of a [`noprop_ode.NoPropDT`][] are divided among.
     - `shard_weights`: divide weights and optimiser state among the devices of the data axis too, each array along its
         longest axis that divides (FSDP); every device otherwise holds those of its blocks in whole.
+    - `sharded_checkpoints`: every process writes what its devices hold to the checkpoints of a run, which are folders
+        that Orbax writes, instead of sending it to the first. All processes must see the folder of the run. A run goes
+        on from either kind, on any number of devices.
     """
 
     data: int = 1
     block: int = 1
     shard_weights: bool = False
+    sharded_checkpoints: bool = False
 
     def __post_init__(self):
         if self.data < 1 or self.block < 1:

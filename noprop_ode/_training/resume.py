@@ -1,15 +1,19 @@
 """Going on with a run: only with the settings and the data that it began with."""
 
 import hashlib
+import itertools
 import reprlib
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .._lazy import AbstractLazyImages
-from .errors import RunError
+from .errors import CheckpointError, RunError
 from .processes import arrays_of_first, on_first, tell
 from .run import Progress, Run
+from .sharded import load_parts
 from .step import TrainState
 
 
@@ -39,7 +43,9 @@ def restore(run: Run) -> bool:
     **Raises:** [`noprop_ode.RunError`][] if there are checkpoints and none can be used, or if they are of a run with
     other settings or data.
     """
-    found = on_first(lambda: _checked(run))
+    if _restore_parts(run):
+        return True
+    found = on_first(lambda: _checked(run, _newest(run)))
     if not tell(found is not None):
         return False
     run.state, plain = (run.state, None) if found is None else found
@@ -47,11 +53,39 @@ def restore(run: Run) -> bool:
     return True
 
 
-def _checked(run: Run) -> tuple[TrainState, dict[str, Any]] | None:
-    """The state and the plain progress of the newest good checkpoint, if it is of this very run."""
+def _restore_parts(run: Run) -> bool:
+    """From the newest good checkpoint in parts, unless the newest of all is a file; every process reads its own part.
+
+    **Returns:** whether there was one.
+    """
+    for path in map(Path, tell(on_first(lambda: _folders(run)))):
+        try:
+            found = load_parts(path, run.state)
+        except CheckpointError as error:
+            print(f"warning: {error} Trying the one before.", file=sys.stderr)
+            continue
+        on_first(lambda found=found: _checked(run, found))
+        run.state, run.progress = found[0], Progress.from_plain(found[1]["progress"])
+        return True
+    return False
+
+
+def _folders(run: Run) -> list[str]:
+    """The checkpoints in parts that are newer than any file, the newest first."""
     assert run.store is not None and run.folder is not None
     run.folder.refuse_link()
-    found = run.store.newest(run.state)
+    return [str(path) for path in itertools.takewhile(Path.is_dir, run.store.steps())]
+
+
+def _newest(run: Run) -> tuple[TrainState, dict[str, Any]] | None:
+    assert run.store is not None and run.folder is not None
+    run.folder.refuse_link()
+    return run.store.newest(run.state)
+
+
+def _checked(run: Run, found: tuple[TrainState, dict[str, Any]] | None) -> tuple[TrainState, dict[str, Any]] | None:
+    """The state and the plain progress of a checkpoint, if it is of this very run."""
+    assert run.folder is not None
     if found is None:
         return None
     state, metadata = found

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from .._model import AbstractModel
 from .folder import RunFolder
 from .processes import gathered, on_first, tell
+from .sharded import save_parts
 from .step import Metrics, TrainState
 from .store import CheckpointStore
 
@@ -107,6 +109,7 @@ class Run:
     - `epochs`, `batch_size`, `steps_per_epoch`: how long the run is.
     - `folder`: where files go, or `None`; of several processes the first alone has one.
     - `metadata`: plain values that every checkpoint carries.
+    - `in_parts`: whether every process writes its own part of a checkpoint.
     """
 
     state: TrainState
@@ -118,6 +121,7 @@ class Run:
     folder: RunFolder | None
     store: CheckpointStore | None
     metadata: dict[str, Any]
+    in_parts: bool = False
     callbacks: Sequence[Callback] = ()
 
     @property
@@ -169,7 +173,13 @@ class Run:
 
         **Raises:** [`noprop_ode.RunError`][] if that fails.
         """
-        self.keep(lambda store, state: store.save_step(self.progress.step, state, self.header()), self.state)
+        step, store = self.progress.step, self.store
+        if not self.in_parts:
+            return self.keep(lambda store, state: store.save_step(step, state, self.header()), self.state)
+        path = tell(on_first(lambda: None if store is None else str(store.part_path(step))))
+        if path is not None:
+            save_parts(Path(path), self.state, tell(self.header()))
+            on_first(lambda: None if store is None else store.prune())
 
     def keep(self, write: Callable[[CheckpointStore, Any], None], tree: Any) -> None:
         """Gives the store and a PyTree to a function that writes it, if the run has a folder; where there are several

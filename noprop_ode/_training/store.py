@@ -1,6 +1,7 @@
 """The checkpoints of a run."""
 
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,10 @@ from typing import Any
 from .checkpoint import load_arrays, read_header, save_arrays
 from .errors import CheckpointError, RunError
 from .folder import CHECKPOINTS, RunFolder
+from .sharded import read_parts_header
 
 
-_NAME = re.compile(r"step-(\d{8,})\.safetensors")
+_NAME = re.compile(r"step-(\d{8,})(\.safetensors)?")  # a file, or the folder of a checkpoint in parts
 BEST, EPOCH = "best.safetensors", "epoch.safetensors"
 
 
@@ -35,38 +37,51 @@ class CheckpointStore:
 
         **Raises:** [`noprop_ode.RunError`][] if it cannot be written.
         """
+        self._make_folder()
+        save_arrays(self.path(name), tree, metadata)
+
+    def _make_folder(self) -> None:
         self.folder.check()
         try:
             (self.folder / CHECKPOINTS).mkdir(exist_ok=True)
         except OSError as error:
             raise RunError(f"Could not make {self.folder / CHECKPOINTS}: {error.strerror}.") from error
-        save_arrays(self.path(name), tree, metadata)
 
     def save_step(self, step: int, tree: Any, metadata: dict[str, Any]) -> None:
         """Writes the checkpoint of a step, then removes those beyond the newest few.
 
         **Raises:** [`noprop_ode.RunError`][] if it cannot be written; the older ones then stay.
         """
-        self.save(f"step-{step:08d}.safetensors", tree, metadata)
+        self.save(f"{_named(step)}.safetensors", tree, metadata)
+        self.prune()
+
+    def part_path(self, step: int) -> Path:
+        """Where every process writes its part of the checkpoint of a step; the folder for it is made.
+
+        **Raises:** [`noprop_ode.RunError`][] if that fails.
+        """
+        self._make_folder()
+        return self.path(_named(step))
+
+    def prune(self) -> None:
+        """Removes the checkpoints of steps beyond the newest few."""
         for old in self.steps()[self.keep :]:
-            old.unlink(missing_ok=True)
+            _remove(old)
+        for unfinished in (self.folder / CHECKPOINTS).glob("step-*.orbax-checkpoint-tmp*"):
+            _remove(unfinished)  # of a run that was killed while it wrote
 
     def discard_from(self, step: int) -> None:
         """Removes the checkpoints of this step and later ones."""
         for path in self.steps():
             if _step_of(path) >= step:
-                path.unlink(missing_ok=True)
+                _remove(path)
 
     def steps(self) -> list[Path]:
         """The checkpoints of steps, newest first."""
-        try:
-            found = [p for p in (self.folder / CHECKPOINTS).iterdir() if _NAME.fullmatch(p.name)]
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-        return sorted(found, key=_step_of, reverse=True)
+        return step_checkpoints(self.folder.path)
 
     def newest(self, like: Any) -> tuple[Any, dict[str, Any]] | None:
-        """The newest checkpoint that is whole; damaged ones are passed over with a warning.
+        """The newest checkpoint that is whole and a file; damaged ones are passed over with a warning.
 
         **Arguments:** `like`, a PyTree of the expected structure.
 
@@ -76,6 +91,8 @@ class CheckpointStore:
         """
         problems = []
         for path in self.steps():
+            if path.is_dir():
+                continue
             try:
                 return load_arrays(path, like), read_header(path)
             except (CheckpointError, FileNotFoundError) as error:
@@ -86,5 +103,34 @@ class CheckpointStore:
         return None
 
 
+def step_checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints of steps in the folder of a run, files or folders, newest first."""
+    try:
+        found = [path for path in (folder / CHECKPOINTS).iterdir() if _NAME.fullmatch(path.name)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(found, key=_step_of, reverse=True)
+
+
+def step_header(path: Path) -> dict[str, Any]:
+    """The metadata of a checkpoint of either kind.
+
+    **Raises:** as [`noprop_ode.read_header`][].
+    """
+    return read_parts_header(path) if path.is_dir() else read_header(path)
+
+
+def _named(step: int) -> str:
+    return f"step-{step:08d}"
+
+
 def _step_of(path: Path) -> int:
     return int(path.stem.removeprefix("step-"))
+
+
+def _remove(path: Path) -> None:
+    """Removes a checkpoint; of a link the link."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -130,10 +130,15 @@ def build_parallel(config: Config, model: AbstractModel) -> Parallel | None:
     **Raises:** `ConfigError` if there are not so many, or they do not divide the batch or the blocks.
     """
     section = config.parallel
-    if section.data * section.block == 1:
+    if section.data * section.block == 1 and not section.sharded_checkpoints:
         return None
     with within("parallel"):
-        found = Parallel(data=section.data, block=section.block, shard_weights=section.shard_weights)
+        found = Parallel(
+            data=section.data,
+            block=section.block,
+            shard_weights=section.shard_weights,
+            sharded_checkpoints=section.sharded_checkpoints,
+        )
         found.check(model, config.training.batch_size)
     return found
 

@@ -79,6 +79,7 @@ class ParallelConfig:
     data: Count = 1  # that each batch is divided among
     block: Count = 1  # that the blocks of a discrete-time model are divided among
     shard_weights: bool = False  # divide weights and optimiser state along the data axis too
+    sharded_checkpoints: bool = False  # every process writes its own part of a checkpoint
     distributed: bool = False  # one of several processes, which SLURM or JAX_COORDINATOR_ADDRESS etc. bring together
 
 

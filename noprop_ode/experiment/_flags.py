@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .. import RunFolder
+from .._training.store import step_checkpoints
 from ._main import guarded
 from ._saved import MODEL_FILE
 
@@ -43,7 +44,7 @@ def flags(
     def command() -> None:
         stem = f"{Path(parser.prog).stem}-seed{args.seed}"
         with RunFolder.numbered(Path("runs"), stem) if args.out is None else RunFolder(args.out) as folder:
-            if not any((folder / "checkpoints").glob("step-*.safetensors")):
+            if not step_checkpoints(folder.path):
                 folder.claim([MODEL_FILE])  # which the script writes at the end; `fit` claims the rest
             args.out = folder
             main(args)

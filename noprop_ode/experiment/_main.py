@@ -6,11 +6,13 @@ from typing import Any
 
 from .. import CheckpointError, Interrupted, NonFiniteLossError, SolverError, data, keep_freed_memory
 from ._errors import ConfigError, RunError
+from ._programs import keep_programs
 
 
 def guarded(command: Callable[[], Any]) -> None:
     """Runs a command, and turns what can go wrong for a user into one line and an exit code."""
     keep_freed_memory()
+    keep_programs()
     try:
         command()
     except (ConfigError, RunError, CheckpointError, SolverError, FileNotFoundError, data.DatasetError) as error:

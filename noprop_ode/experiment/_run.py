@@ -25,6 +25,7 @@ from .. import (
     start_processes,
 )
 from .._training.processes import on_first
+from .._training.store import step_checkpoints
 from .._types import AnyPath
 from ._build import build_learning_rate, build_model, build_optimiser, build_parallel, protocols
 from ._config import Config
@@ -71,7 +72,7 @@ def run(config: Config, *, resume: AnyPath | None = None) -> dict[str, Any]:
     spec = describe(splits.train)
     # Compiled as one program: seconds faster than dozens of small ones for the initial weights.
     model = eqx.filter_jit(lambda: build_model(config, spec, train=splits.train))()
-    begins = resume is None or not any(resume.glob("checkpoints/step-*.safetensors"))
+    begins = resume is None or not step_checkpoints(resume)
     if config.training.warm_start is not None and begins:
         model = warm_start(model, config.training.warm_start)
     # What is wrong with the settings must show before anything is written.

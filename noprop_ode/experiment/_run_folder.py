@@ -4,7 +4,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from .. import RunError, RunFolder, read_header
+from .. import RunError, RunFolder
+from .._training.store import step_checkpoints, step_header
 from ._config import Config
 from ._environment import device, versions, write_json
 from ._errors import ConfigError
@@ -78,9 +79,9 @@ def _reopen(config: Config, path: Path) -> RunFolder:
 
 def _began_with(path: Path) -> dict[str, Any] | None:
     """The settings in the newest checkpoint that has any."""
-    for checkpoint in sorted(path.glob("checkpoints/step-*.safetensors"), reverse=True):
+    for checkpoint in step_checkpoints(path):
         try:
-            found = read_header(checkpoint)["config"]
+            found = step_header(checkpoint)["config"]
         except (ValueError, KeyError, OSError):
             continue
         if isinstance(found, dict) and all(isinstance(found.get(section), dict) for section in _SECTIONS):

@@ -1,10 +1,12 @@
 """Predictions over a data set, and the measures of their quality."""
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from helpers import blobs, mlp_model, perfect_model
+from helpers import Count, Watched, blobs, mlp_model, perfect_model
 
 import noprop_ode as no
 
@@ -43,9 +45,42 @@ def test_all_batches_share_one_compilation(key):
     model = mlp_model(watch=True)
     for seed in (0, 1):
         numpy = no.predict_log_proba(model, XS, key=jr.key(seed), batch_size=4)
-    jax = no.predict_log_proba(model, jnp.asarray(XS), key=key, batch_size=4)
+    as_jax = no.predict_log_proba(model, jnp.asarray(XS), key=key, batch_size=4)
     assert model.field.traces.n == 1
-    np.testing.assert_array_equal(numpy, jax)
+    np.testing.assert_array_equal(numpy, as_jax)
+
+
+def blocks_model(num_blocks: int) -> tuple[no.NoPropDT, Count]:
+    """A model of blocks, and how often their image branch was traced."""
+    traces = Count()
+
+    def make(key) -> Watched:
+        return Watched(no.nn.MLPField((2, 2, 1), 3, 3, width=8, time_size=4, key=key), traces)
+
+    return no.NoPropDT(no.Blocks(make, num_blocks, key=jr.key(0)), embedding=no.OneHot(3)), traces
+
+
+def test_the_image_branch_is_compiled_once_whatever_the_number_of_blocks_and_of_ways_to_predict(key):
+    for num_blocks in (2, 5):
+        model, traces = blocks_model(num_blocks)
+        before = traces.n
+        for how in (model.default_prediction, model.protocols["mean ensemble"]):
+            no.predict_log_proba(model, XS, key=key, prediction=how, batch_size=4)
+        assert traces.n == before + 1
+
+
+@pytest.mark.parametrize("way, asked", [("default", 1), ("mean ensemble", 2), ("paper", 4)])
+def test_blocks_that_a_prediction_does_not_ask_are_not_run(key, way, asked):
+    model, _ = blocks_model(4)
+    how = {"default": model.default_prediction, **model.protocols}[way]
+    encodes = model.field.stacked.encodes
+    before = encodes.n
+    found = no.predict_log_proba(model, XS, key=key, prediction=how)
+    jax.effects_barrier()
+    assert encodes.n == before + asked * len(XS)
+    one = eqx.filter_jit(lambda i, x: no.predict_one(model, x, key=jr.fold_in(key, i), prediction=how)[0])
+    for i in (0, 7):
+        np.testing.assert_allclose(found[i], one(jnp.asarray(i), XS[i]), rtol=1e-5, atol=1e-6)
 
 
 def test_bytes_are_pixels_divided_by_255(key):

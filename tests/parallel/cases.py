@@ -11,7 +11,9 @@ from helpers import adam, blobs
 
 import noprop_ode as no
 from benchmarks.devices import collectives
-from noprop_ode._prediction.predict import _predict_batch, _spread
+from noprop_ode._prediction.encode import _encoded_by_block, encode_batch
+from noprop_ode._prediction.one import Positions, batch_starts, predict_batch_from
+from noprop_ode._prediction.predict import _spread
 from noprop_ode._training.by_block import add_block, finish, nothing
 from noprop_ode._training.generator import _jitted_step
 
@@ -189,8 +191,11 @@ def test_devices_that_predict_exchange_nothing():
     state, _ = trained(dt_model(), no.Parallel(data=2, block=4))
     model, share = _spread(state.model)
     xs = jax.device_put(blobs(16)[0], share)
-    how = state.model.paper_prediction
-    assert collectives(_predict_batch.lower(model, xs, jnp.asarray(0), jr.key(0), how)) == []
+    how, k = state.model.paper_prediction, jnp.asarray(0)
+    assert collectives(_encoded_by_block.lower(model.field, k, xs)) == []
+    features, positions = [encode_batch(model, xs)], Positions(k, len(xs), jr.key(0))
+    starts = batch_starts(model, how.start, how.draws, positions)
+    assert collectives(predict_batch_from.lower(model, features, starts, positions, how)) == []
 
 
 @pytest.mark.parametrize(

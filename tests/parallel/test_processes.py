@@ -130,6 +130,23 @@ def test_a_signal_to_one_process_stops_both_after_the_same_step_and_the_run_goes
 
 
 @pytest.mark.slow
+def test_each_process_writes_its_part_and_the_run_goes_on_alike_or_elsewhere(whole, tmp_path):
+    pytest.importorskip("orbax.checkpoint")
+    kept, axes = tmp_path / "kept", {"block": 2, "sharded_checkpoints": True}
+    codes, output = ended(start({"kind": "one-hot", "axes": axes, "folder": str(kept), "stop_at": 6}))
+    assert codes == [143, 143], "\n".join(output)
+    assert checkpoints(kept)[-1] == "step-00000006" and (kept / "checkpoints/step-00000006").is_dir()
+    shutil.copytree(kept, tmp_path / "other")
+    same = trained(tmp_path, "kept", kind="one-hot", axes=axes)
+    for a, b in zip(same[0], whole["two"][0], strict=True):
+        np.testing.assert_array_equal(a, b)
+    other = trained(tmp_path, "other", kind="one-hot", axes=None, processes=1)
+    for a, b in zip(other[0], whole["one"][0], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+    assert checkpoints(tmp_path / "other")[-1].endswith(".safetensors")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_process_that_dies_takes_the_other_along_within_a_minute_and_the_run_goes_on(victim, whole, tmp_path):
     how = {"kind": "one-hot", "axes": {"block": 2}, "folder": str(tmp_path / "kept")}

@@ -1,0 +1,55 @@
+"""How figures are written on the page."""
+
+import re
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ._record import Row
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A table in Markdown; numbers to the right."""
+    rows = [[str(cell) for cell in row] for row in rows]
+    numbers = [all(_is_number(row[i]) for row in rows) for i in range(len(heads))]
+    rule = "|".join("---:" if number else "---" for number in numbers)
+    return "\n".join(["| " + " | ".join(heads) + " |", f"|{rule}|", *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def _is_number(cell: str) -> bool:
+    return re.fullmatch(r"(-?[\d.]+( \(.*\))?)?", cell) is not None
+
+
+def ratio(quartiles: Sequence[float]) -> str:
+    """The median, and the other quartiles in brackets."""
+    low, mid, high = (f"{q:.3g}" if q < 0.5 or q >= 10 else f"{q:.2f}" for q in quartiles)
+    return f"{mid} ({low} to {high})"
+
+
+def milliseconds(value: float) -> str:
+    """Seconds as milliseconds, to three digits."""
+    return digits(1e3 * value)
+
+
+def digits(value: float) -> str:
+    """Three digits, without an exponent."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def where(about: Row, name: str) -> str:
+    """The line that says how the figures of a section came about."""
+    versions = ", ".join(f"{package} {version}" for package, version in about["versions"].items())
+    load = "" if about["load"] is None else f", load {about['load']:g} at the start"
+    quick = ", a smoke run whose figures mean nothing" if about["quick"] else ""
+    return (
+        f"*`python -m benchmarks run {name}`, {about['date']}, {about['seconds']:.0f} s{quick}: {about['cores']} cores "
+        f"of {about['processor']}, {about['system']}{load}; {versions}.*"
+    )
+
+
+def wrapped(text: str) -> str:
+    """The paragraphs of a section in lines of the usual length; tables and figures as they are."""
+    return "\n\n".join(
+        part if part.startswith(("|", "![")) else textwrap.fill(part, 118, break_on_hyphens=False)
+        for part in text.split("\n\n")
+    )

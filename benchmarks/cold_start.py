@@ -1,0 +1,144 @@
+"""What comes before the work: the import, and a first script until its first step and its end, twice."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ._measure import Samples, Seconds, compared, rounded
+from ._record import ROOT, Row
+from ._text import digits, ratio, table
+
+
+TITLE = "A cold start"
+_BASE = "import jax, equinox, diffrax"
+_IMPORTS = ("import noprop_ode", "import noprop_ode.experiment", "import noprop_ode.sklearn")
+_SCRIPT = ROOT / "experiments" / "digits_ct.py"
+
+
+def measure(quick: bool) -> Iterator[Row]:
+    """A row for each import, and one for each run of the script."""
+    yield from _imports(1 if quick else 7)
+    if quick:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        # Caches of our own, empty at first: the second run finds what the first one left.
+        for run in ("first", "second"):
+            yield {"case": f"{_SCRIPT.name}, {run} run", "run": run, **_script(Path(folder), run)}
+
+
+def _imports(rounds: int) -> Iterator[Row]:
+    sides: dict[str, list[Seconds]] = {code: [] for code in (_BASE, *_IMPORTS)}
+    for i in range(rounds + 1):
+        for code, found in sides.items():
+            process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
+            seconds = _wait(process, time.perf_counter())
+            if process.returncode:
+                raise RuntimeError(f"`{code}` failed with exit code {process.returncode}; its errors are above.")
+            if i > 0:  # the first finds files that the system has not read yet
+                found.append(seconds)
+    samples = {code: Samples(found[0], found) for code, found in sides.items()}
+    for code in _IMPORTS:
+        yield {**compared(samples, code, _BASE), "beyond": rounded(_beyond(samples[code], samples[_BASE]))}
+
+
+def _beyond(own: Samples, base: Samples) -> float:
+    return own.median().cpu - base.median().cpu
+
+
+def _wait(process: subprocess.Popen[Any], began: float) -> Seconds:
+    """Until a process ends: what it took."""
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return Seconds(time.perf_counter() - began, usage.ru_utime + usage.ru_stime)
+
+
+def _script(folder: Path, run: str) -> Row:
+    """Runs the script from the command line, with the default settings of its caches but in a folder of their own."""
+    ours = ("NOPROP_ODE_PROGRAMS", "JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE")
+    environment = {k: v for k, v in os.environ.items() if k not in ours}
+    environment |= {"NOPROP_ODE_CACHE": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
+    out = folder / run
+    command = [sys.executable, str(_SCRIPT), "--out", str(out)]
+    began, first = time.perf_counter(), None
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(command, cwd=folder, env=environment, stdout=quiet, stderr=quiet) as process:
+        while first is None and not _ended(process.pid):
+            if _begun(out / "metrics.jsonl"):
+                first = Seconds(time.perf_counter() - began, _processor_seconds(process.pid))
+            time.sleep(0.01)
+        whole = _wait(process, began)
+    if process.returncode or first is None:
+        raise RuntimeError(f"{' '.join(command)} failed with exit code {process.returncode}.")
+    return {
+        "first_step_cpu": rounded(first.cpu),
+        "first_step_wall": rounded(first.wall),
+        "cpu": rounded(whole.cpu),
+        "wall": rounded(whole.wall),
+    }
+
+
+def _begun(metrics: Path) -> bool:
+    """Whether a step was recorded."""
+    return metrics.is_file() and metrics.stat().st_size > 0
+
+
+def _ended(pid: int) -> bool:
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _processor_seconds(pid: int) -> float:
+    """Seconds of the processor that a running process has taken; of Linux alone."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _runs(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if "run" in row]
+
+
+def headline(rows: Sequence[Row]) -> str:
+    """The answer in one line."""
+    own = rows[0]
+    told = f"`import noprop_ode` {own['beyond']:.2f} s beyond its dependencies' {own['cpu_against']:.2f} s"
+    for row in _runs(rows):
+        told += f"; {row['case']}: first step after {digits(row['first_step_cpu'])} s"
+    return told
+
+
+def section(rows: Sequence[Row]) -> str:
+    """What the page says."""
+    cells = [
+        (f"`{row['case']}`", ratio(row["ratio"]), f"{row['cpu']:.2f}", f"{row['beyond']:.2f}")
+        for row in rows
+        if "beyond" in row
+    ]
+    runs = [
+        (
+            row["case"],
+            digits(row["first_step_cpu"]),
+            digits(row["first_step_wall"]),
+            digits(row["cpu"]),
+            digits(row["wall"]),
+        )
+        for row in _runs(rows)
+    ]
+    heads = ["", "until the first step, s", "by the clock, s", "whole script, s", "by the clock, s"]
+    return f"""Processes of their own, in turn; seconds are of the processor. What the library adds to the import of
+what it stands on:
+
+{table(["", f"of `{_BASE}`", "s", "s beyond it"], cells)}
+
+`python experiments/digits_ct.py` from the command line, twice: at first nothing is cached, and the second run finds
+what the first one left.
+
+{table(heads, runs)}"""
+
+
+def figures(rows: Sequence[Row]) -> Mapping[str, Any]:
+    """None: the tables say it all."""
+    return {}

@@ -1,0 +1,147 @@
+"""The share of an epoch that is spent outside of the compiled training step."""
+
+import itertools
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+
+import noprop_ode as no
+from noprop_ode.data import Augmentation, Dataset, DatasetError, Splits, batches, load
+
+from ._measure import Samples, Seconds, alternating, compared, rounded, timed
+from ._models import BATCH, ct, field, optimiser, training
+from ._record import Row
+from ._text import milliseconds, ratio, table
+
+
+TITLE = "Input"
+_FIT, _STEP, _INPUT = "a step of `fit`", "the compiled step", "a batch alone"
+
+
+def measure(quick: bool) -> Iterator[Row]:
+    """A row for each data set; one that is not there says so."""
+    size, steps, epochs = (16, 4, 2) if quick else (BATCH, 10, 6)
+    augmentation = Augmentation()
+    cases = [("digits", None), ("mnist", None), ("cifar10", None), ("cifar10", augmentation)]
+    for name, augment in cases[:1] if quick else cases:
+        told = name + (", crops and mirror images" if augment else "")
+        try:
+            whole = load(name, validation=0).train
+        except DatasetError as error:
+            yield {"set": told, "skipped": str(error)}
+            continue
+        train = whole.take(np.arange(size * steps))
+        yield {"set": told, "batch": size, **_measured(train, augment, size, steps, epochs, quick)}
+
+
+def _measured(
+    train: Dataset, augment: Callable[..., jax.Array] | None, size: int, steps: int, epochs: int, quick: bool
+) -> Row:
+    height, width, channels = train.image_shape
+    model = ct(field((height, width, channels), quick))
+    data = jnp.asarray(train.images[:size]), jnp.asarray(train.labels[:size])
+    step = training(model, data)
+    watch = _Watch(step, steps)
+    with tempfile.TemporaryDirectory() as folder:
+        no.fit(
+            model,
+            Splits(train, None, None),
+            optimiser=optimiser(model),
+            epochs=epochs,
+            batch_size=size,
+            augment=augment,
+            folder=f"{folder}/run",
+            callbacks=[watch],
+            progress=False,
+            checkpoint_seconds=1e9,
+        )
+    # The first epoch compiles, and so does the first call of the step.
+    samples = {name: Samples(found[0], found[1:]) for name, found in ((_FIT, watch.of_fit), (_STEP, watch.of_step))}
+    supply = _supply(train, augment, size)
+    alone = alternating({_INPUT: lambda: next(supply)}, rounds=epochs - 1, least=0.05)[_INPUT].median()
+    return {**compared(samples, _FIT, _STEP), "input_cpu": rounded(alone.cpu), "input_wall": rounded(alone.wall)}
+
+
+class _Watch:
+    """A callback that times the steps of an epoch, and after it as many calls of the compiled step alone."""
+
+    def __init__(self, step: Callable[[], Any], count: int):
+        self.step, self.count = step, count
+        self.of_fit: list[Seconds] = []
+        self.of_step: list[Seconds] = []
+        self._began: Seconds | None = None
+
+    def __call__(self, run: no.Run, event: object) -> None:
+        now = Seconds(time.perf_counter(), time.process_time())
+        match event:
+            case no.Stepped() if self._began is None:
+                self._began, self._taken = now, 0
+            case no.Stepped():
+                self._taken += 1
+                assert self._began is not None
+                wall, cpu = ((b - a) / self._taken for a, b in zip(self._began, now))
+                self._last = Seconds(wall, cpu)
+            case no.EpochEnded():
+                self.of_fit.append(self._last)
+                self.of_step.append(timed(self.step, self.count))
+                self._began = None
+            case _:
+                pass
+
+
+def _supply(train: Dataset, augment: Callable[..., jax.Array] | None, size: int) -> Iterator[Any]:
+    """Batches on the device without end, as `fit` makes them."""
+    for epoch in itertools.count():
+        for xs, ys in batches(train, size, seed=0, epoch=epoch):
+            xs = jnp.asarray(xs)
+            yield xs if augment is None else augment(xs, key=jr.key(epoch)), jnp.asarray(ys)
+
+
+def _there(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if "skipped" not in row]
+
+
+def _share(row: Row) -> str:
+    """What is not the compiled step, in per cent of a step of an epoch."""
+    return f"{100 * row['input_cpu'] / (row['input_cpu'] + row['cpu_against']):.2g}"
+
+
+def headline(rows: Sequence[Row]) -> str:
+    """The answer in one line."""
+    return "; ".join(f"{row['set']}: making a batch is {_share(row)} % of a step" for row in _there(rows))
+
+
+def section(rows: Sequence[Row]) -> str:
+    """What the page says."""
+    heads = ["data", "a step of `fit` of the compiled step", "by the clock", "ms, `fit`", "ms, compiled step"]
+    heads += ["ms, a batch alone", "its share, %"]
+    cells = [
+        (
+            row["set"],
+            ratio(row["ratio"]),
+            ratio(row["ratio_wall"]),
+            milliseconds(row["cpu"]),
+            milliseconds(row["cpu_against"]),
+            milliseconds(row["input_cpu"]),
+            _share(row),
+        )
+        for row in _there(rows)
+    ]
+    missing = "".join(f"\n\nNot measured: {row['set']} ({row['skipped']})" for row in rows if "skipped" in row)
+    return f"""CT with the paper's network, batches of {_there(rows)[0]["batch"]}. *`fit`* is [`noprop_ode.fit`][]
+with a folder: it shuffles, deals out and augments batches and writes a record of every step; validation and
+checkpoints, which come once an epoch, are left out. *The compiled step* is one batch again and again. *A batch alone*
+is making batches on the device without any step.
+
+{table(heads, cells)}{missing}"""
+
+
+def figures(rows: Sequence[Row]) -> Mapping[str, Any]:
+    """None: the table says it all."""
+    return {}

@@ -1,0 +1,143 @@
+"""What a prediction costs against its evaluations of the network, beside a solver that encodes the image at each."""
+
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+
+import noprop_ode as no
+
+from ._figures import logarithmic, panels
+from ._measure import alternating, compared, measured
+from ._models import CIFAR10, Shape, batch, ct, field
+from ._record import Row
+from ._text import digits, milliseconds, ratio, table
+
+
+TITLE = "Prediction"
+_AGAIN = "encoding at each step"
+
+
+def measure(quick: bool) -> Iterator[Row]:
+    """A row for each number of steps and draws."""
+    shape: Shape = (4, 4, 1) if quick else CIFAR10
+    num_images, rounds, steps, again = (5, 2, (1, 3), (1, 3)) if quick else (1000, 5, (1, 10, 100, 1000), (1, 4, 16))
+    model = ct(field(shape, quick))
+    xs = batch(shape, num_images)[0]
+
+    def ours(steps: int, draws: int = 1) -> Callable[[], Any]:
+        how = {"start": "noise", "sampler": no.ODE(diffrax.Euler(), steps=steps), "decoder": no.ReadoutDecoder()}
+        return lambda: no.predict_log_proba(model, xs, key=jr.key(1), draws=draws, **how)
+
+    @jax.jit
+    def encode(xs: jax.Array) -> Any:
+        return jax.vmap(model.field.encode)(xs)
+
+    about = {"images": num_images, "shape": list(shape)}
+    alone = alternating({"encoding": lambda: encode(xs)}, rounds=rounds)["encoding"]
+    yield {**about, "case": "encoding alone", "steps": 0, "draws": 0, **measured(alone)}
+    for count, draws in [*((n, 1) for n in steps), (steps[1], 16)]:
+        samples = alternating({"ours": ours(count, draws)}, rounds=3 if count * draws > 200 else rounds, least=0.0)
+        yield {**about, "case": "ours", "steps": count, "draws": draws, **measured(samples["ours"])}
+    for count in again:
+        sides = {"ours": ours(count), _AGAIN: functools.partial(_encoding_again, model, xs, count)}
+        found = compared(alternating(sides, rounds=3, least=0.0), "ours", _AGAIN)
+        yield {**about, "steps": count, "draws": 1, **found, "case": _AGAIN}
+
+
+@eqx.filter_jit
+def _step(model: no.NoPropCT, t: jax.Array, zs: jax.Array, xs: jax.Array, dt: jax.Array) -> jax.Array:
+    def one(z: jax.Array, x: jax.Array) -> jax.Array:
+        return z + dt * model.velocity(t, z, model.field.encode(x))
+
+    return jax.vmap(one)(zs, xs)
+
+
+@eqx.filter_jit
+def _read(model: no.NoPropCT, zs: jax.Array) -> jax.Array:
+    return jax.vmap(lambda z: model.readout(z, model.embedding))(zs)
+
+
+def _encoding_again(model: no.NoPropCT, xs: jax.Array, steps: int) -> jax.Array:
+    """Euler's steps as a loop that calls the whole network at each, on 500 images at once."""
+    found = []
+    for first in range(0, len(xs), 500):
+        part = xs[first : first + 500]
+        zs = jr.normal(jr.key(1), (len(part), model.embedding.dim), jnp.float32)
+        for k in range(steps):
+            t, dt = (jnp.asarray(value, jnp.float32) for value in (k / steps, 1 / steps))
+            zs = _step(model, t, zs, part, dt)
+        found.append(_read(model, zs))
+    return jnp.concatenate(found)
+
+
+def _ours(rows: Sequence[Row], draws: int = 1) -> list[Row]:
+    return [row for row in rows if row["case"] == "ours" and (row["draws"] == 1) == (draws == 1)]
+
+
+def headline(rows: Sequence[Row]) -> str:
+    """The answer in one line."""
+    one, *_, most = _ours(rows)
+    again = [row for row in rows if row["case"] == _AGAIN][-1]
+    return (
+        f"{most['steps']} steps take {digits(most['cpu'] / one['cpu'])} times one step; {again['steps']} steps take "
+        f"{again['ratio'][1]:.2f} of the same with the image encoded at each"
+    )
+
+
+def section(rows: Sequence[Row]) -> str:
+    """What the page says."""
+    alone, base = rows[0], _ours(rows)[0]
+    heads = ["Euler steps", "draws", "ms", "ms by the clock", "times one step", "compilation, s"]
+    cells = [
+        (
+            row["steps"],
+            row["draws"],
+            milliseconds(row["cpu"]),
+            milliseconds(row["wall"]),
+            digits(row["cpu"] / base["cpu"]),
+            digits(row["compile_cpu"]),
+        )
+        for row in [*_ours(rows), *_ours(rows, draws=2)]
+    ]
+    beside = [
+        (row["steps"], ratio(row["ratio"]), milliseconds(row["cpu"]), milliseconds(row["cpu_against"]))
+        for row in rows
+        if row["case"] == _AGAIN
+    ]
+    shape = "x".join(map(str, alone["shape"]))
+    return f"""{alone["images"]} images of {shape} by CT with the paper's network: noise, so many Euler steps, the
+readout. The image is encoded once, for all steps and all draws, which alone takes {milliseconds(alone["cpu"])} ms of
+the processor; what grows is the head.
+
+{table(heads, cells)}
+
+Beside a loop that calls the whole network on the images at every step, as an ODE solver does whose right-hand side
+has the image in it:
+
+{table(["Euler steps", "ours of it", "ms, ours", "ms, encoding at each step"], beside)}
+
+![Time of a prediction against its evaluations of the network](_static/performance/prediction.svg)"""
+
+
+def figures(rows: Sequence[Row]) -> Mapping[str, Any]:
+    """Time against evaluations."""
+    figure, (axis,) = panels()
+    again = [row for row in rows if row["case"] == _AGAIN]
+    own = _ours(rows)
+    axis.plot([r["steps"] for r in own], [1e3 * r["cpu"] for r in own], "o-", label="one draw")
+    many = _ours(rows, draws=2)
+    label = f"{many[0]['draws']} draws" if many else ""
+    axis.plot([r["steps"] * r["draws"] for r in many], [1e3 * r["cpu"] for r in many], "D", label=label)
+    axis.plot([r["steps"] for r in again], [1e3 * r["cpu_against"] for r in again], "s--", label=_AGAIN)
+    axis.axhline(1e3 * rows[0]["cpu"], color="k", linestyle=":", label="encoding alone")
+    logarithmic(axis)
+    axis.set_xlabel("evaluations of the head for each image")
+    axis.set_ylabel("ms of the processor")
+    axis.legend(fontsize=8)
+    return {"prediction": figure}

@@ -1,0 +1,123 @@
+"""Class probabilities of one image, and of a batch in programs that ways of predicting share."""
+
+import functools
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.nn as jnn
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Float, Int, PyTree, Shaped
+
+from .._choices import Prediction, Start
+from .._model import AbstractModel
+from .._types import Features, Image, Key, Latent, LogProbs, Scalar
+from .encode import encode_batch
+
+
+# States at t = 0 `[draws, dim]`, and a key for each.
+_Starts: TypeAlias = tuple[Float[Array, "*n dim"], Array]
+
+
+def predict_one(
+    model: AbstractModel, x: Image, *, key: Key, prediction: Prediction
+) -> tuple[LogProbs, Scalar, diffrax.RESULTS]:
+    """One image; the building block of `predict_log_proba`, for use inside your own `jit` and `vmap`.
+
+    **Arguments:**
+
+    - `model`: the model.
+    - `x`: an image, `[height, width, channels]`.
+    - `key`: randomness of draws and sampler.
+    - `prediction`: how to predict, such as the `default_prediction` of the model.
+
+    **Returns:** log-probabilities `[classes]`, the number of evaluations of the vector field over all draws, and the
+    solver's result code for each trajectory `[trajectories]`.
+    """
+    views = (x, _mirrored(x)) if prediction.mirror else (x,)
+    features = [model.field.encode(view) for view in views]  # once, whatever the number of steps and of draws
+    starts = _starts(model, prediction.start, prediction.draws, key)
+    return _predict_from(model, features, starts, prediction)
+
+
+def _starts(model: AbstractModel, start: Start, draws: int, key: Key) -> _Starts:
+    """Where the trajectories of an image start, and the randomness of their ways."""
+
+    def one(key: Key) -> _Starts:
+        start_key, path_key = jr.split(key)
+        return model.initial_state(start, key=start_key), path_key
+
+    return jax.vmap(one)(jr.split(key, draws))
+
+
+def _predict_from(
+    model: AbstractModel, features: Sequence[Features], starts: _Starts, prediction: Prediction
+) -> tuple[LogProbs, Scalar, diffrax.RESULTS]:
+    """As `predict_one`, from the features of an image, or of it and its mirror image."""
+    sampler, decoder = prediction.sampler, prediction.decoder
+
+    def draw(features: Features, z0: Latent, key: Key):
+        end = sampler.sample(model, z0, features, key=key, t1=decoder.t1(sampler))
+        return decoder(model, end, features), end.num_evaluations + decoder.num_evaluations, end.result
+
+    found = [jax.vmap(functools.partial(draw, view))(*starts) for view in features]
+    log_ps, evaluations, results = jax.tree.map(lambda *views: jnp.concatenate(views), *found)
+    return jnn.logsumexp(log_ps, axis=0) - np.log(len(log_ps)).astype(np.float32), jnp.sum(evaluations), results
+
+
+def _mirrored(x: Image) -> Image:
+    if jnp.ndim(x) != 3:
+        raise ValueError(f"A mirror image is of an image, [height, width, channels]; got shape {jnp.shape(x)}.")
+    return jnp.flip(jnp.asarray(x), axis=1)
+
+
+_mirrored_batch = jax.jit(jax.vmap(_mirrored))
+
+
+def predict_batch(
+    model: AbstractModel, xs: Shaped[Array, "n *image"], first: Int[Array, ""], key: Key, prediction: Prediction
+) -> tuple[Float[Array, "n classes"], Float[Array, " n"], PyTree[Int[Array, "n draws"]]]:
+    # Image branch and starts are programs of their own, the same for many ways of predicting.
+    views = (xs, _mirrored_batch(xs)) if prediction.mirror else (xs,)
+    features = [encode_batch(model, view, prediction) for view in views]
+    positions = Positions(first, len(xs), key)
+    # From the mean there is nothing to draw, and keys that nothing uses drop out of the program below.
+    starts = None if prediction.start == "mean" else batch_starts(model, prediction.start, prediction.draws, positions)
+    return predict_batch_from(model, features, starts, positions, prediction)
+
+
+class Positions(eqx.Module):
+    """Which images of a data set a batch holds, the `n` from the `first` on, and the `key` of all."""
+
+    first: Int[Array, ""]
+    n: int = eqx.field(static=True)
+    key: Key
+
+    @property
+    def keys(self) -> Array:
+        """The key of an image depends on its position alone, so results do not depend on the batch size."""
+        return jax.vmap(lambda i: jr.fold_in(self.key, i))(self.first + jnp.arange(self.n))
+
+
+@eqx.filter_jit
+def batch_starts(model: AbstractModel, start: Start, draws: int, positions: Positions) -> _Starts:
+    return jax.vmap(functools.partial(_starts, model, start, draws))(positions.keys)
+
+
+@eqx.filter_jit
+def predict_batch_from(
+    model: AbstractModel,
+    features: Sequence[Features],
+    starts: _Starts | None,
+    positions: Positions,
+    prediction: Prediction,
+) -> tuple[Float[Array, "n classes"], Float[Array, " n"], PyTree[Int[Array, "n draws"]]]:
+    if starts is None:
+        starts = jax.vmap(functools.partial(_starts, model, prediction.start, prediction.draws))(positions.keys)
+    return eqx.filter_vmap(lambda features, starts: _predict_from(model, features, starts, prediction))(
+        features, starts
+    )
