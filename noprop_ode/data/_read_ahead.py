@@ -3,12 +3,14 @@
 import functools
 import importlib
 import os
+import queue
 import signal
 import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from multiprocessing import parent_process
+from multiprocessing import active_children, parent_process
+from multiprocessing.process import BaseProcess
 from types import ModuleType
 from typing import Any
 
@@ -22,6 +24,7 @@ from ._random import permutation
 # Keeps the stream of a shuffle apart from that of a split with the same seed.
 _EPOCH_STREAM = 1
 _EPOCHS = 2**31  # as good as endless
+_LOOK_SECONDS = 2.0  # how long to wait for an array before a look at the processes that read
 _AHEAD = 2  # arrays that a thread, and each of several processes, keeps ready
 
 
@@ -103,6 +106,7 @@ class ReadAhead:
         """
         grain = import_grain()
         self._workers = workers
+        self._others, self._own = set(active_children()), set[BaseProcess]()
         reading = grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
         if workers == 0:
             reading = grain.ReadOptions(num_threads=1, prefetch_buffer_size=_AHEAD)
@@ -121,16 +125,45 @@ class ReadAhead:
         return self
 
     def __next__(self) -> np.ndarray:
-        try:
+        if self._workers == 0:
             return next(self._iterator)
+        try:
+            return self._watched()
         except RuntimeError as error:
             if "terminated unexpectedly" not in str(error):
                 raise
-            raise DatasetError(
-                f"expected {self._workers} workers to read images, but one of them ended: {error} A program that "
-                "starts workers needs its code under `if __name__ == '__main__':`; a worker that was killed may have "
-                "been one too many for the memory, so try fewer, or workers=0"
-            ) from error
+            raise self._lost(str(error)) from error
+
+    def _watched(self) -> np.ndarray:
+        """The next array, read by a thread that may wait for ever: Grain does not always notice that a worker is gone,
+        and a wait in this thread would hold up signals."""
+        done: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+
+        def read() -> None:
+            try:
+                done.put((next(self._iterator), None))
+            except BaseException as error:  # whatever it is, it is for the thread that waits
+                done.put((None, error))
+
+        threading.Thread(target=read, daemon=True).start()
+        while True:
+            self._own |= set(active_children()) - self._others
+            try:
+                array, error = done.get(timeout=_LOOK_SECONDS)
+            except queue.Empty:
+                if ended := [process.exitcode for process in self._own if process.exitcode]:
+                    raise self._lost(f"its exit code is {ended[0]}.") from None
+                continue
+            if error is not None:
+                raise error
+            return array
+
+    def _lost(self, why: str) -> DatasetError:
+        return DatasetError(
+            f"expected {self._workers} workers to read images, but one of them ended: {why} A program that "
+            "starts workers needs its code under `if __name__ == '__main__':`; a worker that was killed may have "
+            "been one too many for the memory, so try fewer, or workers=0"
+        )
 
     def close(self) -> None:
         """End the thread or the processes."""

@@ -1,6 +1,9 @@
 """What goes wrong with images that stay on disk, and what is said of it."""
 
+import multiprocessing
 import os
+import signal
+import time
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ from tfds_folders import make_folder
 
 from noprop_ode import data
 from noprop_ode.data import _errors, _streamed
+from noprop_ode.data._read_ahead import ReadAhead, Shuffled
 from noprop_ode.data._records import Records
 
 
@@ -104,3 +108,27 @@ def test_a_worker_that_dies_is_told_of():
     images = _streamed.StreamedImages(_Deadly(), np.zeros((8, 1), np.uint8), workers=1)
     with pytest.raises(data.DatasetError, match=r"expected 1 workers .*exit code 9.*__name__ == '__main__'.*fewer"):
         next(data.batches(data.Dataset("deadly", images, [0] * 8, ["a"]), 4, seed=0, epoch=0))
+
+
+class _Slow:
+    """A source whose records take a moment, so that a reader waits for its workers."""
+
+    def __len__(self):
+        return 64
+
+    def __getitem__(self, indices):
+        time.sleep(0.05)
+        return np.zeros((len(indices), 2, 2, 1), np.uint8)
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_worker_that_is_killed_does_not_leave_the_others_waiting(victim):
+    before = set(multiprocessing.active_children())
+    ahead = ReadAhead(_Slow(), Shuffled(64, 4, 0, slice(None)), workers=2)
+    next(ahead)
+    workers = sorted(set(multiprocessing.active_children()) - before, key=lambda process: process.pid)
+    os.kill(workers[victim].pid, signal.SIGKILL)
+    with pytest.raises(data.DatasetError, match=r"expected 2 workers .* one of them ended"):
+        for _ in range(100):
+            next(ahead)
+    ahead.close()
