@@ -53,7 +53,7 @@ def build(
     labels = {
         "one-hot": lambda: no.OneHot(classes),
         "dim-20": lambda: no.LearnedEmbedding(classes, 20, key=embedding_key),
-        "prototype": lambda: no.PrototypeEmbedding(no.prototypes(np.asarray(train_set.images), train_set.labels, classes)),
+        "prototype": lambda: no.PrototypeEmbedding(no.prototypes(train_set.images[:], train_set.labels, classes)),
     }[embedding]()
 
     def branch(key: jax.Array) -> no.nn.ConvLabelBranch | None:
