@@ -1,4 +1,4 @@
-"""What each device holds and exchanges in a step of training, for layouts of eight devices. Nothing is run.
+"""What each device holds, computes and exchanges in a step of training, for layouts of eight devices. Nothing is run.
 
     python benchmarks/devices.py
 
@@ -33,8 +33,12 @@ _ARRAY = re.compile(r"\b(pred|[a-z]+\d+)\[([\d,]*)\]")
 
 def collectives(lowered: Any) -> list[tuple[str, list[int]]]:
     """The collectives of a program: the kind of each, and the bytes of each array that it exchanges."""
-    text = lowered.compile().compiled.as_text()
-    return [(kind, [_bytes(*array) for array in _ARRAY.findall(shapes)]) for shapes, kind in _COLLECTIVE.findall(text)]
+    return _exchanged(lowered.compile().compiled)
+
+
+def _exchanged(program: Any) -> list[tuple[str, list[int]]]:
+    found = _COLLECTIVE.findall(program.as_text())
+    return [(kind, [_bytes(*array) for array in _ARRAY.findall(shapes)]) for shapes, kind in found]
 
 
 def _bytes(dtype: str, dims: str) -> int:
@@ -63,14 +67,14 @@ def programs(model: no.AbstractModel, parallel: no.Parallel) -> Iterator[tuple[i
     if isinstance(state.model, no.NoPropDT):
         gathered = nothing(state.model, parallel)
         inputs = (xs, ys, state.model, state.key, state.step, parallel)
-        yield BLOCKS // parallel.block, _lowered(add_block, inputs, gathered)
-        yield 1, _lowered(finish, (xs, ys, parallel), state, gathered)
+        yield BLOCKS // parallel.block, _compiled(add_block, inputs, gathered)
+        yield 1, _compiled(finish, (xs, ys, parallel), state, gathered)
     else:
-        yield 1, _lowered(_jitted_step, (xs, ys, parallel), state)
+        yield 1, _compiled(_jitted_step, (xs, ys, parallel), state)
 
 
-def _lowered(function: Any, *arguments: Any) -> Any:
-    return function.lower(*arguments)
+def _compiled(function: Any, *arguments: Any) -> Any:
+    return function.lower(*arguments).compile().compiled
 
 
 def held(model: no.AbstractModel, parallel: no.Parallel) -> int:
@@ -90,18 +94,20 @@ LAYOUTS = {
 
 
 def main() -> None:
-    print("| model | data x block | MiB held by a device | KiB exchanged for blocks | KiB to end a step |")
-    print("|---|---|---|---|---|")
+    print("| model | data x block | MiB held | GFLOP a step | KiB exchanged for blocks | KiB to end a step |")
+    print("|---|---|---|---|---|---|")
     for name, (make, layouts) in LAYOUTS.items():
         for layout in layouts:
-            parallel, exchanged = no.Parallel(**layout), []
-            for calls, lowered in programs(make(), parallel):
-                exchanged.append(calls * sum(sum(sizes) for _, sizes in collectives(lowered)) / 2**10)
-            *blocks, end = exchanged
+            parallel = no.Parallel(**layout)
+            found = list(programs(make(), parallel))
+            gigaflops = sum(calls * program.cost_analysis()["flops"] for calls, program in found) / 1e9
+            *blocks, end = [
+                calls * sum(sum(sizes) for _, sizes in _exchanged(program)) / 2**10 for calls, program in found
+            ]
             divided = ", weights divided" if parallel.shard_weights else ""
             print(
                 f"| {name} | {parallel.data} x {parallel.block}{divided} | {held(make(), parallel) / 2**20:.1f} "
-                f"| {f'{blocks[0]:.1f}' if blocks else ''} | {end:.1f} |",
+                f"| {gigaflops:.1f} | {f'{blocks[0]:.1f}' if blocks else ''} | {end:.1f} |",
                 flush=True,
             )
 
