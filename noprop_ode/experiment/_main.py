@@ -7,12 +7,14 @@ from typing import Any
 from .. import CheckpointError, Interrupted, NonFiniteLossError, SolverError, data, keep_freed_memory
 from ._errors import ConfigError, RunError
 from ._programs import keep_programs
+from ._random_numbers import compile_random_numbers_fast
 
 
 def guarded(command: Callable[[], Any]) -> None:
     """Runs a command, and turns what can go wrong for a user into one line and an exit code."""
     keep_freed_memory()
     keep_programs()
+    compile_random_numbers_fast()
     try:
         command()
     except (ConfigError, RunError, CheckpointError, SolverError, FileNotFoundError, data.DatasetError) as error:
