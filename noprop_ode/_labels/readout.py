@@ -190,6 +190,7 @@ def gaussian_readout(embedding: AbstractLabelEmbedding, *, scale: float | None =
 def _linear_readout(embedding: AbstractLabelEmbedding, gain: Scalar, precision: Scalar) -> LinearReadout:
     r"""The readout with logits $g\, u_y \cdot z - \frac{1}{2} p\, \|u_y\|^2$."""
     rows = jnp.stack([embedding(jnp.asarray(y)) for y in range(embedding.num_classes)])
-    random = LinearReadout(embedding.dim, embedding.num_classes, key=jr.key(0))
+    # Its random weights are not drawn: they would be thrown away.
+    random = eqx.filter_eval_shape(LinearReadout, embedding.dim, embedding.num_classes, key=jr.key(0))
     start = gain * rows, -0.5 * precision * embedding.squared_norms()
     return eqx.tree_at(lambda r: (r.weight, r.bias), random, start)

@@ -138,6 +138,7 @@ def _spread(model: AbstractModel) -> tuple[AbstractModel, NamedSharding | None]:
 
 
 def _raise_failures(results: diffrax.RESULTS, name: str) -> None:
+    results = jax.tree.map(np.asarray, results)  # on the host: there is nothing to compile for it
     okay = np.asarray(diffrax.is_okay(results))
     if okay.all():
         return

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import jax.random as jr
 import optax
 from jaxtyping import Array
@@ -22,7 +21,7 @@ from .checkpoint import save_arrays
 from .errors import FolderLostError, RunError
 from .folder import METRICS, RunFolder
 from .generator import NonFiniteLossError, train
-from .optimiser import kept_apart, scaled
+from .optimiser import kept_apart, on_host, scaled
 from .parallel import Parallel
 from .processes import agreed, is_first, on_first, others_there, tell
 from .resume import data_digest, restore
@@ -169,9 +168,8 @@ def fit(
         )
         batches = Batches(seed, augment, augment_key, parallel)
         stack.callback(batches.close)
-        roll_back = RollBack(rollbacks)
-        per_call = steps_per_call or default_steps_per_call()
-        saved = time.monotonic()
+        roll_back, per_call = RollBack(rollbacks), steps_per_call or default_steps_per_call()
+        saved, rate = time.monotonic(), None if learning_rate is None else on_host(learning_rate)
         guard = stack.enter_context(SignalGuard())
         run.state = scaled(run.state, optimiser, run.progress.rate_scale)
         stack.callback(run.emit, Stopped())
@@ -184,7 +182,7 @@ def fit(
                     for run.state, metrics in train(
                         run.state, batches.rest_of_epoch(run), steps_per_call=per_call, parallel=parallel
                     ):
-                        _advance(run, metrics, learning_rate)
+                        _advance(run, metrics, rate)
                         clock.tick()
                         signal, due = agreed(guard.received, time.monotonic() - saved > checkpoint_seconds)
                         if signal or due:
@@ -229,12 +227,12 @@ def _opened(folder: str | os.PathLike[str] | RunFolder | None, stack: contextlib
     return folder if folder is None or isinstance(folder, RunFolder) else stack.enter_context(RunFolder(folder))
 
 
-def _advance(run: Run, metrics: Any, learning_rate: optax.Schedule | None) -> None:
+def _advance(run: Run, metrics: Any, rate: Callable[[int], float] | None) -> None:
     """Records the steps of a call."""
     epoch = run.progress.epoch + 1
     for row in rows(metrics):
-        if learning_rate is not None:
-            row["learning_rate"] = float(jnp.asarray(learning_rate(int(row["step"]) - 1))) * run.progress.rate_scale
+        if rate is not None:
+            row["learning_rate"] = rate(int(row["step"]) - 1) * run.progress.rate_scale
         run.record("train", **row, epoch=epoch)
         run.progress.step = int(row["step"])
     run.emit(Stepped(metrics, epoch))

@@ -1,9 +1,12 @@
 """How `fit` applies an optimiser: to each block on its own, and at a smaller rate after a rollback."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax
+import numpy as np
 import optax
 
 from .._model import AbstractModel
@@ -59,3 +62,14 @@ def warmup_cosine(peak: float, steps: int, *, warmup: float = 0.05, final: float
         )
     first = max(1, round(warmup * steps))
     return optax.warmup_cosine_decay_schedule(0.0, peak, first, max(steps, first + 1), end_value=final * peak)
+
+
+def on_host(learning_rate: optax.Schedule) -> Callable[[int], float]:
+    """A schedule as plain numbers, for the logs: one compiled program, and not one for each of its operations."""
+    compiled = eqx.filter_jit(learning_rate)
+
+    def rate(step: int) -> float:
+        with jax.numpy_dtype_promotion("standard"):  # which the schedules of optax are written for
+            return float(np.asarray(compiled(np.int32(step))))
+
+    return rate

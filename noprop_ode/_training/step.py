@@ -59,7 +59,7 @@ class TrainState(eqx.Module):
         trainable = eqx.filter(model, trainable_mask(model))
         return TrainState(
             model=model,
-            opt_state=optimiser.init(trainable),
+            opt_state=eqx.filter_jit(optimiser.init)(trainable),  # one program, and not one for each shape
             optimiser=optimiser,
             key=key,
             step=jnp.zeros((), jnp.int32),
@@ -100,16 +100,14 @@ def copied(tree: PyTree[Any]) -> PyTree[Any]:
 
     **Arguments:** any PyTree. **Returns:** the same, with arrays of its own.
     """
-    return jax.tree.map(lambda a: _copy(a) if eqx.is_array(a) else a, tree)
+    arrays, rest = eqx.partition(tree, eqx.is_array)
+    return eqx.combine(_copied(arrays), rest)
 
 
-def _copy(array: Array) -> Array:
-    if isinstance(array, jax.Array) and not array.is_fully_addressable:  # on several processes: each copies its part
-        return _copy_in_place(array)
-    return jnp.array(array, copy=True)
-
-
-_copy_in_place = jax.jit(jnp.copy)
+@jax.jit
+def _copied(arrays: PyTree[Array]) -> PyTree[Array]:
+    """In one program for all, each where it lies: on several processes each copies its part."""
+    return jax.tree.map(jnp.copy, arrays)
 
 
 def train_step(state: TrainState, xs: Images, ys: Labels) -> tuple[TrainState, Metrics]:

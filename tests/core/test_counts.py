@@ -1,8 +1,11 @@
 """What keeps a step and a prediction fast, by counts and not by times."""
 
+from types import SimpleNamespace
+
 import diffrax
 import equinox as eqx
 import jax
+import jax.monitoring
 import jax.numpy as jnp
 import jax.random as jr
 import pytest
@@ -171,3 +174,41 @@ def test_steps_after_the_first_compile_nothing(model, caplog):
         compiled.append(sum("Compiling" in record.getMessage() for record in caplog.records))
     assert compiled[0] > 0
     assert compiled[1:] == [0, 0, 0]
+
+
+@pytest.fixture
+def compiled():
+    """The number of programs compiled since."""
+    names = []
+
+    def note(event, _, **about):
+        if event == "/jax/core/compile/backend_compile_duration":
+            names.append(about.get("fun_name"))
+
+    jax.monitoring.register_event_duration_secs_listener(note)
+    yield names
+    jax.monitoring.unregister_event_duration_listener(note)
+
+
+def test_a_run_compiles_few_programs(compiled, tmp_path):
+    # Each takes as long as a hundred steps of a small network: no program for each shape of a weight, nor for each
+    # operation on the host.
+    xs, ys = blobs()
+    splits = SimpleNamespace(train=SimpleNamespace(images=xs, labels=ys), validation=None)
+    model = mlp_model()
+    jax.clear_caches()
+    del compiled[:]
+    rate = no.warmup_cosine(1e-2, 4)
+    no.fit(
+        model,
+        splits,
+        optimiser=adam(rate),
+        learning_rate=rate,
+        epochs=2,
+        batch_size=30,
+        folder=tmp_path,
+        progress=False,
+    )
+    in_fit = len(compiled)
+    no.evaluate(model, xs, ys, key=jr.key(0))
+    assert in_fit <= 20 and len(compiled) - in_fit <= 8, compiled

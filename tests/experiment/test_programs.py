@@ -58,7 +58,7 @@ def test_a_run_that_goes_on_with_programs_that_were_kept_is_the_same_to_the_last
     jax.clear_caches()
     first = dict(compiled)
     guarded(lambda: run(into(tmp_path / "kept", training={"epochs": 2}), resume=tmp_path / "kept"))
-    assert compiled["read"] - first["read"] > 0.8 * first["compiled"] > 20
+    assert compiled["read"] - first["read"] > 0.8 * first["compiled"] > 10
     assert_same_run(tmp_path / "without", tmp_path / "kept")
 
 
