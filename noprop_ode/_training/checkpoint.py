@@ -234,5 +234,5 @@ def _stored_like(leaf: Any) -> jax.ShapeDtypeStruct:
 
 
 def _restored(array: np.ndarray, leaf: Any) -> Any:
-    value = jnp.asarray(array)
+    value = jax.device_put(array, may_alias=False)  # a copy; an array of jnp would be compiled
     return jr.wrap_key_data(value, impl=jr.key_impl(jnp.empty((), leaf.dtype))) if is_key(leaf) else value
