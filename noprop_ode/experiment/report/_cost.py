@@ -39,8 +39,8 @@ def ways_by_cost(
     - `model`: the model.
     - `counts`: numbers of steps.
 
-    **Returns:** by name: samplers from one draw of noise to the readout, Euler with as many steps as are exact, too; the
-    last step read from the denoiser instead; of blocks, ensembles of the first of them
+    **Returns:** by name: samplers from one draw of noise to the readout, Euler with as many steps as are exact,
+    too; the last step read from the denoiser instead; of blocks, ensembles of the first of them
     ([`noprop_ode.EnsembleDecoder`][]); and the default of the model.
     """
     samplers: dict[str, list[Any]] = {
