@@ -110,8 +110,9 @@ def section(rows: Sequence[Row]) -> str:
     return f"""A step of DT with the paper's blocks at a batch of {one["batch"]}, on images of the size of MNIST,
 AdamW; each row is a process of its own, and seconds are of the processor. Blocks share nothing, so
 [`noprop_ode.train`][] takes them one after another through one compiled function: nothing is compiled anew for a
-further block, which adds to memory what belongs to its weights (the weights, their gradient, two moments, and copies
-that a step makes) and no intermediate result. *One program* is [`noprop_ode.train_step`][] under one `jit`, in which
+further block, which adds to memory what belongs to its weights and no intermediate result: the weights, their
+gradient and two moments are held, and the rest is what the allocator of the process keeps of the memory in which the
+model was made and copied. *One program* is [`noprop_ode.train_step`][] under one `jit`, in which
 all blocks are compiled.
 
 {table(heads, cells)}

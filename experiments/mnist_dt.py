@@ -46,7 +46,11 @@ def main(args: argparse.Namespace) -> None:
     )
     no.save_arrays(args.out / "model.safetensors", result.model)
 
+    held_out, times = splits.validation, [k / 10 for k in range(10)]
+    assert held_out is not None, "a part of the training set is held out by default"
+    fitted = no.fit_ensemble(result.model, held_out.images, held_out.labels, times)
     ways = {"default": model.default_prediction, **model.protocols}
+    ways["fitted ensemble"] = model.default_prediction._replace(decoder=fitted)
     key = jr.key(args.seed)
     found = {
         name: no.evaluate(result.model, test.images, test.labels, key=key, prediction=p) for name, p in ways.items()

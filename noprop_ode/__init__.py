@@ -85,6 +85,7 @@ with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
         calibration_error as calibration_error,
         evaluate as evaluate,
     )
+    from ._prediction.fit_ensemble import fit_ensemble as fit_ensemble
     from ._prediction.one import predict_one as predict_one
     from ._prediction.predict import (
         SolverError as SolverError,

@@ -8,7 +8,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Float, Int, PyTree
+from jax.core import Tracer
+from jaxtyping import Array, Float, Int, PyTree, Shaped
 
 from ._types import Features, Image, Key, Latent, Logits, Scalar
 from ._vector_field import AbstractSizedField, AbstractVectorField, FieldSizes
@@ -36,7 +37,7 @@ class Blocks(AbstractSizedField):
         """
         if num_blocks < 1:
             raise ValueError(f"Expected at least one block; got num_blocks={num_blocks}.")
-        self.stacked = eqx.filter_vmap(make)(jr.split(key, num_blocks))
+        self.stacked = _stacked(make, jr.split(key, num_blocks))
         self.num_blocks = num_blocks
 
     @property
@@ -97,6 +98,21 @@ class Blocks(AbstractSizedField):
         k = self.owner(t)
         own = jax.tree.map(lambda a: a[k], features)
         return self.block(k)(t, z, own)
+
+
+def _stacked(make: Callable[[Key], AbstractVectorField], keys: Shaped[Key, " blocks"]) -> AbstractVectorField:
+    if isinstance(keys, Tracer):
+        return eqx.filter_vmap(make)(keys)
+    # The same bits one after another, at half the compilation and memory: what draws one block draws all.
+    first, *others = [eqx.partition(make(key), eqx.is_array) for key in keys]
+    arrays = [jax.tree.leaves(block) for block, _ in (first, *others)]
+    structure, static = jax.tree.structure(first[0]), first[1]
+    del first, others
+    for i in range(structure.num_leaves):
+        arrays[0][i] = jnp.stack([own[i] for own in arrays])
+        for own in arrays[1:]:
+            own[i] = None  # so that there is never more than one array twice
+    return eqx.combine(jax.tree.unflatten(structure, arrays[0]), static)
 
 
 class AbstractBlockPlan(eqx.Module):

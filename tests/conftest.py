@@ -12,6 +12,29 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_disable_most_optimizations", True)
 # Commands, in this process or in one of their own, compile what they run: no test depends on what ran before it.
 os.environ["NOPROP_ODE_PROGRAMS"] = "off"
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # the same in processes that a test starts
+
+# The files that take longest, most of them with few tests. Workers begin with them: the last would be waited for.
+LONGEST = (
+    "test_parallel.py",
+    "test_processes.py",
+    "test_docs.py",
+    "test_check_estimator.py",
+    "test_run_scripts.py",
+    "test_classifier.py",
+    "test_apart.py",
+    "test_config.py",
+)
+
+
+def pytest_configure(config):
+    if hasattr(config.option, "loadscopereorder"):  # of pytest-xdist: the files of the most tests first
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items):
+    place = {name: k for k, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ class EnsembleDecoder(AbstractDecoder):
 
     No trajectory is run: z is where one would start, and the mean, z = 0, says nothing of the class. At times of high
     SNR a network that was never shown such a state, and need not look at the image, estimates badly; choose the times
-    on validation images, low SNR first.
+    on validation images, low SNR first, or let [`noprop_ode.fit_ensemble`][] weight them.
     """
 
     times: tuple[float, ...] = eqx.field(static=True)

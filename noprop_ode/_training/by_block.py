@@ -14,6 +14,7 @@ from .._blocks import AllBlocks
 from .._model import AbstractModel, LossTerms
 from .._trainable import trainable_mask
 from .._types import Key, Scalar
+from .in_groups import apply_in_groups, group_size, of_blocks
 from .parallel import Parallel, block_specs
 from .step import Metrics, TrainState, apply_gradients
 
@@ -40,11 +41,12 @@ def takes_all_blocks(model: AbstractModel) -> bool:
 def step_by_block(
     data: tuple[Array, Array], state: TrainState, parallel: Parallel | None = None
 ) -> tuple[TrainState, Metrics]:
-    """The same step as [`noprop_ode.train_step`][], in T + 1 calls on the device.
+    """The same step as [`noprop_ode.train_step`][], in calls of a few compiled functions.
 
-    The T calls are of one compiled function, each for the gradient of one block: compilation does not grow with T,
-    and what back-propagation has to keep is that of one block. Where blocks are on several devices, each call is for
-    one block of each. The gradient is applied once all of it is known to be finite, so a bad step changes no block.
+    T calls of one function are for the gradient of a block each: compilation does not grow with T, and what
+    back-propagation has to keep is that of one block. Where blocks are on several devices, each call is for one block
+    of each. The gradient is applied once all of it is known to be finite, so a bad step changes no block; of many
+    blocks with an optimiser that keeps them apart, to a few at a time.
 
     **Arguments:**
 
@@ -59,6 +61,10 @@ def step_by_block(
     gathered = nothing(state.model, parallel)
     for _ in range(state.model.field.num_blocks // _devices(parallel)):
         gathered = add_block(inputs, gathered)
+    if parallel is None and (size := group_size(state)) < state.model.field.num_blocks:
+        blocks, rest = of_blocks(state)
+        rest, metrics = finish_rest(data, blocks, rest, gathered)
+        return apply_in_groups(state, rest, gathered.blocks, size), metrics
     return finish((*data, parallel), state, gathered)
 
 
@@ -153,6 +159,12 @@ def finish(
 ) -> tuple[TrainState, Metrics]:
     """Adds the terms without any block, and applies the gradient."""
     xs, ys, parallel = data
+    next_state, metrics = apply_gradients(state, *_whole_gradient(xs, ys, state, gathered))
+    return next_state if parallel is None else parallel.constrain(next_state), metrics
+
+
+def _whole_gradient(xs: Array, ys: Array, state: TrainState, gathered: _Gathered) -> tuple[LossTerms, PyTree[Any]]:
+    """The terms of the loss, and its gradient: what was gathered, and what the terms without any block add."""
     keys = batch_keys(jr.fold_in(state.key, state.step))
     params, rest = eqx.partition(state.model, trainable_mask(state.model))
 
@@ -163,5 +175,15 @@ def finish(
     (_, terms), grads = jax.value_and_grad(loss, has_aux=True)(params)
     grads = eqx.apply_updates(grads, jax.tree.map(lambda a: jnp.sum(a, axis=0), gathered.shared))
     grads = eqx.tree_at(lambda m: m.field.stacked, grads, eqx.apply_updates(grads.field.stacked, gathered.blocks))
-    next_state, metrics = apply_gradients(state, LossTerms(jnp.sum(gathered.denoising), *terms), grads)
-    return next_state if parallel is None else parallel.constrain(next_state), metrics
+    return LossTerms(jnp.sum(gathered.denoising), *terms), grads
+
+
+@eqx.filter_jit
+def finish_rest(
+    data: tuple[Array, Array], blocks: TrainState, rest: TrainState, gathered: _Gathered
+) -> tuple[TrainState, Metrics]:
+    """Like `finish`, for what is of no block: the blocks are only looked at."""
+    state = eqx.combine(blocks, rest)
+    # The update of the blocks, which is not returned, is not computed.
+    next_state, metrics = apply_gradients(state, *_whole_gradient(*data, state, gathered))
+    return of_blocks(next_state)[1], metrics

@@ -143,9 +143,24 @@ def apply_gradients(state: TrainState, terms: LossTerms, grads: PyTree[Any]) -> 
 
     **Returns:** the next state, and the metrics of the step.
     """
-    params, rest = eqx.partition(state.model, trainable_mask(state.model))
     total, norm = terms.total, optax.tree.norm(grads)
     healthy = state.healthy & jnp.isfinite(total) & jnp.isfinite(norm)
+    metrics = Metrics(state.step + 1, total, terms.denoising, terms.readout, terms.prior, norm)
+    return updated(state, grads, healthy), metrics
+
+
+def updated(state: TrainState, grads: PyTree[Any], healthy: Bool[Array, ""]) -> TrainState:
+    """What follows once it is known whether a step is good.
+
+    **Arguments:**
+
+    - `state`: the state.
+    - `grads`: the gradient in the trainable arrays of the model.
+    - `healthy`: whether anything may change.
+
+    **Returns:** the next state.
+    """
+    params, rest = eqx.partition(state.model, trainable_mask(state.model))
     updates, opt_state = state.optimiser.update(grads, state.opt_state, params)
     new_params = eqx.apply_updates(params, updates)
 
@@ -160,7 +175,7 @@ def apply_gradients(state: TrainState, terms: LossTerms, grads: PyTree[Any]) -> 
         old, fixed = eqx.partition(average, trainable_mask(average))
         mean = jax.tree.map(lambda a, p: (decay * a + (1 - decay) * p).astype(a.dtype), old, new_params)
         average = eqx.combine(keep_if_ill(mean, old), fixed)
-    next_state = TrainState(
+    return TrainState(
         model=eqx.combine(new_params, rest),
         opt_state=keep_if_ill(opt_state, state.opt_state),
         optimiser=state.optimiser,
@@ -170,5 +185,3 @@ def apply_gradients(state: TrainState, terms: LossTerms, grads: PyTree[Any]) -> 
         average=average,
         average_decay=state.average_decay,
     )
-    metrics = Metrics(state.step + 1, total, terms.denoising, terms.readout, terms.prior, norm)
-    return next_state, metrics

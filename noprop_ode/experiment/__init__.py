@@ -65,4 +65,5 @@ with _install_import_hook("noprop_ode.experiment", "noprop_ode._typecheck.typech
         printable as printable,
         say as say,
         split_of as split_of,
+        ways_by_cost as ways_by_cost,
     )

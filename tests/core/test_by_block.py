@@ -10,6 +10,7 @@ import pytest
 from helpers import Watched, adam, blobs
 
 import noprop_ode as no
+from noprop_ode._training import in_groups
 from noprop_ode._training.by_block import add_block, nothing
 
 
@@ -62,12 +63,20 @@ OPTIMISERS = {"blockwise": lambda: no.blockwise(clipped_adam()), "coupled": clip
 QUICK = ("fixed labels", "shared parts learn")
 
 
+def update_in_groups(monkeypatch):
+    """Of blocks as small as these all are updated at once, else."""
+    monkeypatch.setattr(in_groups, "_GROUP_BYTES", 1)
+
+
 @pytest.mark.parametrize(
-    "model, optimiser",
-    [pytest.param(name, "blockwise", marks=[pytest.mark.slow] * (name not in QUICK)) for name in MODELS]
-    + [pytest.param("shared parts learn", "coupled", marks=pytest.mark.slow)],
+    "model, optimiser, groups",
+    [pytest.param(name, "blockwise", False, marks=[pytest.mark.slow] * (name not in QUICK)) for name in MODELS]
+    + [pytest.param("shared parts learn", "coupled", False, marks=pytest.mark.slow)]
+    + [("shared parts learn", "blockwise", True)],
 )
-def test_a_step_by_block_is_the_step_in_one_piece(model, optimiser):
+def test_a_step_by_block_is_the_step_in_one_piece(model, optimiser, groups, monkeypatch):
+    if groups:
+        update_in_groups(monkeypatch)
     state = no.TrainState.create(MODELS[model](), OPTIMISERS[optimiser](), key=jr.key(3), average_decay=0.9)
     batches = [blobs(12, seed=seed) for seed in range(3)]
     step, whole, expected = eqx.filter_jit(no.train_step), state, []
@@ -117,6 +126,35 @@ def test_the_memory_of_a_call_is_that_of_one_block():
     assert temporary_bytes(8) < 1.1 * temporary_bytes(1)
 
 
+def test_an_update_of_many_blocks_takes_the_memory_of_a_few():
+    optimiser = no.blockwise(adam(1e-3, weight_decay=0.1))
+    model = dt_model(8, make=lambda key, dim: no.nn.MLPField((2, 2, 1), 3, dim, width=64, key=key))
+    state = no.TrainState.create(model, optimiser, key=jr.key(1), average_decay=0.9)
+    (blocks, rest), grads = in_groups.of_blocks(state), eqx.filter(model.field.stacked, eqx.is_inexact_array)
+    i, weights = jnp.zeros((), jnp.int32), sum(a.nbytes for a in numbers(grads))
+    after = in_groups.group_after.lower((i, 2), blocks, rest, grads, state.healthy).compile().compiled
+    group = in_groups.group_after((i, 2), blocks, rest, grads, state.healthy)
+    write = in_groups.write_group.lower((i, group), blocks).compile().compiled
+    analysis = after.memory_analysis()
+    assert analysis.temp_size_in_bytes < 0.1 * weights
+    assert (
+        analysis.output_size_in_bytes < 1.1 * 4 * weights * 2 / 8
+    )  # weights, average and two moments of 2 of 8 blocks
+    assert write.memory_analysis().temp_size_in_bytes < 0.1 * weights
+    assert write.memory_analysis().alias_size_in_bytes >= 4 * weights
+
+
+def test_blocks_are_updated_in_groups_where_there_are_many(monkeypatch):
+    model = dt_model(6)
+    size = sum(a.nbytes for a in numbers(model.field)) // 6
+    blockwise = no.TrainState.create(model, no.blockwise(adam()), key=jr.key(1))
+    monkeypatch.setattr(in_groups, "_GROUP_BYTES", 5 * size)
+    assert in_groups.group_size(blockwise) == 3  # a divisor
+    assert in_groups.group_size(no.TrainState.create(model, adam(), key=jr.key(1))) == 6  # the blocks are not apart
+    monkeypatch.setattr(in_groups, "_GROUP_BYTES", 100 * size)
+    assert in_groups.group_size(blockwise) == 6
+
+
 class Fragile(no.AbstractVectorField):
     """A network that breaks, where `threshold` says so, on images with a pixel above it."""
 
@@ -131,7 +169,10 @@ class Fragile(no.AbstractVectorField):
         return self.field(t, z, own) + 0 * jnp.sqrt(margin)
 
 
-def test_one_ill_block_stops_all_at_the_last_good_weights():
+@pytest.mark.parametrize("groups", [False, True])
+def test_one_ill_block_stops_all_at_the_last_good_weights(groups, monkeypatch):
+    if groups:
+        update_in_groups(monkeypatch)
     model = dt_model(make=lambda key, dim: Fragile(make(key, dim), jnp.asarray(9.0)))
     model = eqx.tree_at(lambda m: m.field.stacked.threshold, model, jnp.array([9.0, 2.0, 9.0]))
     batches = [blobs(9, seed=seed) for seed in range(3)]

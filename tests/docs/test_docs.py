@@ -176,5 +176,5 @@ def test_the_page_on_devices_runs(quick_compilation):
     with jax.numpy_dtype_promotion("standard"):
         for block in code_blocks(DOCS / "devices.md"):
             exec(compile(block, "devices.md", "exec"), namespace)
-    assert namespace["joined"].field.num_blocks == 3
+    assert namespace["joined"].field.num_blocks == 2
     assert namespace["result"].progress.epoch == 1

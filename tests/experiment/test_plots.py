@@ -75,11 +75,10 @@ def test_a_plot_replaces_a_link_instead_of_writing_through_it(tmp_path):
 
 
 def test_the_cost_states_what_was_done_and_looks_closely_at_the_top(saved, figures, tmp_path, monkeypatch, tiny_images):
-    found = iter([(1, 0.2), (2, 0.9), (4, 0.96), (8, 0.97)])
+    found = iter([(1, 0.2, 3.0, 0.3), (2, 0.9, 0.5, 0.1), (4, 0.96, 0.2, 0.0), (8, 0.97, np.inf, 0.1)])
+    fields = ("num_evaluations", "accuracy", "nll", "calibration_error")
     monkeypatch.setattr(
-        _cost,
-        "evaluate",
-        lambda *args, **how: SimpleNamespace(**dict(zip(("num_evaluations", "accuracy"), next(found)))),
+        _cost, "evaluate", lambda *args, **how: SimpleNamespace(**dict(zip(fields, next(found), strict=True)))
     )
     ways = [no.Prediction("noise", no.Ancestral(n), no.ReadoutDecoder()) for n in (1, 2, 4, 8)]
     plot_cost(
@@ -91,9 +90,22 @@ def test_the_cost_states_what_was_done_and_looks_closely_at_the_top(saved, figur
     )
     text = texts(figures[0])
     assert "100 validation images; start: noise, draws: 1, decoder: readout" in text and "mathdefault" not in text
-    left, right = figures[0].axes
-    assert [t.get_text() for t in left.get_xticklabels()] == ["1", "2", "4", "8"]
-    assert right.get_ylim()[0] > 0.85 > left.get_ylim()[0]
+    accuracy, top, nll, calibration = figures[0].axes
+    assert [t.get_text() for t in accuracy.get_xticklabels()] == ["1", "2", "4", "8"]
+    assert top.get_ylim()[0] > 0.85 > accuracy.get_ylim()[0]
+    assert [len(axis.lines[0].get_xdata()) for axis in figures[0].axes] == [4, 4, 3, 4]  # no infinite likelihood
+    assert "likelihood" in nll.get_ylabel() and "calibration" in calibration.get_ylabel()
+
+
+def test_every_model_has_its_ways_by_cost(saved):
+    ct = load_model(saved)[0]
+    blocks = no.Blocks(lambda key: no.nn.MLPField((2, 2, 1), 2, 2, width=4, key=key), 3, key=jax.random.key(0))
+    dt = no.NoPropDT(blocks, embedding=no.OneHot(2))
+    fm = no.NoPropFM(blocks.block(0), embedding=no.OneHot(2))
+    assert list(_cost.ways_by_cost(ct)) == ["Euler", "Heun", "DDIM", "ancestral", "DDIM, denoiser", "the default"]
+    assert list(_cost.ways_by_cost(fm)) == ["Euler", "Heun", "Euler, denoiser", "the default"]
+    of_blocks = _cost.ways_by_cost(dt)["first blocks, averaged"]
+    assert [how.decoder.num_evaluations for how in of_blocks] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("classes", [2, 10, 100, 300])

@@ -1,5 +1,7 @@
 """Cases for eight simulated devices; `test_parallel.py` runs them in a process that has so many."""
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -61,20 +63,22 @@ def trained(model, parallel=None, **how):
 
 @pytest.fixture(scope="module")
 def alone():
-    return {name: trained(make()) for name, make in MODELS.items()}
+    """What a model arrives at on one device, by its name; trained once each, and only those that are asked for."""
+    return functools.cache(lambda name: trained(MODELS[name]()))
 
 
 @pytest.mark.parametrize(
     "name, parallel",
     [
-        ("dt", no.Parallel(data=2, block=4)),
+        # Blocks of one-hot labels on two devices, of a process each, are among the quick tests of processes.
+        pytest.param("dt", no.Parallel(data=2, block=4), marks=pytest.mark.slow),
         ("learned", no.Parallel(data=2, block=2, shard_weights=True)),
         ("ct", no.Parallel(data=4, shard_weights=True)),
     ],
 )
 def test_any_layout_gives_the_numbers_of_one_device(name, parallel, alone):
     state, losses = trained(MODELS[name](), parallel)
-    expected, expected_losses = alone[name]
+    expected, expected_losses = alone(name)
     np.testing.assert_allclose(losses, expected_losses, rtol=1e-4)
     for part in ("model", "average", "opt_state"):
         for a, b in zip(numbers(getattr(state, part)), numbers(getattr(expected, part)), strict=True):
@@ -95,7 +99,7 @@ def test_any_layout_gives_the_numbers_of_one_device(name, parallel, alone):
 @pytest.mark.slow
 def test_several_steps_in_a_call(alone):
     _, losses = trained(ct_model(), no.Parallel(data=8), steps_per_call=3)
-    np.testing.assert_allclose(losses, alone["ct"][1], rtol=1e-4)
+    np.testing.assert_allclose(losses, alone("ct")[1], rtol=1e-4)
 
 
 def largest(found) -> int:
@@ -180,7 +184,7 @@ def test_prediction_follows_the_model_and_takes_a_ragged_batch(alone):
     state, _ = trained(dt_model(), no.Parallel(data=2, block=4))
     xs, ys = blobs(29, seed=9)
     how = {"key": jr.key(0), "prediction": state.model.paper_prediction}
-    expected = no.predict_log_proba(alone["dt"][0].model, xs, batch_size=29, **how)
+    expected = no.predict_log_proba(alone("dt")[0].model, xs, batch_size=29, **how)
     for batch_size in (29, 10):
         log_p = no.predict_log_proba(state.model, xs, batch_size=batch_size, **how)
         np.testing.assert_allclose(log_p, expected, atol=1e-3)
@@ -188,10 +192,9 @@ def test_prediction_follows_the_model_and_takes_a_ragged_batch(alone):
 
 
 def test_devices_that_predict_exchange_nothing():
-    state, _ = trained(dt_model(), no.Parallel(data=2, block=4))
-    model, share = _spread(state.model)
+    model, share = _spread(no.Parallel(data=2, block=4).place(start(dt_model())).model)
     xs = jax.device_put(blobs(16)[0], share)
-    how, k = state.model.paper_prediction, jnp.asarray(0)
+    how, k = model.paper_prediction, jnp.asarray(0)
     assert collectives(_encoded_by_block.lower(model.field, k, xs)) == []
     features, positions = [encode_batch(model, xs)], Positions(k, len(xs), jr.key(0))
     starts = batch_starts(model, how.start, how.draws, positions)

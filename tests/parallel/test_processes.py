@@ -23,6 +23,15 @@ HERE = Path(__file__)
 JOB = HERE.with_name("job.py")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def programs(tmp_path_factory):
+    """Most of a process is compiling: a run that goes on takes the programs of the runs before it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("programs")))
+        patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+        yield
+
+
 def start(arguments, processes=2, devices=1):
     """As many processes as asked for, each told of the others by its environment; one process of its own for 1."""
     with socket.socket() as free:

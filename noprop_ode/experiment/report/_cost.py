@@ -1,4 +1,4 @@
-"""Accuracy against evaluations of the vector field."""
+"""Accuracy, likelihood and calibration against evaluations of the vector field."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,6 +12,9 @@ from ... import (
     AbstractGaussianModel,
     AbstractModel,
     Ancestral,
+    Blocks,
+    DenoiserDecoder,
+    EnsembleDecoder,
     Prediction,
     ReadoutDecoder,
     SolverError,
@@ -22,19 +25,44 @@ from ..._types import AnyPath, Key
 from . import _canvas
 
 
-_MARKERS = "osD^vP"
+_MARKERS = "osD^vPX<>"
+_MANY = 1000  # steps that are as good as exact
 
 
-def ways_by_cost(model: AbstractModel, counts: Sequence[int] = (1, 2, 4, 8, 16, 32)) -> dict[str, list[Prediction]]:
-    """Samplers by name, each with growing numbers of steps, from one draw of noise to the readout."""
+def ways_by_cost(
+    model: AbstractModel, counts: Sequence[int] = (1, 2, 4, 8, 16, 32, 64)
+) -> dict[str, Sequence[Prediction]]:
+    """Ways of predicting, each with a growing number of evaluations.
+
+    **Arguments:**
+
+    - `model`: the model.
+    - `counts`: numbers of steps.
+
+    **Returns:** by name: samplers from one draw of noise to the readout, Euler with as many steps as are exact,
+    too; the last step read from the denoiser instead; of blocks, ensembles of the first of them
+    ([`noprop_ode.EnsembleDecoder`][]); and the default of the model.
+    """
     samplers: dict[str, list[Any]] = {
-        "Euler": [ODE(diffrax.Euler(), steps=n) for n in counts],
+        "Euler": [ODE(diffrax.Euler(), steps=n) for n in (*counts, _MANY)],
         "Heun": [ODE(diffrax.Heun(), steps=n) for n in counts],
     }
-    if isinstance(model, AbstractGaussianModel):
+    gaussian = isinstance(model, AbstractGaussianModel)
+    if gaussian:
         samplers["DDIM"] = [Ancestral(n, churn=0.0) for n in counts]
         samplers["ancestral"] = [Ancestral(n) for n in counts]
-    return {name: [Prediction("noise", s, ReadoutDecoder()) for s in found] for name, found in samplers.items()}
+    ways = {name: [Prediction("noise", s, ReadoutDecoder()) for s in found] for name, found in samplers.items()}
+    last = "DDIM" if gaussian else "Euler"
+    ways[f"{last}, denoiser"] = [
+        Prediction("noise", how.sampler, DenoiserDecoder()) for how in ways[last][: len(counts)]
+    ]
+    if gaussian and isinstance(model.field, Blocks):
+        T = model.field.num_blocks
+        ways["first blocks, averaged"] = [
+            model.default_prediction._replace(decoder=EnsembleDecoder([k / T for k in range(n)]))
+            for n in range(1, T + 1)
+        ]
+    return {**ways, "the default": [model.default_prediction]}
 
 
 def plot_cost(
@@ -46,8 +74,8 @@ def plot_cost(
     key: Key,
     split: str = "validation",
 ) -> None:
-    """Accuracy against the number of evaluations of the vector field; beside it, what is near the top, with one
-    standard error of the best.
+    """Accuracy, negative log-likelihood and calibration against the number of evaluations of the vector field; of the
+    accuracy also what is near the top, with one standard error of the best.
 
     A sampler is a setting, and settings are chosen on the validation split.
 
@@ -62,7 +90,7 @@ def plot_cost(
     """
     from tqdm import tqdm
 
-    points: dict[str, list[tuple[float, float]]] = {}
+    points: dict[str, list[tuple[float, ...]]] = {}
     bar = tqdm(total=sum(map(len, samplers.values())), unit="sampler", disable=None, file=sys.stderr, leave=False)
     with bar:
         for name, ways in samplers.items():
@@ -71,22 +99,30 @@ def plot_cost(
                 bar.set_description(f"cost, {name}")
                 try:
                     found = evaluate(model, images.images, images.labels, key=key, prediction=how)
-                    points[name].append((found.num_evaluations, found.accuracy))
+                    points[name].append((found.num_evaluations, found.accuracy, found.nll, found.calibration_error))
                 except SolverError as error:  # one that fails must not cost the others
                     bar.write(f"warning: {name}: {error}", file=sys.stderr)
                 bar.update()
-    figure = _canvas.new_figure(9.2, 4.1)
-    left, right = figure.subplots(1, 2)
-    for axis in (left, right):
+    figure = _canvas.new_figure(9.2, 7.6)
+    (accuracy, top), (nll, calibration) = figure.subplots(2, 2)
+    for axis, column in ((accuracy, 1), (top, 1), (nll, 2), (calibration, 3)):
         for number, (name, found) in enumerate(points.items()):
-            found = [p for p in found if np.isfinite(p).all()]
-            axis.plot(*np.array(found).reshape(-1, 2).T, marker=_MARKERS[number % 6], ms=5, alpha=0.85, label=name)
-        axis.set(xlabel="evaluations of the vector field an image", xscale="log")
-        _count_ticks(axis, [n for found in points.values() for n, _ in found])
-    left.set(ylabel="accuracy", title="all")
-    _zoom(right, [a for found in points.values() for _, a in found], len(images))
-    left.legend(frameon=False, loc="lower right")
-    _canvas.tidy((left, right))
+            values = np.array(found).reshape(-1, 4)[:, [0, column]]
+            values = values[np.isfinite(values).all(axis=1)]
+            size = {"ms": 5} if len(values) > 1 else {"ms": 11, "zorder": 3}
+            axis.plot(
+                *values.T, marker=_MARKERS[number % 9] if len(values) > 1 else "*", alpha=0.85, label=name, **size
+            )
+        axis.set(xscale="log")
+        _count_ticks(axis, [found[0] for way in points.values() for found in way])
+    for axis in (nll, calibration):
+        axis.set(xlabel="evaluations of the vector field an image")
+    accuracy.set(ylabel="accuracy", title="all")
+    _zoom(top, [found[1] for way in points.values() for found in way], len(images))
+    nll.set(ylabel="negative log-likelihood, nats", yscale="log")
+    calibration.set(ylabel="expected calibration error", yscale="log")
+    accuracy.legend(frameon=False, loc="best", fontsize=8)
+    _canvas.tidy((accuracy, top, nll, calibration))
     figure.suptitle(
         f"{_canvas.plain(images.name.removesuffix(f'/{split}'))}, {len(images)} {split} images; {_in_words(samplers)}",
         fontsize=10,
@@ -115,8 +151,8 @@ def _zoom(axis: Any, accuracies: Sequence[float], count: int) -> None:
 
 
 def _in_words(samplers: Mapping[str, Sequence[Prediction]]) -> str:
-    """Start and decoder, where all ways share them."""
-    ways = [how for found in samplers.values() for how in found]
+    """Start and decoder, where all ways share them that have a cost to choose."""
+    ways = [how for found in samplers.values() if len(found) > 1 for how in found]
     words = []
     for name in ("start", "draws", "decoder"):
         values = {_word(getattr(how, name)) for how in ways}

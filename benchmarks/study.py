@@ -1,0 +1,145 @@
+"""What makes a denoising classifier learn from the image as fast as supervised training of the same network does.
+
+    python benchmarks/study.py run --out FOLDER
+    python benchmarks/study.py run --out FOLDER --rows "the recipe" "uniform times" --seeds 1 2
+    python benchmarks/study.py page FOLDER
+
+Each row is `noprop-ode train cifar10_fast_ct` with a narrower network, three epochs, and what the row changes; the
+twin is the same network without any denoising. Held-out images of the training set are judged, by one step from the
+mean, and the test set is not touched. A run that was stopped is resumed. `page` writes the results file and the table
+of docs/results.md.
+"""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import mean
+
+import yaml
+
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "study.jsonl"
+PAGE = ROOT / "docs" / "results.md"
+RECIPE, EPOCHS = "the recipe", 3
+COMMON = f"cifar10_fast_ct --model.field.channels [32,64,64] --epochs {EPOCHS} --protocols none"
+ROWS: Mapping[str, str] = {
+    "the supervised twin": "--model.variant supervised --model.times uniform",
+    RECIPE: "",
+    "one state an image": "--model.variant.states_per_image 1",
+    "16 states an image": "--model.variant.states_per_image 16",
+    "uniform times": "--model.times uniform",
+    "times U⁶": "--model.times.power 6",
+    "the evidence not added to the logits": "--model.variant.evidence_skip false",
+    "the same, one state, uniform times": (
+        "--model.variant.evidence_skip false --model.variant.states_per_image 1 --model.times uniform"
+    ),
+    "the paper's squared error": "--model.objective squared-error",
+    "squared error, Min-SNR weights": "--model.objective squared-error --model.weighting min-snr",
+    "squared error, uniform weights": "--model.objective squared-error --model.weighting uniform",
+    "log SNR from -10 to 10": "--model.schedule.log_snr_0 -10 --model.schedule.log_snr_1 10",
+    "log SNR from -4 to 4": "--model.schedule.log_snr_0 -4 --model.schedule.log_snr_1 4",
+    "smoothed labels, 0.1": "--model.objective.smoothing 0.1",
+    "average of weights": "--average_decay 0.99",
+    "AdamW": "--optimiser.method adamw --learning_rate 0.002",
+    "FM": "--model.variant fm --model.variant.states_per_image 8 --model.objective squared-error",
+}
+
+
+def run(folder: Path, name: str, seed: int) -> None:
+    """Trains one row, or what is left of it."""
+    out = _folder(folder, name, seed)
+    command = [sys.executable, "-c", "from noprop_ode.experiment import console; console()", "train"]
+    if (out / "config.yaml").exists():
+        command += ["--resume", str(out)]
+    else:
+        command += [*COMMON.split(), *ROWS[name].split(), "--seed", str(seed), "--out", str(out)]
+    subprocess.run(command, check=True)
+
+
+def _folder(folder: Path, name: str, seed: int) -> Path:
+    return folder / f"{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}-seed{seed}"
+
+
+def found(folder: Path, name: str) -> list[dict[str, object]]:
+    """What the finished runs of a row found, one for each seed."""
+    results = []
+    for out in sorted(folder.glob(_folder(folder, name, 0).name.removesuffix("0") + "*")):
+        records = [json.loads(line) for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+        validation = [record for record in records if record["kind"] == "validation"]
+        if not validation or validation[-1]["epoch"] != EPOCHS:
+            continue
+        seed = yaml.safe_load((out / "config.yaml").read_text(encoding="utf-8"))["training"]["seed"]
+        accuracies = [round(record["accuracy"], 4) for record in validation]
+        results.append(
+            {
+                "row": name,
+                "flags": ROWS[name],
+                "seed": seed,
+                "accuracies": accuracies,
+                "nll": round(validation[-1]["nll"], 4),
+            }
+        )
+    return results
+
+
+def table(records: Sequence[Mapping[str, object]]) -> str:
+    """The results as a Markdown table: in the order of the rows, each seed's difference from the recipe averaged."""
+    recipe = {r["seed"]: r["accuracies"][-1] for r in records if r["row"] == RECIPE}
+    lines = [
+        f"| | flags | validation accuracy after epochs 1 to {EPOCHS} | NLL | points above the recipe | seeds |",
+        "|---|---|---|---:|---:|---|",
+    ]
+    for name in ROWS:
+        own = [r for r in records if r["row"] == name]
+        if not own:
+            lines.append(f"| {name} | {_code(ROWS[name])} | not run | | | |")
+            continue
+        epochs = " / ".join(f"{mean(values):.4f}" for values in zip(*(r["accuracies"] for r in own)))
+        pairs = [r["accuracies"][-1] - recipe[r["seed"]] for r in own if r["seed"] in recipe]
+        above = f"{100 * mean(pairs):+.1f}" if pairs and name != RECIPE else ""
+        seeds = ", ".join(str(r["seed"]) for r in own)
+        lines.append(
+            f"| {name} | {_code(ROWS[name])} | {epochs} | {mean(r['nll'] for r in own):.3f} | {above} | {seeds} |"
+        )
+    return "\n".join(lines)
+
+
+def _code(flags: str) -> str:
+    return f"`{flags}`" if flags else ""
+
+
+def page(text: str) -> str:
+    """A page with the table made anew from the results file."""
+    records = [json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()]
+    replaced = f"<!-- table: study -->\n{table(records)}\n<!-- end -->"
+    return re.sub(r"<!-- table: study -->\n.*?<!-- end -->", lambda _: replaced, text, flags=re.DOTALL)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    runs = commands.add_parser("run", help="train rows")
+    runs.add_argument("--out", type=Path, required=True, help="the folder of the runs")
+    runs.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW")
+    runs.add_argument("--seeds", nargs="+", type=int, default=[0])
+    pages = commands.add_parser("page", help="write the results file and the table of docs/results.md")
+    pages.add_argument("out", type=Path, help="the folder of the runs")
+    args = parser.parse_args()
+    if args.command == "run":
+        for seed in args.seeds:
+            for name in args.rows:
+                if all(record["seed"] != seed for record in found(args.out, name)):
+                    run(args.out, name, seed)
+        return
+    records = [record for name in ROWS for record in found(args.out, name)]
+    RESULTS.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
