@@ -100,16 +100,7 @@ def train(
         raise ValueError(f"check_every and steps_per_call must be at least 1; got {check_every} and {steps_per_call}.")
     check_alive(state)
     # A moving average may start as the very same buffers as the model; donation needs them apart.
-    # One array after another, so that of a state which nobody else holds there are never two.
-    arrays, structure = jax.tree.flatten(state)
-    if parallel is None:
-        del state
-        for i in range(len(arrays)):
-            arrays[i] = copied(arrays[i])
-        state = jax.tree.unflatten(structure, arrays)
-    else:
-        state = parallel.place(state)
-    del arrays
+    state = copied(state) if parallel is None else parallel.place(state)
     if parallel is not None and parallel.block > 1:
         steps_per_call = 1
     num_classes = state.model.embedding.num_classes
