@@ -18,6 +18,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import yaml
 
@@ -65,7 +66,7 @@ def _folder(folder: Path, name: str, seed: int) -> Path:
     return folder / f"{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}-seed{seed}"
 
 
-def found(folder: Path, name: str) -> list[dict[str, object]]:
+def found(folder: Path, name: str) -> list[dict[str, Any]]:
     """What the finished runs of a row found, one for each seed."""
     results = []
     for out in sorted(folder.glob(_folder(folder, name, 0).name.removesuffix("0") + "*")):
@@ -87,7 +88,7 @@ def found(folder: Path, name: str) -> list[dict[str, object]]:
     return results
 
 
-def table(records: Sequence[Mapping[str, object]]) -> str:
+def table(records: Sequence[Mapping[str, Any]]) -> str:
     """The results as a Markdown table: in the order of the rows, each seed's difference from the recipe averaged."""
     recipe = {r["seed"]: r["accuracies"][-1] for r in records if r["row"] == RECIPE}
     lines = [
