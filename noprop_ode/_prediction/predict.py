@@ -138,8 +138,7 @@ def _spread(model: AbstractModel) -> tuple[AbstractModel, NamedSharding | None]:
 
 
 def _raise_failures(results: diffrax.RESULTS, name: str) -> None:
-    results = jax.tree.map(np.asarray, results)  # on the host: there is nothing to compile for it
-    okay = np.asarray(diffrax.is_okay(results))
+    okay = np.asarray(diffrax.is_okay(jax.tree.map(np.asarray, results)))  # on the host: nothing to compile for it
     if okay.all():
         return
     where = tuple(int(i) for i in np.argwhere(~okay)[0])

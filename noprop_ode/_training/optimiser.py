@@ -66,7 +66,7 @@ def warmup_cosine(peak: float, steps: int, *, warmup: float = 0.05, final: float
 
 def on_host(learning_rate: optax.Schedule) -> Callable[[int], float]:
     """A schedule as plain numbers, for the logs: one compiled program, and not one for each of its operations."""
-    compiled = eqx.filter_jit(learning_rate)
+    compiled = eqx.filter_jit(lambda step: learning_rate(step))  # of this schedule: others may be equal to it
 
     def rate(step: int) -> float:
         with jax.numpy_dtype_promotion("standard"):  # which the schedules of optax are written for

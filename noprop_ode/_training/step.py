@@ -59,7 +59,7 @@ class TrainState(eqx.Module):
         trainable = eqx.filter(model, trainable_mask(model))
         return TrainState(
             model=model,
-            opt_state=eqx.filter_jit(optimiser.init)(trainable),  # one program, and not one for each shape
+            opt_state=optimiser.init(trainable),  # not compiled: optimisers that are equal may start differently
             optimiser=optimiser,
             key=key,
             step=jnp.zeros((), jnp.int32),

@@ -33,14 +33,15 @@ def compile_random_numbers_fast() -> bool:
 
 
 def hashed(
-    key_0: Integer[Array, "*#shape"],
-    key_1: Integer[Array, "*#shape"],
-    counter_0: Integer[Array, "*#shape"],
-    counter_1: Integer[Array, "*#shape"],
-) -> tuple[Integer[Array, "*shape"], Integer[Array, "*shape"]]:
+    key_0: Integer[Array, "..."],
+    key_1: Integer[Array, "..."],
+    counter_0: Integer[Array, "..."],
+    counter_1: Integer[Array, "..."],
+) -> tuple[Integer[Array, "..."], Integer[Array, "..."]]:
     """Threefry-2x32 in 20 rounds.
 
-    **Arguments:** two words of the key and two of the counter, `uint32`.
+    **Arguments:** two words of the key and two of the counter, `uint32`, of shapes that broadcast; of an exported
+    program some sizes are symbols.
 
     **Returns:** two words of random bits.
     """

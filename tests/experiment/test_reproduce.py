@@ -127,7 +127,7 @@ def test_the_page_says_what_was_run_and_what_was_not(tmp_path):
         (tmp_path / f"run{seed}" / "summary.json").write_text(summary(seed, accuracy))
     draws = [{"accuracy": a, "nll": 0.1, "nfe": 1000.0} for a in (0.90, 0.92)]
     (tmp_path / "run0" / "draws.json").write_text(json.dumps(draws))
-    parts = [{"run": "run0", "part": "training", "exit": 143, "seconds": 9, "cpu_seconds": 60.0, "gib": 1.0}]
+    parts = [{"run": "run0", "part": "training", "exit": 143, "seconds": 60, "cpu_seconds": 60.0, "gib": 1.0}]
     parts += [{**parts[0], "exit": 0, "cpu_seconds": 180.0, "gib": 2.0}, {**parts[0], "part": "draws"}]
     (tmp_path / "costs.jsonl").write_text("".join(json.dumps(p) + "\n" for p in parts))
     found = page(PAGE, [record(tmp_path / "run0"), record(tmp_path / "run1")])
@@ -137,6 +137,8 @@ def test_the_page_says_what_was_run_and_what_was_not(tmp_path):
     assert "| CT, one-hot | 97.84; 94.00 ± 3.00 (3 epochs, 2 seeds) | 73.35; not run | 33.66; not run |" in found
     assert "| adjoint, one-hot | 98.62; not run |" in found and "old" not in found and "Text." in found
     assert page(found, [record(tmp_path / "run0"), record(tmp_path / "run1")]) == found
+    (tmp_path / "costs.jsonl").write_text(json.dumps(parts[1]) + "\n")  # half of the training alone
+    assert "cpu_seconds" not in record(tmp_path / "run0") and record(tmp_path / "run0")["gib"] == 2.0
 
 
 def test_settings_that_differ_from_the_recipe_are_named(tmp_path):
@@ -197,5 +199,7 @@ def test_a_row_from_training_to_its_page(tmp_path):
     assert work(todo, draws=2, hours=None) == 0
     found = record(todo[0].folder)
     assert len(found["draws"]) == 2 and found["draws"][0] != found["draws"][1] and found["cpu_seconds"] > 1
-    assert "| digits | CT, one-hot, our recipe | 1 | 1 |" in page(PAGE, [found])
+    assert "| digits | CT, one-hot, our recipe, `type` mlp, `width` 16, `paper_steps` 5 | 1 | 1 |" in page(
+        PAGE, [found]
+    )
     assert work(todo, draws=2, hours=0.0) == 0 and len(costs(tmp_path)) == 2

@@ -65,7 +65,9 @@ def record(folder: Path) -> Record:
     lines = costs.read_text(encoding="utf-8").splitlines() if costs.exists() else []
     parts = [c for c in map(json.loads, lines) if c["run"] == folder.name and c["part"] == "training"]
     if parts:
-        found["cpu_seconds"] = round(sum(c["cpu_seconds"] for c in parts), 1)
+        # Of a session that was killed nothing is known, and the rest would pass for the whole.
+        if sum(c["seconds"] for c in parts) > 0.95 * found["seconds"]:
+            found["cpu_seconds"] = round(sum(c["cpu_seconds"] for c in parts), 1)
         found["gib"] = max(c["gib"] for c in parts)
     return found
 
