@@ -106,7 +106,9 @@ class _Deadly(_streamed.AbstractPictures):
 
 def test_a_worker_that_dies_is_told_of():
     images = _streamed.StreamedImages(_Deadly(), np.zeros((8, 1), np.uint8), workers=1)
-    with pytest.raises(data.DatasetError, match=r"expected 1 workers .*exit code (is )?9.*__name__ == '__main__'.*fewer"):
+    with pytest.raises(
+        data.DatasetError, match=r"expected 1 workers .*exit code (is )?9.*__name__ == '__main__'.*fewer"
+    ):
         next(data.batches(data.Dataset("deadly", images, [0] * 8, ["a"]), 4, seed=0, epoch=0))
 
 
