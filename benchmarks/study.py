@@ -6,8 +6,8 @@
 
 Each row is `noprop-ode train cifar10_fast_ct` with a narrower network, three epochs, and what the row changes; the
 twin is the same network without any denoising. Held-out images of the training set are judged, by one step from the
-mean; the test figure that a run prints at its end is used for nothing. A run that was stopped is resumed. `page` writes the results file and the table
-of docs/results.md.
+mean; the test figure that a run prints at its end is used for nothing. A run that was stopped is resumed. `page`
+writes the results file and the table of docs/results.md.
 """
 
 import argparse
