@@ -95,10 +95,11 @@ def table(records: Sequence[Mapping[str, Any]]) -> str:
         f"| | flags | validation accuracy after epochs 1 to {EPOCHS} | NLL | points above the recipe | seeds |",
         "|---|---|---|---:|---:|---|",
     ]
+    left: list[str] = []
     for name in ROWS:
         own = [r for r in records if r["row"] == name]
         if not own:
-            lines.append(f"| {name} | {_code(ROWS[name])} | not run | | | |")
+            left.append(name)
             continue
         epochs = " / ".join(f"{mean(values):.4f}" for values in zip(*(r["accuracies"] for r in own)))
         pairs = [r["accuracies"][-1] - recipe[r["seed"]] for r in own if r["seed"] in recipe]
@@ -107,6 +108,8 @@ def table(records: Sequence[Mapping[str, Any]]) -> str:
         lines.append(
             f"| {name} | {_code(ROWS[name])} | {epochs} | {mean(r['nll'] for r in own):.3f} | {above} | {seeds} |"
         )
+    if left:
+        lines += ["", f"Not run: {'; '.join(left)}."]
     return "\n".join(lines)
 
 
