@@ -1,6 +1,8 @@
 """Loads a data set by name, cut into training, validation and test parts."""
 
 import os
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -86,11 +88,24 @@ def load(
 
 
 def _digits(image_size: tuple[int, int] | None) -> Arrays:
-    bunch = require("sklearn.datasets").load_digits()
-    images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
+    pixels, labels = _read_digits()
+    images = np.rint(pixels * (255 / 16)).astype(np.uint8)[..., None]
     if image_size is not None:
         images = np.stack([resize(image, image_size) for image in images])
-    return images, bunch.target.astype(np.int32)
+    return images, labels.astype(np.int32)
+
+
+def _read_digits() -> tuple[np.ndarray, np.ndarray]:
+    """The digits that scikit-learn brings: pixels from 0 to 16, and labels. The import of scikit-learn would take a
+    hundred times as long as its file does, so the file is read where it is found."""
+    spec = find_spec("sklearn")
+    for folder in (spec and spec.submodule_search_locations) or []:
+        file = Path(folder, "datasets", "data", "digits.csv.gz")
+        if file.is_file():
+            rows = np.loadtxt(file, dtype=np.uint8, delimiter=",")
+            return rows[:, :-1].reshape(-1, 8, 8), rows[:, -1]
+    bunch = require("sklearn.datasets").load_digits()
+    return bunch.images, bunch.target
 
 
 def _prepared(

@@ -1,9 +1,13 @@
 """Loading by name: parts, versions, sizes, and what is said of data that is missing or damaged."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 from tfds_folders import make_folder, rows
 
 from noprop_ode import data
@@ -18,6 +22,24 @@ def test_digits():
     assert splits.train.class_names == tuple("0123456789")
     # All 1797 images are different, so the parts are disjoint exactly if no image is lost.
     assert len(rows(splits.train) | rows(splits.validation) | rows(splits.test)) == 1797
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_digits_are_those_of_scikit_learn_wherever_its_file_lies(monkeypatch, found):
+    if not found:
+        monkeypatch.setattr(Path, "is_file", lambda self: False)
+    bunch = load_digits()
+    splits = data.load("digits", validation=0)
+    images = np.concatenate([splits.train.images, splits.test.images])[..., 0]
+    labels = np.concatenate([splits.train.labels, splits.test.labels])
+    own = {(image.tobytes(), int(label)) for image, label in zip(images, labels)}
+    theirs = np.rint(bunch.images * 255 / 16).astype(np.uint8)
+    assert own == {(image.tobytes(), int(label)) for image, label in zip(theirs, bunch.target)}
+
+
+def test_the_digits_are_loaded_without_the_import_of_scikit_learn():
+    code = "import sys; from noprop_ode import data; data.load('digits'); sys.exit('sklearn' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_splits_depend_on_the_seed_and_the_test_part_does_not():
@@ -186,6 +208,7 @@ def test_missing_data_names_three_ways_out(name, tmp_path):
 
 
 def test_missing_package_names_the_extra(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "sklearn.datasets", None)
+    for module in ("sklearn", "sklearn.datasets"):
+        monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(data.MissingDependencyError, match=r'pip install "noprop_ode\[experiments\]"'):
         data.load("digits")
