@@ -95,6 +95,16 @@ class AbstractDecoder(eqx.Module):
         **Arguments:** the `sampler` that runs it. **Returns:** the time to integrate to, in [0, 1].
         """
 
+    def asks_at(self, sampler: AbstractSampler) -> tuple[float, ...] | None:
+        """When the decoder itself evaluates the vector field. Blocks that no time of a prediction belongs to are not
+        given the image.
+
+        **Arguments:** the `sampler` that runs before. **Returns:** the times, or `None`, the default, where they are
+        not known beforehand.
+        """
+        del sampler
+        return None
+
     @abc.abstractmethod
     def __call__(self, model: "AbstractModel", end: Sample, features: Features) -> LogProbs:
         """Class log-probabilities from where the sampler arrived.

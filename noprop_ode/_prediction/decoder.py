@@ -55,5 +55,9 @@ class DenoiserDecoder(AbstractDecoder):
         """To where the last step of the sampler begins."""
         return sampler.last_step_start
 
+    def asks_at(self, sampler: AbstractSampler) -> tuple[float, ...]:
+        """There, once."""
+        return (sampler.last_step_start,)
+
     def __call__(self, model: AbstractModel, end: Sample, features: Features) -> LogProbs:
         return model.log_posterior(end.t, end.z, features)

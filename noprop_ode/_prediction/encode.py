@@ -13,8 +13,6 @@ from .._gaussian import AbstractGaussianModel
 from .._model import AbstractModel
 from .._types import Features
 from .._vector_field import AbstractVectorField
-from .decoder import DenoiserDecoder
-from .ensemble import EnsembleDecoder
 
 
 def encode_batch(model: AbstractModel, xs: Shaped[Array, "n *image"], prediction: Prediction | None = None) -> Features:
@@ -40,13 +38,11 @@ def encode_batch(model: AbstractModel, xs: Shaped[Array, "n *image"], prediction
 
 def _asked(model: AbstractModel, field: Blocks, prediction: Prediction) -> Collection[int]:
     """The positions of the blocks that a prediction evaluates: known where no trajectory is run, and all otherwise."""
-    decoder = prediction.decoder
-    if isinstance(model, AbstractGaussianModel) and decoder.t1(prediction.sampler) == 0:
-        if isinstance(decoder, DenoiserDecoder):
-            return (0,)
-        if isinstance(decoder, EnsembleDecoder):
-            return sorted(set(_owners(field, jnp.asarray(decoder.times, jnp.float32)).tolist()))
-    return range(field.num_blocks)
+    decoder, sampler = prediction.decoder, prediction.sampler
+    times = decoder.asks_at(sampler)
+    if not isinstance(model, AbstractGaussianModel) or decoder.t1(sampler) > 0 or times is None:
+        return range(field.num_blocks)
+    return sorted(set(_owners(field, jnp.asarray(times, jnp.float32)).tolist()))
 
 
 # A vmap lets pass what is no array, which features may hold too.

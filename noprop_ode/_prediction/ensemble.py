@@ -61,6 +61,10 @@ class EnsembleDecoder(AbstractDecoder):
         """Nowhere: to the start."""
         return 0.0
 
+    def asks_at(self, sampler: AbstractSampler) -> tuple[float, ...]:
+        """At its times."""
+        return self.times
+
     def __call__(self, model: AbstractModel, end: Sample, features: Features) -> LogProbs:
         """The average of the estimates.
 

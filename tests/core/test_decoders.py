@@ -131,6 +131,32 @@ def test_an_ensemble_averages_logarithms_with_its_weights(skip):
     np.testing.assert_allclose(log_p[0], expected, atol=1e-5)
 
 
+class Late(no.AbstractDecoder):
+    """One of a user's own, which asks a later block from the start, and may say so or not."""
+
+    num_evaluations: int
+    says: bool
+
+    def t1(self, sampler):
+        return 0.0
+
+    def asks_at(self, sampler):
+        return (0.5,) if self.says else super().asks_at(sampler)
+
+    def __call__(self, model, end, features):
+        return model.log_posterior(scalar(0.5), end.z, features)
+
+
+@pytest.mark.parametrize("says", [True, False])
+def test_a_decoder_finds_the_features_of_the_blocks_it_asks(key, says):
+    blocks = no.Blocks(lambda k: no.nn.MLPField((2, 2, 1), 3, 3, width=8, key=k), 4, key=jr.key(1))
+    classifier, x = no.NoPropDT(blocks, embedding=no.OneHot(3)), jr.uniform(key, (2, 2, 1), jnp.float32)
+    features = classifier.field.encode(x)
+    expected = classifier.log_posterior(scalar(0.5), jnp.zeros(3, jnp.float32), features)
+    log_p = no.predict_log_proba(classifier, x[None], key=key, start="mean", decoder=Late(1, says))
+    np.testing.assert_allclose(log_p[0], expected, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
