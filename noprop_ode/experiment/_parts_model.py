@@ -131,7 +131,7 @@ def _resnet(context: Context, *, depth: int = 18, channels: int = 64, width: int
 
 @register("field", "whitened-cnn")
 def _whitened_cnn(
-    context: Context, *, channels: tuple[int, ...] = (64, 256, 256), norm_groups: int = 32, width: int = 256
+    context: Context, *, channels: tuple[int, ...] = (64, 256, 256), norm_groups: int = 1, width: int = 256
 ):
     shape = context.data.image_shape
     images = np.zeros((1, *shape), np.uint8) if context.train is None else _first_images(context.train)

@@ -32,11 +32,12 @@ class _Group(eqx.Module):
 
 class WhitenedCNN(AbstractBackbone):
     """A convolutional backbone for images of 28 to 32 pixels, made to be trained in a few epochs: a fixed whitening of
-    patches, then three groups of two 3x3 convolutions, each with a max-pooling, normalisation and GELU. The features
-    are the maximum over pixels of the last group.
+    patches and GELU, then three groups of two 3x3 convolutions, each with a max-pooling, normalisation and GELU. The
+    features are the maximum over pixels of the last group.
 
-    It is the network of airbench, with group normalisation instead of batch normalisation, which would mix examples and
-    carry a state. At its standard widths it takes 0.12 GMAC for an image of 32x32 pixels.
+    It is the network of airbench, with the normalisation of all channels of an image at once (group normalisation with
+    one group) instead of batch normalisation, which would mix examples and carry a state. At its standard widths it
+    takes 0.12 GMAC for an image of 32x32 pixels.
 
     ??? cite "Reference"
 
@@ -54,7 +55,7 @@ class WhitenedCNN(AbstractBackbone):
         whitening: Whitening,
         *,
         widths: Sequence[int] = (64, 256, 256),
-        norm_groups: int = 32,
+        norm_groups: int = 1,
         key: Key,
     ):
         """**Arguments:**
@@ -62,7 +63,8 @@ class WhitenedCNN(AbstractBackbone):
         - `image_shape`: height, width and channels.
         - `whitening`: the first layer, of the training images: [`noprop_ode.nn.whitening`][].
         - `widths`: channels of each group. Each halves height and width.
-        - `norm_groups`: channels are normalised in so many groups.
+        - `norm_groups`: channels are normalised in so many groups. One for each channel would take away how much of it
+            an image has, and cost six points of accuracy after three epochs of CIFAR-10.
         - `key`: initialises the layers.
 
         **Raises:** `ValueError` for images too small for so many groups, or of other channels than the whitening.
@@ -88,7 +90,7 @@ class WhitenedCNN(AbstractBackbone):
 
     def __call__(self, x: Image, *, key: Key | None = None) -> Float[Array, " feature_size"]:
         check_image_shape(x, self.image_shape)
-        h = self.whitening(to_float(x))
+        h = jnn.gelu(self.whitening(to_float(x)))
         for group in self.groups:
             h = group(h)
         return h.max(axis=(0, 1))

@@ -94,3 +94,17 @@ def test_a_training_step_leaves_the_whitening_as_it_is():
 def test_images_that_do_not_suit_the_network_are_refused(shape, message):
     with pytest.raises(ValueError, match=message):
         no.nn.WhitenedCNN(shape, no.nn.whitening(smooth_images()), widths=(8, 16), key=jr.key(0))
+
+
+def test_a_nonlinearity_keeps_both_signs_of_a_component():
+    """For a convolution that came next, a component and the same negated would be one."""
+    net = eqx.tree_at(lambda net: net.groups, network(), ())
+    dark = jnp.zeros(SHAPE, jnp.float32)
+    assert net.whitening(dark).min() < -0.5 and net(dark).min() > -0.2  # the least value of GELU
+
+
+def test_channels_keep_their_share_of_an_image():
+    """Normalised each by itself they would all have the same mean."""
+    h = jr.normal(jr.key(0), (5, 5, 8), jnp.float32) + jnp.arange(8, dtype=jnp.float32)[None, None]
+    means = network().groups[0].norms[0](h).mean(axis=(0, 1))
+    assert (jnp.diff(means) > 0.1).all()
