@@ -56,4 +56,4 @@ def main(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    flags(main, __doc__, epochs=8, batch_size=200, learning_rate=5e-3)
+    flags(main, __doc__, epochs=16, batch_size=100, learning_rate=5e-3)
