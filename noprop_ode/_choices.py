@@ -95,15 +95,14 @@ class AbstractDecoder(eqx.Module):
         **Arguments:** the `sampler` that runs it. **Returns:** the time to integrate to, in [0, 1].
         """
 
+    @abc.abstractmethod
     def asks_at(self, sampler: AbstractSampler) -> tuple[float, ...] | None:
         """When the decoder itself evaluates the vector field. Blocks that no time of a prediction belongs to are not
         given the image.
 
-        **Arguments:** the `sampler` that runs before. **Returns:** the times, or `None`, the default, where they are
-        not known beforehand.
+        **Arguments:** the `sampler` that runs before. **Returns:** the times, or `None` where they are not known
+        beforehand: all blocks are then given the image.
         """
-        del sampler
-        return None
 
     @abc.abstractmethod
     def __call__(self, model: "AbstractModel", end: Sample, features: Features) -> LogProbs:

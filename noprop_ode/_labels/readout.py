@@ -1,8 +1,10 @@
 """From the end of a trajectory to class probabilities, and the closed forms behind it."""
 
 import abc
+from typing import TypeAlias
 
 import equinox as eqx
+import jax
 import jax.nn as jnn
 import jax.numpy as jnp
 import jax.random as jr
@@ -156,10 +158,7 @@ def marginal_readout(schedule: AbstractNoiseSchedule, embedding: AbstractLabelEm
 
     **Returns:** a trainable [`noprop_ode.LinearReadout`][].
     """
-    one = jnp.ones((), dtype=jnp.float32)
-    alpha, _ = schedule.alpha_sigma(one)
-    snr = schedule.snr(one)
-    return _linear_readout(embedding, snr / alpha, snr)
+    return _linear_readout(embedding, _marginal_start(schedule, embedding))
 
 
 def gaussian_readout(embedding: AbstractLabelEmbedding, *, scale: float | None = None) -> LinearReadout:
@@ -179,18 +178,39 @@ def gaussian_readout(embedding: AbstractLabelEmbedding, *, scale: float | None =
 
     **Raises:** `ValueError` unless the scale is positive.
     """
+    if scale is not None:
+        _check_scale(scale)
+    return _linear_readout(embedding, _gaussian_start(embedding, scale))
+
+
+# Weight and bias of a linear readout, each in one program: array by array they would be twenty, each compiled.
+_Start: TypeAlias = tuple[Float[Array, "classes dim"], Float[Array, " classes"]]
+
+
+@eqx.filter_jit
+def _marginal_start(schedule: AbstractNoiseSchedule, embedding: AbstractLabelEmbedding) -> _Start:
+    one = jnp.ones((), dtype=jnp.float32)
+    alpha, _ = schedule.alpha_sigma(one)
+    snr = schedule.snr(one)
+    return _start(embedding, snr / alpha, snr)
+
+
+@eqx.filter_jit
+def _gaussian_start(embedding: AbstractLabelEmbedding, scale: float | None) -> _Start:
     if scale is None:
         precision = 16 / jnp.mean(embedding.squared_norms())
     else:
-        _check_scale(scale)
         precision = jnp.asarray(1 / scale**2, jnp.float32)
-    return _linear_readout(embedding, precision, precision)
+    return _start(embedding, precision, precision)
 
 
-def _linear_readout(embedding: AbstractLabelEmbedding, gain: Scalar, precision: Scalar) -> LinearReadout:
-    r"""The readout with logits $g\, u_y \cdot z - \frac{1}{2} p\, \|u_y\|^2$."""
-    rows = jnp.stack([embedding(jnp.asarray(y)) for y in range(embedding.num_classes)])
+def _start(embedding: AbstractLabelEmbedding, gain: Scalar, precision: Scalar) -> _Start:
+    r"""That with logits $g\, u_y \cdot z - \frac{1}{2} p\, \|u_y\|^2$."""
+    rows = jax.vmap(embedding)(jnp.arange(embedding.num_classes))
+    return gain * rows, -0.5 * precision * embedding.squared_norms()
+
+
+def _linear_readout(embedding: AbstractLabelEmbedding, start: _Start) -> LinearReadout:
     # Its random weights are not drawn: they would be thrown away.
     random = eqx.filter_eval_shape(LinearReadout, embedding.dim, embedding.num_classes, key=jr.key(0))
-    start = gain * rows, -0.5 * precision * embedding.squared_norms()
     return eqx.tree_at(lambda r: (r.weight, r.bias), random, start)

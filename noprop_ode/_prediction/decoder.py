@@ -16,6 +16,10 @@ class ReadoutDecoder(AbstractDecoder):
         """To the end."""
         return 1.0
 
+    def asks_at(self, sampler: AbstractSampler) -> tuple[float, ...]:
+        """Never."""
+        return ()
+
     def __call__(self, model: AbstractModel, end: Sample, features: Features) -> LogProbs:
         return model.readout(end.z, model.embedding)
 
@@ -28,6 +32,10 @@ class PosteriorDecoder(AbstractDecoder):
     def t1(self, sampler: AbstractSampler) -> float:
         """To the end."""
         return 1.0
+
+    def asks_at(self, sampler: AbstractSampler) -> tuple[float, ...]:
+        """Never."""
+        return ()
 
     def __call__(self, model: AbstractModel, end: Sample, features: Features) -> LogProbs:
         """The exact class posterior of the state reached.
