@@ -47,6 +47,8 @@ ROWS: Mapping[str, str] = {
     "smoothed labels, 0.1": "--model.objective.smoothing 0.1",
     "average of weights": "--average_decay 0.99",
     "AdamW": "--optimiser.method adamw --learning_rate 0.002",
+    "batches of 200": "--batch_size 200",
+    "every channel normalised by itself": "--model.field.norm_groups 64",
     "FM": "--model.variant fm --model.variant.states_per_image 8 --model.objective squared-error",
 }
 
