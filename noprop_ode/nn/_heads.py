@@ -6,6 +6,7 @@ import equinox as eqx
 import jax.nn as jnn
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 from jaxtyping import Array, Float, Shaped
 
 from .._types import Key, Latent, Logits, Scalar
@@ -84,8 +85,7 @@ class ContinuousHead(AbstractHead):
     def __call__(self, t: Scalar, z: Latent, features: Float[Array, " feature_size"]) -> Logits:
         label = jnn.relu(self.label(z))
         time = jnn.relu(self.time(time_embedding(t, self.time_size).astype(z.dtype)))
-        h = jnp.concatenate([features, label, time])
-        h = jnn.relu(self.layers[0](h))
+        h = jnn.relu(_joined(self.layers[0], features, label, time))
         h = jnn.relu(self.layers[1](h))
         return self.logit_scale * self.layers[2](h)
 
@@ -133,10 +133,19 @@ class BlockHead(AbstractHead):
         label = jnn.relu(self.label_norms[0](self.label[0](z)))
         residual = jnn.relu(self.label_norms[1](self.label[1](label)))
         label = label + self.label_norms[2](self.label[2](residual))
-        h = jnp.concatenate([features, label])
-        h = jnn.relu(self.norms[0](self.layers[0](h)))
+        h = jnn.relu(self.norms[0](_joined(self.layers[0], features, label)))
         h = jnn.relu(self.norms[1](self.layers[1](h)))
         return self.logit_scale * self.layers[2](h)
+
+
+def _joined(layer: eqx.nn.Linear, *parts: Float[Array, " _"]) -> Float[Array, " width"]:
+    """A linear layer of several vectors one after another, as a sum with a product for each: what is the same for all
+    states of an image, or for all images, is then multiplied once under `vmap`, and what no step of a solver changes
+    once before its loop."""
+    ends = np.cumsum([part.size for part in parts])[:-1]
+    products = [weight @ part for weight, part in zip(jnp.split(layer.weight, ends, axis=1), parts, strict=True)]
+    assert layer.bias is not None
+    return sum(products, layer.bias)
 
 
 def _down_to(

@@ -1,5 +1,7 @@
 """Networks: one dictionary of constructors through the invariants of the interface."""
 
+import re
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -141,3 +143,25 @@ def test_low_precision_is_close_and_stays_inside(name):
 def test_low_precision_needs_a_floating_point_type():
     with pytest.raises(TypeError, match="floating-point"):
         no.nn.LowPrecision(FIELDS["mlp"](jr.key(0)), dtype=jnp.int8)
+
+
+def test_the_head_of_the_paper_joins_image_label_and_time(key):
+    head = no.nn.ContinuousHead(5, CLASSES, DIM, width=8, time_size=6, key=key)
+    t, z, features = scalar(0.3), jr.normal(key, (DIM,), jnp.float32), jr.normal(key, (5,), jnp.float32)
+    frequencies = np.geomspace(1.0, 32.0, 3)
+    time = np.concatenate([np.sin(0.3 * frequencies), np.cos(0.3 * frequencies)])
+    label, time = (
+        np.maximum(layer(jnp.asarray(x, jnp.float32)), 0) for layer, x in ((head.label, z), (head.time, time))
+    )
+    h = jnp.concatenate([features, label, time])
+    for layer in head.layers[:2]:
+        h = jax.nn.relu(layer(h))
+    np.testing.assert_allclose(head(t, z, features), head.layers[2](h), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("head", [no.nn.ContinuousHead, no.nn.BlockHead])
+def test_the_features_of_an_image_are_multiplied_once_for_all_of_its_states(head):
+    net = head(100, CLASSES, DIM, width=8, key=jr.key(0))
+    states = eqx.filter_vmap(net, in_axes=(None, 0, None))
+    program = str(eqx.filter_make_jaxpr(states)(scalar(0.3), jnp.zeros((16, DIM), jnp.float32), jnp.zeros(100))[0])
+    assert max(map(int, re.findall(r"f32\[16,(\d+)\]", program))) < 100
