@@ -50,6 +50,10 @@ ROWS: Mapping[str, str] = {
     "batches of 200": "--batch_size 200",
     "every channel normalised by itself": "--model.field.norm_groups 64",
     "FM": "--model.variant fm --model.variant.states_per_image 8 --model.objective squared-error",
+    "FM with the anchor": (
+        "--model.variant fm --model.variant.states_per_image 8 --model.variant.anchor true "
+        "--model.objective squared-error"
+    ),
 }
 
 
