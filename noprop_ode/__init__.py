@@ -79,6 +79,8 @@ with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
         PosteriorDecoder as PosteriorDecoder,
         ReadoutDecoder as ReadoutDecoder,
     )
+    from ._prediction.encode_images import encode as encode
+    from ._prediction.encoded import EncodedImages as EncodedImages
     from ._prediction.ensemble import EnsembleDecoder as EnsembleDecoder
     from ._prediction.evaluate import (
         Evaluation as Evaluation,

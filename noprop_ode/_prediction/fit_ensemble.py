@@ -13,6 +13,8 @@ from jaxtyping import Array, Float, Int
 
 from .._check import check_labels
 from .._model import AbstractModel
+from .encode_images import encode
+from .encoded import EncodedImages
 from .ensemble import EnsembleDecoder
 from .predict import predict_log_proba
 
@@ -41,9 +43,9 @@ def fit_ensemble(
     **Arguments:**
 
     - `model`: the model.
-    - `xs`: images, `[n, height, width, channels]`, as for [`noprop_ode.predict_log_proba`][].
+    - `xs`: images, `[n, height, width, channels]`, as for [`noprop_ode.predict_log_proba`][]. They are encoded once.
     - `ys`: their classes, `[n]`.
-    - `times`: where to ask the denoiser, in [0, 1]. The images are encoded once for each.
+    - `times`: where to ask the denoiser, in [0, 1].
     - `batch_size`: images per call on the device.
 
     **Returns:** the decoder with these times and weights.
@@ -54,9 +56,12 @@ def fit_ensemble(
     EnsembleDecoder(times)  # whether they are times
     check_labels(ys, model.embedding.num_classes, len(xs))
     how = model.default_prediction._replace(start="mean", draws=1)
+    images = xs if isinstance(xs, EncodedImages) else encode(model, xs, mirror=how.mirror, batch_size=batch_size)
     found = [
         # Nothing is drawn on the way from the mean to the start, and so the key does not matter.
-        predict_log_proba(model, xs, key=jr.key(0), prediction=how, decoder=EnsembleDecoder([t]), batch_size=batch_size)
+        predict_log_proba(
+            model, images, key=jr.key(0), prediction=how, decoder=EnsembleDecoder([t]), batch_size=batch_size
+        )
         for t in times
     ]
     weights = _fitted(jnp.stack(found), jnp.asarray(np.asarray(ys).astype(np.int32)))

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import diffrax
 import equinox as eqx
@@ -16,7 +16,8 @@ from jaxtyping import Array, Float, Int, PyTree, Shaped
 from .._choices import Prediction, Start
 from .._model import AbstractModel
 from .._types import Features, Image, Key, Latent, LogProbs, Scalar
-from .encode import encode_batch
+from .encode import encode_batch, mirrored, mirrored_one
+from .encoded import EncodedImages
 
 
 # States at t = 0 `[draws, dim]`, and a key for each.
@@ -38,7 +39,7 @@ def predict_one(
     **Returns:** log-probabilities `[classes]`, the number of evaluations of the vector field over all draws, and the
     solver's result code for each trajectory `[trajectories]`.
     """
-    views = (x, _mirrored(x)) if prediction.mirror else (x,)
+    views = (x, mirrored_one(x)) if prediction.mirror else (x,)
     features = [model.field.encode(view) for view in views]  # once, whatever the number of steps and of draws
     starts = _starts(model, prediction.start, prediction.draws, key)
     return _predict_from(model, features, starts, prediction)
@@ -69,25 +70,32 @@ def _predict_from(
     return jnn.logsumexp(log_ps, axis=0) - np.log(len(log_ps)).astype(np.float32), jnp.sum(evaluations), results
 
 
-def _mirrored(x: Image) -> Image:
-    if jnp.ndim(x) != 3:
-        raise ValueError(f"A mirror image is of an image, [height, width, channels]; got shape {jnp.shape(x)}.")
-    return jnp.flip(jnp.asarray(x), axis=1)
-
-
-_mirrored_batch = jax.jit(jax.vmap(_mirrored))
-
-
 def predict_batch(
-    model: AbstractModel, xs: Shaped[Array, "n *image"], first: Int[Array, ""], key: Key, prediction: Prediction
+    model: AbstractModel,
+    xs: Shaped[Array, "n *image"] | EncodedImages,
+    first: Int[Array, ""],
+    key: Key,
+    prediction: Prediction,
 ) -> tuple[Float[Array, "n classes"], Float[Array, " n"], PyTree[Int[Array, "n draws"]]]:
     # Image branch and starts are programs of their own, the same for many ways of predicting.
-    views = (xs, _mirrored_batch(xs)) if prediction.mirror else (xs,)
-    features = [encode_batch(model, view, prediction) for view in views]
+    features = _views(model, xs, prediction)
     positions = Positions(first, len(xs), key)
     # From the mean there is nothing to draw, and keys that nothing uses drop out of the program below.
     starts = None if prediction.start == "mean" else batch_starts(model, prediction.start, prediction.draws, positions)
     return predict_batch_from(model, features, starts, positions, prediction)
+
+
+def _views(model: AbstractModel, xs: Any, prediction: Prediction) -> list[Features]:
+    """The features of a batch, and of its mirror images where they are asked for."""
+    if not isinstance(xs, EncodedImages):
+        views = (xs, mirrored(xs)) if prediction.mirror else (xs,)
+        return [encode_batch(model, view, prediction) for view in views]
+    if len(xs.views) <= prediction.mirror:
+        raise ValueError(
+            "Expected images that were encoded with their mirror images; got images alone. Encode them by "
+            "noprop_ode.encode(model, images, mirror=True)."
+        )
+    return list(xs.views[: 1 + prediction.mirror])
 
 
 class Positions(eqx.Module):

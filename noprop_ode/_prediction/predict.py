@@ -1,25 +1,20 @@
 """Class probabilities of one image, and of many in batches."""
 
-import functools
 import operator
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import diffrax
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
-from jax.sharding import NamedSharding, PartitionSpec
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, Int
 
 from .._check import check_alive, check_images
 from .._choices import AbstractDecoder, AbstractSampler, Prediction, Start
-from .._lazy import AbstractLazyImages
 from .._model import AbstractModel, name_of
-from .._sizes import told_here
 from .._types import Key
+from .encoded import EncodedImages
+from .in_batches import in_batches
 from .one import predict_batch
 from .prediction import complete
 
@@ -52,7 +47,8 @@ def predict_log_proba(
     **Arguments:**
 
     - `model`: the model.
-    - `xs`: images, `[n, height, width, channels]`, NumPy or JAX; uint8 in [0, 255] or floating point in [0, 1].
+    - `xs`: images, `[n, height, width, channels]`, NumPy or JAX; uint8 in [0, 255] or floating point in [0, 1]. Or
+        what [`noprop_ode.encode`][] made of them.
     - `key`: randomness of draws and samplers.
     - `prediction`: how to predict; the `default_prediction` of the model if not given. Each of the five arguments that
         follow replaces a part of it.
@@ -76,65 +72,19 @@ def predict_with_evaluations(
     model: AbstractModel, xs: Any, how: Prediction, *, key: Key, batch_size: int
 ) -> tuple[Float[Array, "n classes"], Float[Array, " n"]]:
     """As `predict_log_proba`, with the number of evaluations of the vector field spent on each image, `[n]`."""
-    check_images(xs)
+    if not isinstance(xs, EncodedImages):
+        check_images(xs)
     check_alive(model)
-    if batch_size < 1:
-        raise ValueError(f"A call needs at least one image; got batch_size={batch_size}.")
-    run = functools.partial(predict_batch, prediction=how)
-    log_ps, evaluations = zip(*_in_batches(run, model, xs, key, batch_size, name=_sampler_name(how.sampler)))
+
+    def run(model: AbstractModel, images: Any, first: Any) -> Any:
+        return predict_batch(model, images, first, key, how)
+
+    log_ps, evaluations = [], []
+    for n, (log_p, spent, results) in in_batches(run, model, xs, batch_size):
+        _raise_failures(jax.tree.map(operator.itemgetter(slice(n)), results), _sampler_name(how.sampler))
+        log_ps.append(log_p[:n])
+        evaluations.append(spent[:n])
     return jnp.concatenate(log_ps), jnp.concatenate(evaluations)
-
-
-def _in_batches(run: Callable[..., Any], model: AbstractModel, xs: Any, key: Key, batch_size: int, *, name: str):
-    """Runs over batches of one size, so that there is one compilation: the last is padded with its first image.
-
-    A model that lies on several devices predicts on all of them, each with a share of the batch.
-    """
-    model, share = _spread(model)
-    devices = 1 if share is None else share.num_devices
-    size = -(-min(batch_size, len(xs)) // devices) * devices
-    for number, batch in enumerate(_chunks(xs, size)):
-        n = len(batch)
-        if n < size:
-            batch = np.concatenate([np.asarray(batch), np.repeat(np.asarray(batch[:1]), size - n, axis=0)])
-        images = jnp.asarray(batch) if share is None else _divided(batch, share)
-        with told_here():
-            log_p, evaluations, results = run(model, images, jnp.asarray(number * size), key)
-        if share is not None:
-            # Whole on each device, and so in each process, for the parts of others cannot be read.
-            log_p, evaluations, results = _whole((log_p, evaluations, results), share)
-        _raise_failures(jax.tree.map(operator.itemgetter(slice(n)), results), name)
-        yield log_p[:n], evaluations[:n]
-
-
-def _chunks(xs: Any, size: int) -> Iterator[Any]:
-    if isinstance(xs, AbstractLazyImages):
-        return xs.chunks(size)
-    return (xs[first : first + size] for first in range(0, len(xs), size))
-
-
-def _divided(batch: Any, share: NamedSharding) -> jax.Array:
-    if share.is_fully_addressable:
-        return jax.device_put(batch, share)
-    batch = np.asarray(batch)  # which every process has; each puts its part on its devices
-    return jax.make_array_from_callback(batch.shape, share, lambda index: batch[index])
-
-
-def _whole(tree: PyTree[Any], share: NamedSharding) -> PyTree[Any]:
-    everywhere = NamedSharding(share.mesh, PartitionSpec())
-    return jax.tree.map(lambda a: jax.device_put(a, everywhere) if eqx.is_array(a) else a, tree)
-
-
-def _spread(model: AbstractModel) -> tuple[AbstractModel, NamedSharding | None]:
-    """The model with all of its arrays on each of its devices, and how to divide a batch among them."""
-    arrays, rest = eqx.partition(model, eqx.is_array)
-    found = [a.sharding for a in jax.tree.leaves(arrays) if isinstance(a, jax.Array) and not isinstance(a, Tracer)]
-    meshes = {s.mesh for s in found if isinstance(s, NamedSharding) and s.num_devices > 1}
-    if len(meshes) != 1:
-        return model, None
-    mesh = meshes.pop()
-    whole = jax.device_put(arrays, NamedSharding(mesh, PartitionSpec()))
-    return eqx.combine(whole, rest), NamedSharding(mesh, PartitionSpec(mesh.axis_names))
 
 
 def _raise_failures(results: diffrax.RESULTS, name: str) -> None:

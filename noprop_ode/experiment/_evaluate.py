@@ -6,7 +6,7 @@ import time
 
 import jax.random as jr
 
-from .. import AbstractModel, Prediction, SolverError, data, evaluate
+from .. import AbstractModel, Prediction, SolverError, data, encode, evaluate
 from .._training.processes import is_first
 from .._types import Key
 from ._config import Config
@@ -30,15 +30,19 @@ def evaluate_protocols(
     - `how`: the ways by name, as [`noprop_ode.experiment.protocols`][] gives them.
 
     **Returns:** accuracy, nll, calibration_error, nfe (evaluations of the vector field an image), saved
-    (evaluations saved by an early exit) and seconds, by name; a comparison whose solver fails is left out.
+    (evaluations saved by an early exit) and seconds, of several ways without those of the image branch, which they
+    share; by name. A comparison whose solver fails is left out.
     """
     results = {}
+    images = test.images
+    if len(how) > 1:  # the image branch is most of what a prediction costs, and the same for all of them
+        images = encode(model, images, mirror=any(prediction.mirror for prediction in how.values()))
     for name, prediction in how.items():
         if is_first():
             print(f"evaluating: {name} ...", file=sys.stderr, flush=True)  # a thousand steps may take minutes
         start = time.perf_counter()
         try:
-            found = evaluate(model, test.images, test.labels, key=key, prediction=prediction)
+            found = evaluate(model, images, test.labels, key=key, prediction=prediction)
         except SolverError as error:
             if name == "default":
                 raise

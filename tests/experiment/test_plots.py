@@ -84,7 +84,7 @@ def test_the_cost_states_what_was_done_and_looks_closely_at_the_top(saved, figur
     plot_cost(
         tmp_path / "a.png",
         load_model(saved)[0],
-        tiny_images((2, 2, 1), ("a", "b"), count=100),
+        tiny_images((8, 8, 1), ("a", "b"), count=100),
         {"ancestral": ways},
         key=jax.random.key(0),
     )

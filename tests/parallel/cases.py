@@ -14,8 +14,8 @@ from helpers import adam, blobs
 import noprop_ode as no
 from benchmarks.devices import collectives
 from noprop_ode._prediction.encode import _encoded_by_block, encode_batch
+from noprop_ode._prediction.in_batches import _spread
 from noprop_ode._prediction.one import Positions, batch_starts, predict_batch_from
-from noprop_ode._prediction.predict import _spread
 from noprop_ode._training.by_block import add_block, finish, nothing
 from noprop_ode._training.generator import _jitted_step
 
@@ -187,6 +187,9 @@ def test_prediction_follows_the_model_and_takes_a_ragged_batch(alone):
     expected = no.predict_log_proba(alone("dt")[0].model, xs, batch_size=29, **how)
     for batch_size in (29, 10):
         log_p = no.predict_log_proba(state.model, xs, batch_size=batch_size, **how)
+        np.testing.assert_allclose(log_p, expected, atol=1e-3)
+        encoded = no.encode(state.model, xs, batch_size=batch_size)
+        log_p = no.predict_log_proba(state.model, encoded, batch_size=12, **how)
         np.testing.assert_allclose(log_p, expected, atol=1e-3)
     assert no.evaluate(state.model, xs, ys, key=jr.key(0)).num_examples == 29
 

@@ -19,6 +19,7 @@ from ... import (
     ReadoutDecoder,
     SolverError,
     data,
+    encode,
     evaluate,
 )
 from ..._types import AnyPath, Key
@@ -91,6 +92,7 @@ def plot_cost(
     from tqdm import tqdm
 
     points: dict[str, list[tuple[float, ...]]] = {}
+    encoded = encode(model, images.images, mirror=any(how.mirror for ways in samplers.values() for how in ways))
     bar = tqdm(total=sum(map(len, samplers.values())), unit="sampler", disable=None, file=sys.stderr, leave=False)
     with bar:
         for name, ways in samplers.items():
@@ -98,7 +100,7 @@ def plot_cost(
             for how in ways:
                 bar.set_description(f"cost, {name}")
                 try:
-                    found = evaluate(model, images.images, images.labels, key=key, prediction=how)
+                    found = evaluate(model, encoded, images.labels, key=key, prediction=how)
                     points[name].append((found.num_evaluations, found.accuracy, found.nll, found.calibration_error))
                 except SolverError as error:  # one that fails must not cost the others
                     bar.write(f"warning: {name}: {error}", file=sys.stderr)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import jax.random as jr
 
-from ... import RunFolder, evaluate
+from ... import RunFolder, encode, evaluate
 from .._build import paper_prediction
 from .._data import load_data
 from .._evaluate import evaluation_key
@@ -107,9 +107,9 @@ def measure(folder: str, draws: str) -> None:
     """
     model, config, _ = load_model(folder)
     test, how = split_of(load_data(config), "test"), paper_prediction(config, model)
-    found = []
+    images, found = encode(model, test.images, mirror=how.mirror), []
     for key in jr.split(jr.fold_in(evaluation_key(config), 1), int(draws)):
-        each = evaluate(model, test.images, test.labels, key=key, prediction=how)
+        each = evaluate(model, images, test.labels, key=key, prediction=how)
         found.append({"accuracy": each.accuracy, "nll": each.nll, "nfe": each.num_evaluations})
     with RunFolder(Path(folder)) as run:
         run.write(DRAWS_FILE, (json.dumps(found) + "\n").encode())

@@ -1,0 +1,53 @@
+"""The features of many images, for several predictions."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from .._check import check_alive, check_images
+from .._model import AbstractModel
+from .encode import encode_batch, mirrored
+from .encoded import EncodedImages
+from .in_batches import in_batches
+
+
+def encode(model: AbstractModel, xs: Any, *, mirror: bool = False, batch_size: int = 500) -> EncodedImages:
+    """Runs the image branch on many images, once for whatever is predicted of them.
+
+    Prediction encodes an image once, whatever the number of steps and of draws; several predictions of the same images
+    encode them again each. Encoded images stand in for images in [`noprop_ode.predict_log_proba`][],
+    [`noprop_ode.predict`][] and [`noprop_ode.evaluate`][], with the model that encoded them, and give the same.
+
+    !!! example
+
+        ```python
+        images = noprop_ode.encode(model, test.images)
+        for name, how in model.protocols.items():
+            print(name, noprop_ode.evaluate(model, images, test.labels, key=key, prediction=how))
+        ```
+
+    **Arguments:**
+
+    - `model`: the model. The features are of its present weights; another model would make nothing of them.
+    - `xs`: images, `[n, height, width, channels]`, as for `predict_log_proba`.
+    - `mirror`: encode the mirror images too, for predictions with `mirror=True`.
+    - `batch_size`: images per call on the device.
+
+    **Returns:** the encoded images, whose features stay in memory: of the paper's networks 1 KiB an image, of T blocks
+    T times as much.
+
+    **Raises:** `ValueError` or `TypeError` for images that are not images.
+    """
+    check_images(xs)
+    check_alive(model)
+
+    def run(model: AbstractModel, images: Any, first: Any) -> EncodedImages:
+        del first
+        views = (images, mirrored(images)) if mirror else (images,)
+        return EncodedImages(tuple(encode_batch(model, view) for view in views))
+
+    found = [batch[:n] for n, batch in in_batches(run, model, xs, batch_size)]
+    arrays, rest = zip(*(eqx.partition(batch, eqx.is_array) for batch in found))
+    return eqx.combine(jax.tree.map(lambda *parts: jnp.concatenate(parts), *arrays), rest[0])

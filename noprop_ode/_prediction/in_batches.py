@@ -1,0 +1,95 @@
+"""Many images, batch by batch, on the devices of a model."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jax.sharding import NamedSharding, PartitionSpec
+from jaxtyping import PyTree
+
+from .._lazy import AbstractLazyImages
+from .._model import AbstractModel
+from .._sizes import told_here
+from .encoded import EncodedImages
+
+
+def in_batches(
+    run: Callable[[AbstractModel, Any, Any], PyTree[Any]], model: AbstractModel, xs: Any, batch_size: int
+) -> Iterator[tuple[int, PyTree[Any]]]:
+    """Runs over batches of one size, so that there is one compilation: the last is padded with its first image.
+
+    A model that lies on several devices predicts on all of them, each with a share of the batch.
+
+    **Arguments:**
+
+    - `run`: of the model, a batch, and the position of its first image.
+    - `model`: the model.
+    - `xs`: the images: an array, read as they are asked for, or encoded.
+    - `batch_size`: images per call.
+
+    **Yields:** how many images of a batch there are, and what `run` made of it, padding included.
+
+    **Raises:** `ValueError` for a batch of no images.
+    """
+    if batch_size < 1:
+        raise ValueError(f"A call needs at least one image; got batch_size={batch_size}.")
+    model, share = _spread(model)
+    devices = 1 if share is None else share.num_devices
+    size = -(-min(batch_size, len(xs)) // devices) * devices
+    for number, batch in enumerate(_chunks(xs, size)):
+        n = len(batch)
+        if n < size:
+            batch = _padded(batch, size)
+        with told_here():
+            found = run(model, _placed(batch, share), jnp.asarray(number * size))
+        # Whole on each device, and so in each process, for the parts of others cannot be read.
+        yield n, found if share is None else _whole(found, share)
+
+
+def _chunks(xs: Any, size: int) -> Iterator[Any]:
+    if isinstance(xs, AbstractLazyImages):
+        return xs.chunks(size)
+    return (xs[first : first + size] for first in range(0, len(xs), size))
+
+
+def _padded(batch: Any, size: int) -> Any:
+    if isinstance(batch, EncodedImages):
+        return batch.padded(size)
+    return np.concatenate([np.asarray(batch), np.repeat(np.asarray(batch[:1]), size - len(batch), axis=0)])
+
+
+def _placed(batch: Any, share: NamedSharding | None) -> Any:
+    def place(array: Any) -> Any:
+        return jnp.asarray(array) if share is None else _divided(array, share)
+
+    if isinstance(batch, EncodedImages):
+        return jax.tree.map(lambda leaf: place(leaf) if eqx.is_array(leaf) else leaf, batch)
+    return place(batch)
+
+
+def _divided(batch: Any, share: NamedSharding) -> jax.Array:
+    if share.is_fully_addressable:
+        return jax.device_put(batch, share)
+    batch = np.asarray(batch)  # which every process has; each puts its part on its devices
+    return jax.make_array_from_callback(batch.shape, share, lambda index: batch[index])
+
+
+def _whole(tree: PyTree[Any], share: NamedSharding) -> PyTree[Any]:
+    everywhere = NamedSharding(share.mesh, PartitionSpec())
+    return jax.tree.map(lambda a: jax.device_put(a, everywhere) if eqx.is_array(a) else a, tree)
+
+
+def _spread(model: AbstractModel) -> tuple[AbstractModel, NamedSharding | None]:
+    """The model with all of its arrays on each of its devices, and how to divide a batch among them."""
+    arrays, rest = eqx.partition(model, eqx.is_array)
+    found = [a.sharding for a in jax.tree.leaves(arrays) if isinstance(a, jax.Array) and not isinstance(a, Tracer)]
+    meshes = {s.mesh for s in found if isinstance(s, NamedSharding) and s.num_devices > 1}
+    if len(meshes) != 1:
+        return model, None
+    mesh = meshes.pop()
+    whole = jax.device_put(arrays, NamedSharding(mesh, PartitionSpec()))
+    return eqx.combine(whole, rest), NamedSharding(mesh, PartitionSpec(mesh.axis_names))
