@@ -2,10 +2,8 @@
 
 TFDS_DATA_DIR=... python experiments/cifar10_fast_ct.py
 
-The same model and settings as the recipe of that name, `noprop-ode train cifar10_fast_ct`, which was measured with
-seed 0 on 2 shared cores of an AMD EPYC processor (jax 0.10.2): 5340 s, 8446 s of the processor; validation accuracy
-0.9176.
-Test accuracy (NLL in nats):
+Measured as `noprop-ode train cifar10_fast_ct`, with seed 0 and 2 shared cores of an AMD EPYC processor (jax 0.10.2):
+8446 s of the processor; validation accuracy 0.9176. Test accuracy (NLL in nats):
 
     default: one DDIM step from the mean, denoiser      0.9115  (0.401)     1 evaluation of the head
     the same, averaged with the mirror image            0.9228  (0.296)     2
