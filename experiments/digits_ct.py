@@ -2,13 +2,13 @@
 
     python experiments/digits_ct.py
 
-Measured with seed 0, 2 CPU cores (AMD EPYC, jax 0.10.2), 32 s of the processor, importing, compiling and eight
-evaluations included; 1,294 images to train on, 359 to test. Test accuracy (NLL in nats):
+Measured with seed 0, 2 CPU cores (AMD EPYC, jax 0.10.2), 32 to 43 s of the processor in three runs,
+importing, compiling and eight evaluations included; 1,294 images to train on, 359 to test. Test accuracy (NLL in nats):
 
     default: one DDIM step from the mean, denoiser      0.9833  (0.045)     1 evaluation of the head
     10 DDIM steps from noise, 16 draws averaged         0.9833  (0.041)   160
-    20 Heun steps from one draw of noise, readout       0.9805  (12.2)     40
-    paper: 1000 Euler steps from one draw, readout      0.9805  (10.9)   1000
+    20 Heun steps from one draw of noise, readout       0.9777  (12.6)     40
+    paper: 1000 Euler steps from one draw, readout      0.9805  (11.2)   1000
 """
 
 import argparse
