@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import CheckpointError, Interrupted, NonFiniteLossError, SolverError, data, keep_freed_memory
+from ._collector import collect_less_often
 from ._errors import ConfigError, RunError
 from ._programs import keep_programs
 from ._random_numbers import compile_random_numbers_fast
@@ -12,6 +13,7 @@ from ._random_numbers import compile_random_numbers_fast
 
 def guarded(command: Callable[[], Any]) -> None:
     """Runs a command, and turns what can go wrong for a user into one line and an exit code."""
+    collect_less_often()
     keep_freed_memory()
     keep_programs()
     compile_random_numbers_fast()
