@@ -14,6 +14,7 @@ from .._blocks import AllBlocks
 from .._model import AbstractModel, LossTerms
 from .._trainable import trainable_mask
 from .._types import Key, Scalar
+from .compiled import donating
 from .in_groups import apply_in_groups, group_size, of_blocks
 from .parallel import Parallel, block_specs
 from .step import Metrics, TrainState, apply_gradients
@@ -90,7 +91,7 @@ def nothing(model: AbstractBlockModel, parallel: Parallel | None = None) -> _Gat
 
 
 # What was gathered is donated: each call writes the gradient of its block into the same buffers.
-@eqx.filter_jit(donate="all-except-first")
+@donating
 def add_block(
     inputs: tuple[Array, Array, AbstractBlockModel, Key, Array, Parallel | None], gathered: _Gathered
 ) -> _Gathered:
@@ -153,7 +154,7 @@ def _add(
     )
 
 
-@eqx.filter_jit(donate="all-except-first")
+@donating
 def finish(
     data: tuple[Array, Array, Parallel | None], state: TrainState, gathered: _Gathered
 ) -> tuple[TrainState, Metrics]:

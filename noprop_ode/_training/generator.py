@@ -12,6 +12,7 @@ from jaxtyping import Array, PyTree
 from .._check import check_alive, check_images, check_labels
 from .._sizes import told_here
 from .by_block import step_by_block, takes_all_blocks
+from .compiled import donating
 from .parallel import Parallel, lies_on_several
 from .step import Metrics, TrainState, copied, train_step
 
@@ -37,14 +38,14 @@ _TERMS = ("loss", "denoising", "readout", "prior", "gradient_norm")
 
 
 # The old state is donated: its buffers become those of the new one.
-@eqx.filter_jit(donate="all-except-first")
+@donating
 def _jitted_step(data: _Data, state: TrainState) -> tuple[TrainState, Metrics]:
     xs, ys, parallel = data
     state, metrics = train_step(state, xs, ys)
     return state if parallel is None else parallel.constrain(state), metrics
 
 
-@eqx.filter_jit(donate="all-except-first")
+@donating
 def _jitted_steps(data: _Data, state: TrainState) -> tuple[TrainState, Metrics]:
     xs, ys, parallel = data
     arrays, static = eqx.partition(state, eqx.is_array)

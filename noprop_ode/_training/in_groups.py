@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, PyTree
 
 from .._trainable import trainable_mask
 from .blockwise import BlockwiseTransformation
+from .compiled import donating
 from .parallel import block_specs
 from .step import TrainState, updated
 
@@ -77,7 +78,7 @@ def group_after(
 
 
 # A program of its own: in one with the update, XLA would copy the moments of all blocks before it writes to them.
-@eqx.filter_jit(donate="all-except-first")
+@donating
 def write_group(inputs: tuple[Array, TrainState], blocks: TrainState) -> TrainState:
     """Writes some blocks into the buffers of all."""
     i, group = inputs
