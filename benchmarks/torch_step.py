@@ -155,7 +155,10 @@ def _readout(torch: Any, readout: Any) -> Any:
 def headline(rows: Sequence[Row]) -> str:
     """The answer in one line."""
     best = {row["set"]: max((r for r in rows if r["set"] == row["set"]), key=lambda r: r["ratio"][1]) for row in rows}
-    return "; ".join(f"our step on {name} {row['ratio'][1]:.2f} of {row['against']}" for name, row in best.items())
+    return "; ".join(
+        f"our step on {name} {row['ratio'][1]:.2f} of {row['against']} ({row['ratio_wall'][1]:.2f} by the clock)"
+        for name, row in best.items()
+    )
 
 
 def section(rows: Sequence[Row]) -> str:

@@ -101,7 +101,8 @@ def section(rows: Sequence[Row]) -> str:
     ]
     return f"""The paper's networks without dropout, AdamW, batches of {rows[0]["batch"]} random images. All steps are
 of [`noprop_ode.train`][] but the one in plain JAX, which is the supervised step written by hand with JAX and optax,
-the whole batch at once: what the loop of the library costs, and what taking a batch in parts gains on a CPU.
+the whole batch at once: what the loop of the library costs, and what taking a batch in parts, and convolutions on all
+cores, gain on a CPU.
 [`noprop_ode.Supervised`][] trains the same network on the same batch, and denoises nothing; DT is compared with as
 many supervised steps as it has blocks, and so is [`noprop_ode.Backprop`][], which trains its blocks through each
 other.
