@@ -94,8 +94,9 @@ def _sides(layer: _Layer, size: int, operations: int) -> dict[str, Callable[[], 
     gs = jr.normal(jr.key(1), (size, layer.side, layer.side, outs), jnp.float32)
     square = jnp.ones((round((operations / 2) ** (1 / 3)),) * 2, jnp.float32)
     # Compiled as the steps of training are.
+    jit: Any = eqx.filter_jit
     forward, in_input, in_weight = (
-        eqx.filter_jit(f, compiler_options=compiler_options()) for f in (_forward, _in_input, _in_weight)
+        jit(function, compiler_options=compiler_options()) for function in (_forward, _in_input, _in_weight)
     )
     return {
         FORWARD: lambda: forward(conv, xs),

@@ -38,7 +38,8 @@ class donating(Generic[_P, _T]):
 
     @functools.cached_property
     def _compiled(self) -> Any:
-        return eqx.filter_jit(self._function, donate="all-except-first", compiler_options=compiler_options())
+        jit: Any = eqx.filter_jit  # its signature does not name what it hands on to `jax.jit`
+        return jit(self._function, donate="all-except-first", compiler_options=compiler_options())
 
 
 @functools.cache
