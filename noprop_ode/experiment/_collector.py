@@ -9,7 +9,7 @@ def collect_less_often() -> None:
     """Keeps the collector of reference cycles off what was imported, and makes it look less often.
 
     Tracing and compiling make hundreds of thousands of small objects, nearly all of which reference counts free. The
-    collector, as Python sets it, walks through all modules of JAX again and again meanwhile: a seventh of the
+    collector, as Python sets it, walks through all modules of JAX again and again meanwhile: a sixth of the
     processor time of a second run of `experiments/digits_ct.py`.
     """
     gc.freeze()

@@ -1,3 +1,5 @@
+"""Commands and Python's collector of reference cycles."""
+
 import gc
 
 from noprop_ode.experiment._collector import collect_less_often

@@ -5,15 +5,33 @@ from pathlib import Path
 
 import pytest
 
+from noprop_ode.experiment import find_config, override
+from noprop_ode.experiment._overrides import parse_overrides
+
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("name, mark", [("variants", ".jsonl -->"), ("study", "<!-- table: study -->")])
-def test_the_tables_are_made_from_the_files(name, mark):
+def _module(name):
     spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name, mark", [("variants", ".jsonl -->"), ("study", "<!-- table: study -->")])
+def test_the_tables_are_made_from_the_files(name, mark):
+    module = _module(name)
     text = (ROOT / "docs" / "results.md").read_text()
     assert mark in text
     assert module.page(text) == text
+
+
+def test_every_row_of_the_study_can_be_trained_and_is_another():
+    """Flags of a row stand after those of all, and change them."""
+    study = _module("study")
+    name, *common = study.COMMON.split()
+    rows = [override(find_config(name), parse_overrides([*common, *row.split()])) for row in study.ROWS.values()]
+    settings = {str(config.to_plain()) for config in rows}
+    assert len(settings) == len(rows)
+    assert {config.training.epochs for config in rows} == {study.EPOCHS}
