@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -10,7 +11,8 @@ import time
 import pytest
 
 from noprop_ode.experiment import Config, ConfigError, find_config, override, parse_overrides
-from noprop_ode.experiment.reproduce import PAPER, Job, Row, _queue, jobs, page, record, work
+from noprop_ode.experiment.report import CostPoint
+from noprop_ode.experiment.reproduce import PAPER, Job, Row, _measure, _queue, figures, jobs, page, record, work
 from noprop_ode.experiment.reproduce._rows import rows_of
 
 
@@ -57,8 +59,7 @@ def queue(tmp_path, monkeypatch, code: str, count=2) -> list[Job]:
     def training(job, draws):
         return [] if job.finished else [sys.executable, "-c", prelude + code, str(job.folder)]
 
-    monkeypatch.setattr(_queue, "_training", training)
-    monkeypatch.setattr(_queue, "_measuring", lambda job, draws: [])
+    monkeypatch.setattr(_queue, "_PARTS", {"training": training})
     return jobs([DIGITS], "ours", range(count), [], tmp_path)
 
 
@@ -192,6 +193,60 @@ def test_the_command_keeps_records_of_folders_that_are_gone(tmp_path, call_scrip
     assert (tmp_path / "page.md").read_text() == once and "3 epochs, 1 seed)" in once
 
 
+EVALUATIONS = "<!-- table: evaluations -->\n<!-- end -->\n"
+POINTS = {
+    "Euler": [[1, 0.5, 0.9, 0.1], [2, 0.899, 0.8, 0.1], [1000, 0.9, None, 0.1]],
+    "Heun": [[2, 0.898, 0.7, 0.1], [4, 0.8985, 0.7, 0.1]],
+    "the default": [[1, 0.91, 0.3, 0.02]],
+}
+
+
+def evaluations_of(*records, figures=None) -> str:
+    return page(EVALUATIONS, records, figures=figures)
+
+
+def test_the_page_says_how_few_evaluations_are_enough(tmp_path):
+    found = record_of(tmp_path, json.loads(summary(0, 0.9, name="mnist_fast_ct", epochs=8)))
+    assert evaluations_of(found).count("\n|") == 2  # nothing was measured of it
+    (tmp_path / "evaluations.json").write_text(json.dumps({"split": "validation", "images": 6000, "points": POINTS}))
+    found = record(tmp_path)
+    flow = {**found, "variant": "fm", "evaluations": {**found["evaluations"], "points": {**POINTS, "DDIM": []}}}
+    text = evaluations_of(found, flow)
+    assert "| data |  | the default | exact steps | Euler | Heun | DDIM |" in text
+    assert "| CT, one-hot, the fast network | 91.00 (1) | 90.00 (1000) | 89.90 (2) | – |  |" in text
+    ((name, figure),) = figures([found]).items()
+    assert f"8 epochs, seed 0; 6000 held-out images](static/{name})" in evaluations_of(found, figures="static")
+    likelihoods = figure.axes[2].lines[0].get_ydata()
+    assert list(likelihoods) == [0.9, 0.8]  # one is infinite
+    assert record_of(tmp_path, json.loads(summary(1, 0.9, epochs=8)))["seed"] == 1
+
+
+def test_the_figures_of_a_page_are_the_same_bytes_when_drawn_again(tmp_path, call_script):
+    (tmp_path / "page.md").write_text(PAGE + EVALUATIONS)
+    (tmp_path / "summary.json").write_text(summary(0, 0.9))
+    (tmp_path / "evaluations.json").write_text(json.dumps({"split": "validation", "images": 60, "points": POINTS}))
+    flags = ["--records", tmp_path / "records.jsonl", "--page", tmp_path / "page.md", "--figures", tmp_path / "a" / "b"]
+    drawn = []
+    for _ in range(2):
+        assert call_script("reproduce", "page", tmp_path, *flags)[0] == 0
+        (file,) = (tmp_path / "a" / "b").iterdir()
+        drawn.append((file.read_bytes(), (tmp_path / "page.md").read_text()))
+    assert drawn[0] == drawn[1] and f"](a/b/{file.name})" in drawn[0][1]
+
+
+def test_evaluations_are_measured_on_held_out_images(saved, tmp_path, monkeypatch):
+    folder, seen = shutil.copytree(saved, tmp_path / "run"), []
+
+    def measured(model, images, ways, *, key):
+        seen.append(images.name)
+        return {"Euler": [CostPoint(1.0, 0.5, float("inf"), 0.1)]}
+
+    monkeypatch.setattr(_measure, "measure_cost", measured)
+    _measure.measure_evaluations(str(folder))
+    found = json.loads((folder / "evaluations.json").read_text())
+    assert seen == ["digits/validation"] and found["points"] == {"Euler": [[1.0, 0.5, None, 0.1]]}
+
+
 @pytest.mark.slow
 def test_a_row_from_training_to_its_page(tmp_path):
     flags = "--field mlp --model.field.width 16 --epochs 1 --paper_steps 5 --protocols none".split()
@@ -202,4 +257,5 @@ def test_a_row_from_training_to_its_page(tmp_path):
     assert "| digits | CT, one-hot, our recipe, `type` mlp, `width` 16, `paper_steps` 5 | 1 | 1 |" in page(
         PAGE, [found]
     )
-    assert work(todo, draws=2, hours=0.0) == 0 and len(costs(tmp_path)) == 2
+    assert work(todo, draws=2, hours=0.0) == 0 and len(costs(tmp_path)) == 3
+    assert found["evaluations"]["images"] == 144 and "| digits | CT, one-hot, our recipe" in evaluations_of(found)

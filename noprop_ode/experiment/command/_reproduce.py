@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,8 +10,9 @@ from pathlib import Path
 from ... import RunError
 from .._main import guarded
 from .._seeds import parse_seeds
+from ..report import _canvas
 from ..report._output import write_file
-from ..reproduce import identity, jobs, page, record, work
+from ..reproduce import figures, identity, jobs, page, record, work
 from ..reproduce._rows import SETTINGS, rows_of
 from ._parser import parser_of
 
@@ -20,7 +22,8 @@ _ABOUT = """The paper's table: its rows as runs, one after the other, and a page
     %(prog)s run --out runs/table --rows mnist/ct/one-hot "cifar10/*/one-hot" --seeds 3 --hours 8
     %(prog)s run --out runs/table --settings fast --rows cifar10/ct/one-hot
     %(prog)s run --out runs/table --rows "mnist/*/one-hot" -- --epochs 3
-    %(prog)s page runs/table/* --records benchmarks/results/table.jsonl --page docs/results.md
+    %(prog)s page runs/table/* --records benchmarks/results/table.jsonl --page docs/results.md \\
+        --figures docs/_static/results
 
 The same command again goes on where it was stopped, days later too. What follows -- are settings for every run.
 """
@@ -45,10 +48,11 @@ def reproduce_command(arguments: Sequence[str] | None = None, *, prog: str | Non
     runs.add_argument("--draws", type=int, default=5, help="of noise for the paper's way of predicting; the paper's 5")
     runs.add_argument("--hours", type=float, help="stop after so long, and save the run at hand")
     runs.add_argument("overrides", nargs="*", help="settings for every run, after --")
-    pages = commands.add_parser("page", help="write the tables of a page")
+    pages = commands.add_parser("page", help="write the tables and figures of a page")
     pages.add_argument("runs", type=Path, nargs="*", help="folders of finished runs; others are passed over")
     pages.add_argument("--records", type=Path, required=True, help="file that keeps what was found, a line for a run")
     pages.add_argument("--page", type=Path, required=True, help="Markdown file with the places of the tables")
+    pages.add_argument("--figures", type=Path, help="folder for the figures of the page; without it none are drawn")
     args = parser.parse_args(arguments)
     guarded(lambda: _run(args) if args.command == "run" else _page(args))
 
@@ -77,5 +81,11 @@ def _page(args: argparse.Namespace) -> None:
         records[identity(found)] = found
     text = "".join(json.dumps(found) + "\n" for found in records.values())
     write_file(args.records, text.encode())
-    write_file(args.page, page(args.page.read_text(encoding="utf-8"), list(records.values())).encode())
+    link = None if args.figures is None else Path(os.path.relpath(args.figures, args.page.parent)).as_posix()
+    if args.figures is not None:
+        args.figures.mkdir(parents=True, exist_ok=True)
+        for name, figure in figures(list(records.values())).items():
+            _canvas.save(figure, args.figures / name)
+    tables = page(args.page.read_text(encoding="utf-8"), list(records.values()), figures=link)
+    write_file(args.page, tables.encode())
     print(f"{len(records)} runs are in {args.page}")

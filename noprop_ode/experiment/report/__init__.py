@@ -1,7 +1,13 @@
 """What comes after training: plots, predictions for files, an exported model, and what their scripts share."""
 
 from ._confusion import confusion_matrix as confusion_matrix, plot_confusion as plot_confusion
-from ._cost import plot_cost as plot_cost, ways_by_cost as ways_by_cost
+from ._cost import (
+    CostPoint as CostPoint,
+    cost_figure as cost_figure,
+    measure_cost as measure_cost,
+    plot_cost as plot_cost,
+    ways_by_cost as ways_by_cost,
+)
 from ._draw import draw_plots as draw_plots
 from ._export import export_model as export_model
 from ._files import (

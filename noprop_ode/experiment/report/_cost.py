@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import diffrax
 import numpy as np
@@ -66,6 +66,42 @@ def ways_by_cost(
     return {**ways, "the default": [model.default_prediction]}
 
 
+class CostPoint(NamedTuple):
+    """A way of predicting: the mean number of evaluations of the vector field an image, and how good it is."""
+
+    evaluations: float
+    accuracy: float
+    nll: float
+    calibration_error: float
+
+
+def measure_cost(
+    model: AbstractModel, images: data.Dataset, samplers: Mapping[str, Sequence[Prediction]], *, key: Key
+) -> dict[str, list[CostPoint]]:
+    """Evaluates each way of predicting. Images are encoded once, and one whose solver fails is reported and left out.
+
+    **Arguments:** as for `plot_cost`. **Returns:** what was found, by the names of the samplers.
+    """
+    from tqdm import tqdm
+
+    points: dict[str, list[CostPoint]] = {}
+    encoded = encode(model, images.images, mirror=any(how.mirror for ways in samplers.values() for how in ways))
+    bar = tqdm(total=sum(map(len, samplers.values())), unit="sampler", disable=None, file=sys.stderr, leave=False)
+    with bar:
+        for name, ways in samplers.items():
+            points[name] = []
+            for how in ways:
+                bar.set_description(f"cost, {name}")
+                try:
+                    found = evaluate(model, encoded, images.labels, key=key, prediction=how)
+                    measured = (found.num_evaluations, found.accuracy, found.nll, found.calibration_error)
+                    points[name].append(CostPoint(*measured))
+                except SolverError as error:  # one that fails must not cost the others
+                    bar.write(f"warning: {name}: {error}", file=sys.stderr)
+                bar.update()
+    return points
+
+
 def plot_cost(
     path: AnyPath,
     model: AbstractModel,
@@ -89,22 +125,17 @@ def plot_cost(
     - `key`: randomness.
     - `split`: what part of the data the images are, for the title.
     """
-    from tqdm import tqdm
+    points = measure_cost(model, images, samplers, key=key)
+    name = _canvas.plain(images.name.removesuffix(f"/{split}"))
+    title = f"{name}, {len(images)} {split} images; {_in_words(samplers)}"
+    _canvas.save(cost_figure(points, len(images), title), path)
 
-    points: dict[str, list[tuple[float, ...]]] = {}
-    encoded = encode(model, images.images, mirror=any(how.mirror for ways in samplers.values() for how in ways))
-    bar = tqdm(total=sum(map(len, samplers.values())), unit="sampler", disable=None, file=sys.stderr, leave=False)
-    with bar:
-        for name, ways in samplers.items():
-            points[name] = []
-            for how in ways:
-                bar.set_description(f"cost, {name}")
-                try:
-                    found = evaluate(model, encoded, images.labels, key=key, prediction=how)
-                    points[name].append((found.num_evaluations, found.accuracy, found.nll, found.calibration_error))
-                except SolverError as error:  # one that fails must not cost the others
-                    bar.write(f"warning: {name}: {error}", file=sys.stderr)
-                bar.update()
+
+def cost_figure(points: Mapping[str, Sequence[CostPoint]], count: int, title: str) -> Any:
+    """The figure of what `measure_cost` found.
+
+    **Arguments:** the points of each sampler, of how many images they are, and a title.
+    """
     figure = _canvas.new_figure(9.2, 7.6)
     (accuracy, top), (nll, calibration) = figure.subplots(2, 2)
     for axis, column in ((accuracy, 1), (top, 1), (nll, 2), (calibration, 3)):
@@ -116,20 +147,17 @@ def plot_cost(
                 *values.T, marker=_MARKERS[number % 9] if len(values) > 1 else "*", alpha=0.85, label=name, **size
             )
         axis.set(xscale="log")
-        _count_ticks(axis, [found[0] for way in points.values() for found in way])
+        _count_ticks(axis, [found.evaluations for way in points.values() for found in way])
     for axis in (nll, calibration):
         axis.set(xlabel="evaluations of the vector field an image")
     accuracy.set(ylabel="accuracy", title="all")
-    _zoom(top, [found[1] for way in points.values() for found in way], len(images))
+    _zoom(top, [found.accuracy for way in points.values() for found in way], count)
     nll.set(ylabel="negative log-likelihood, nats", yscale="log")
     calibration.set(ylabel="expected calibration error", yscale="log")
     accuracy.legend(frameon=False, loc="best", fontsize=8)
     _canvas.tidy((accuracy, top, nll, calibration))
-    figure.suptitle(
-        f"{_canvas.plain(images.name.removesuffix(f'/{split}'))}, {len(images)} {split} images; {_in_words(samplers)}",
-        fontsize=10,
-    )
-    _canvas.save(figure, path)
+    figure.suptitle(title, fontsize=10)
+    return figure
 
 
 def _count_ticks(axis: Any, counts: Sequence[float]) -> None:

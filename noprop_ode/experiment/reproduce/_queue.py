@@ -10,21 +10,14 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax.random as jr
-
-from ... import RunFolder, encode, evaluate
-from .._build import paper_prediction
-from .._data import load_data
-from .._evaluate import evaluation_key
-from .._saved import CONFIG_FILE, SUMMARY_FILE, load_model
-from ..report import split_of
+from .._saved import CONFIG_FILE, SUMMARY_FILE
+from ._measure import DRAWS_FILE, EVALUATIONS_FILE
 from ._rows import Row
 
 
-DRAWS_FILE, COSTS_FILE = "draws.json", "costs.jsonl"
+COSTS_FILE = "costs.jsonl"
 _COMMAND = [sys.executable, "-c", "from noprop_ode.experiment import console; console()", "train"]
-_MEASURING = "import sys; from noprop_ode.experiment.reproduce import measure; measure(*sys.argv[1:])"
-_MEASURE = [sys.executable, "-c", _MEASURING]
+_MEASURE = "import sys; from noprop_ode.experiment.reproduce import {0}; {0}(*sys.argv[1:])"
 _INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 
 
@@ -78,7 +71,7 @@ def work(queue: Sequence[Job], *, draws: int, hours: float | None, say: Callable
     end, failed = None if hours is None else time.monotonic() + 3600 * hours, 0
     for job in queue:
         name = job.folder.name
-        for part, command in (("training", _training), ("draws", _measuring)):
+        for part, command in _PARTS.items():
             if not (arguments := command(job, draws)):
                 continue
             if end is not None and time.monotonic() >= end:
@@ -99,31 +92,32 @@ def work(queue: Sequence[Job], *, draws: int, hours: float | None, say: Callable
     return failed
 
 
-def measure(folder: str, draws: str) -> None:
-    """Evaluates a run by the paper's way of predicting with several draws of noise, and keeps what it found in the
-    run's folder; a function of a process of its own.
-
-    **Arguments:** the folder, and the number of draws, as text.
-    """
-    model, config, _ = load_model(folder)
-    test, how = split_of(load_data(config), "test"), paper_prediction(config, model)
-    images, found = encode(model, test.images, mirror=how.mirror), []
-    for key in jr.split(jr.fold_in(evaluation_key(config), 1), int(draws)):
-        each = evaluate(model, images, test.labels, key=key, prediction=how)
-        found.append({"accuracy": each.accuracy, "nll": each.nll, "nfe": each.num_evaluations})
-    with RunFolder(Path(folder)) as run:
-        run.write(DRAWS_FILE, (json.dumps(found) + "\n").encode())
-
-
 def _training(job: Job, draws: int) -> list[str]:
     del draws
     return [] if job.finished else job.command
 
 
-def _measuring(job: Job, draws: int) -> list[str]:
+def _drawing(job: Job, draws: int) -> list[str]:
     file = job.folder / DRAWS_FILE
     known = len(json.loads(file.read_text())) if file.exists() else 0
-    return [*_MEASURE, str(job.folder), str(draws)] if known < draws else []
+    return _measuring("measure_draws", job, str(draws)) if known < draws else []
+
+
+def _evaluating(job: Job, draws: int) -> list[str]:
+    del draws
+    return [] if (job.folder / EVALUATIONS_FILE).exists() else _measuring("measure_evaluations", job)
+
+
+def _measuring(function: str, job: Job, *arguments: str) -> list[str]:
+    return [sys.executable, "-c", _MEASURE.format(function), str(job.folder), *arguments]
+
+
+# What each part of a run still needs: a command, and nothing where it is done.
+_PARTS: dict[str, Callable[[Job, int], list[str]]] = {
+    "training": _training,
+    "draws": _drawing,
+    "evaluations": _evaluating,
+}
 
 
 def _run(arguments: list[str], end: float | None) -> dict[str, Any]:

@@ -1,0 +1,57 @@
+"""What is measured of a finished run beside its own evaluation; each a function of a process of its own."""
+
+import json
+import math
+from pathlib import Path
+
+import jax.random as jr
+
+from ... import AbstractGaussianModel, NoPropFM, RunFolder, encode, evaluate
+from .._build import paper_prediction
+from .._data import load_data
+from .._evaluate import evaluation_key
+from .._saved import load_model
+from ..report import CostPoint, measure_cost, split_of, ways_by_cost
+
+
+DRAWS_FILE, EVALUATIONS_FILE = "draws.json", "evaluations.json"
+
+
+def measure_draws(folder: str, draws: str) -> None:
+    """Evaluates a run by the paper's way of predicting with several draws of noise, and keeps what it found in the
+    run's folder.
+
+    **Arguments:** the folder, and the number of draws, as text.
+    """
+    model, config, _ = load_model(folder)
+    test, how = split_of(load_data(config), "test"), paper_prediction(config, model)
+    images, found = encode(model, test.images, mirror=how.mirror), []
+    for key in jr.split(jr.fold_in(evaluation_key(config), 1), int(draws)):
+        each = evaluate(model, images, test.labels, key=key, prediction=how)
+        found.append({"accuracy": each.accuracy, "nll": each.nll, "nfe": each.num_evaluations})
+    with RunFolder(Path(folder)) as run:
+        run.write(DRAWS_FILE, (json.dumps(found) + "\n").encode())
+
+
+def measure_evaluations(folder: str) -> None:
+    """Evaluates a run by every sampler with a growing number of evaluations, on its validation images, because a
+    sampler is a setting. What it found is kept in the run's folder; of a model without dynamics, nothing.
+
+    **Arguments:** the folder, as text.
+    """
+    model, config, _ = load_model(folder)
+    images = split_of(load_data(config), "validation")
+    ways = ways_by_cost(model) if isinstance(model, AbstractGaussianModel | NoPropFM) else {}
+    points = measure_cost(model, images, ways, key=evaluation_key(config)) if ways else {}
+    found = {
+        "split": "validation",
+        "images": len(images),
+        "points": {name: [_plain(point) for point in own] for name, own in points.items()},
+    }
+    with RunFolder(Path(folder)) as run:
+        run.write(EVALUATIONS_FILE, (json.dumps(found) + "\n").encode())
+
+
+def _plain(point: CostPoint) -> list[float | None]:
+    """For JSON, which knows no infinity."""
+    return [round(value, 6) if math.isfinite(value) else None for value in point]
