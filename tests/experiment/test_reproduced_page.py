@@ -1,0 +1,149 @@
+"""The page of the paper's table: what it says of runs, and its figures."""
+
+import json
+import shutil
+
+from noprop_ode.experiment import Config, find_config, override, parse_overrides
+from noprop_ode.experiment.report import CostPoint
+from noprop_ode.experiment.reproduce import _measure, figures, page, record
+
+
+PAGE = "# Results\n\n<!-- table: overview -->\n<!-- end -->\n\nText.\n\n<!-- table: paper -->\nold\n<!-- end -->\n"
+EVALUATIONS = "<!-- table: evaluations -->\n<!-- end -->\n"
+POINTS = {
+    "Euler": [[1, 0.5, 0.9, 0.1], [2, 0.899, 0.8, 0.1], [1000, 0.9, None, 0.1]],
+    "Heun": [[2, 0.898, 0.7, 0.1], [4, 0.8985, 0.7, 0.1]],
+    "the default": [[1, 0.91, 0.3, 0.02]],
+}
+
+
+def summary(seed: int, accuracy: float, name="paper/mnist_ct", epochs=3) -> str:
+    flags = parse_overrides(f"--seed {seed} --epochs {epochs}".split())
+    config: Config = override(find_config(name), flags)
+    way = {"accuracy": accuracy, "nll": 0.1, "calibration_error": 0.01, "nfe": 1.0, "saved": 0.0, "seconds": 1.0}
+    values = {
+        "samplers": {"default": way, "paper": {**way, "accuracy": accuracy - 0.01}},
+        "config": config.to_plain(),
+        "best_validation_accuracy": accuracy,
+        "train_seconds": 120.0,
+        "device": {"kind": "cpu"},
+        "versions": {"jax": "0"},
+    }
+    return json.dumps(values)
+
+
+def test_the_page_says_what_was_run_and_what_was_not(tmp_path):
+    for seed, accuracy in enumerate((0.95, 0.97)):
+        (tmp_path / f"run{seed}").mkdir()
+        (tmp_path / f"run{seed}" / "summary.json").write_text(summary(seed, accuracy))
+    draws = [{"accuracy": a, "nll": 0.1, "nfe": 1000.0} for a in (0.90, 0.92)]
+    (tmp_path / "run0" / "draws.json").write_text(json.dumps(draws))
+    parts = [{"run": "run0", "part": "training", "exit": 143, "seconds": 60, "cpu_seconds": 60.0, "gib": 1.0}]
+    parts += [{**parts[0], "exit": 0, "cpu_seconds": 180.0, "gib": 2.0}, {**parts[0], "part": "draws"}]
+    (tmp_path / "costs.jsonl").write_text("".join(json.dumps(p) + "\n" for p in parts))
+    found = page(PAGE, [record(tmp_path / "run0"), record(tmp_path / "run1")])
+    # These settings predict in the paper's way: 0.91, of two draws, and 0.97, of one.
+    overview = "| MNIST | CT, one-hot, the paper's settings | 3 | 2 |  | 94.00 ± 3.00 | 97.84 |  | 2 (4) | 2.0 |"
+    assert overview in found
+    assert "| CT, one-hot | 97.84; 94.00 ± 3.00 (3 epochs, 2 seeds) | 73.35; not run | 33.66; not run |" in found
+    assert "| adjoint, one-hot | 98.62; not run |" in found and "old" not in found and "Text." in found
+    assert page(found, [record(tmp_path / "run0"), record(tmp_path / "run1")]) == found
+    (tmp_path / "costs.jsonl").write_text(json.dumps(parts[1]) + "\n")  # half of the training alone
+    assert "cpu_seconds" not in record(tmp_path / "run0") and record(tmp_path / "run0")["gib"] == 2.0
+
+
+def test_settings_that_differ_from_the_recipe_are_named(tmp_path):
+    text = json.loads(summary(0, 0.9, name="cifar10_fast_ct", epochs=16))
+    assert record_of(tmp_path, text)["changes"] == {}
+    text["config"]["model"]["objective"]["smoothing"] = 0.1
+    text["config"]["prediction"]["protocols"] = []
+    found = record_of(tmp_path, text)
+    assert found["changes"] == {"model.objective.smoothing": 0.1}
+    assert "| CIFAR-10 | CT, one-hot, the fast network, `smoothing` 0.1 | 16 | 1 | 90.00 | 89.00 |" in page(
+        PAGE, [found]
+    )
+    del text["samplers"]["paper"]  # nothing else stands in for what was not measured
+    assert "`smoothing` 0.1 | 16 | 1 | 90.00 |  |" in page(PAGE, [record_of(tmp_path, text)])
+
+
+def test_a_supervised_run_stands_beside_its_twin(tmp_path):
+    runs = []
+    for name, accuracy in (("cifar10_fast_ct", 0.9), ("cifar10_fast_supervised", 0.92)):
+        runs.append(record_of(tmp_path, json.loads(summary(0, accuracy, name=name, epochs=8))))
+    found = page(PAGE, runs)
+    assert "| CT, one-hot, the fast network | 8 | 1 | 90.00 | 89.00 | 73.35 | 92.00 |" in found
+    assert "| supervised, one-hot, the fast network | 8 | 1 | 92.00 | 91.00 |  |  |" in found
+
+
+def test_runs_of_other_settings_are_kept_apart_and_the_same_run_is_replaced(tmp_path, call_script):
+    (tmp_path / "page.md").write_text(PAGE)
+    flags = ["--records", tmp_path / "records.jsonl", "--page", tmp_path / "page.md"]
+    for accuracy, epochs in ((0.9, 3), (0.95, 100), (0.96, 100)):
+        (tmp_path / "summary.json").write_text(summary(0, accuracy, epochs=epochs))
+        assert call_script("reproduce", "page", tmp_path, *flags)[0] == 0
+    assert "97.84; 90.00 (3 epochs, 1 seed), 96.00 (100 epochs, 1 seed)" in (tmp_path / "page.md").read_text()
+
+
+def record_of(tmp_path, values: dict) -> dict:
+    (tmp_path / "summary.json").write_text(json.dumps(values))
+    return record(tmp_path)
+
+
+def test_the_command_keeps_records_of_folders_that_are_gone(tmp_path, call_script):
+    (tmp_path / "page.md").write_text(PAGE)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "a" / "summary.json").write_text(summary(0, 0.9))
+    flags = ["--records", tmp_path / "records.jsonl", "--page", tmp_path / "page.md"]
+    code, out, err = call_script("reproduce", "page", tmp_path / "a", tmp_path / "b", *flags)
+    assert code == 0 and "1 runs" in out and "passed over" in err and "b holds no finished run" in err
+    once = (tmp_path / "page.md").read_text()
+    (tmp_path / "a" / "summary.json").unlink()
+    assert call_script("reproduce", "page", *flags)[0] == 0
+    assert (tmp_path / "page.md").read_text() == once and "3 epochs, 1 seed)" in once
+
+
+def evaluations_of(*records, figures=None) -> str:
+    return page(EVALUATIONS, records, figures=figures)
+
+
+def test_the_page_says_how_few_evaluations_are_enough(tmp_path):
+    found = record_of(tmp_path, json.loads(summary(0, 0.9, name="mnist_fast_ct", epochs=8)))
+    assert evaluations_of(found).count("\n|") == 2  # nothing was measured of it
+    (tmp_path / "evaluations.json").write_text(json.dumps({"split": "validation", "images": 6000, "points": POINTS}))
+    found = record(tmp_path)
+    flow = {**found, "variant": "fm", "evaluations": {**found["evaluations"], "points": {**POINTS, "DDIM": []}}}
+    text = evaluations_of(found, flow)
+    assert "| data |  | the default | exact steps | Euler | Heun | DDIM |" in text
+    assert "| CT, one-hot, the fast network | 91.00 (1) | 90.00 (1000) | 89.90 (2) | – |  |" in text
+    ((name, figure),) = figures([found]).items()
+    assert f"8 epochs, seed 0; 6000 held-out images](static/{name})" in evaluations_of(found, figures="static")
+    likelihoods = figure.axes[2].lines[0].get_ydata()
+    assert list(likelihoods) == [0.9, 0.8]  # one is infinite
+    assert record_of(tmp_path, json.loads(summary(1, 0.9, epochs=8)))["seed"] == 1
+
+
+def test_the_figures_of_a_page_are_the_same_bytes_when_drawn_again(tmp_path, call_script):
+    (tmp_path / "page.md").write_text(PAGE + EVALUATIONS)
+    (tmp_path / "summary.json").write_text(summary(0, 0.9))
+    (tmp_path / "evaluations.json").write_text(json.dumps({"split": "validation", "images": 60, "points": POINTS}))
+    flags = ["--records", tmp_path / "records.jsonl", "--page", tmp_path / "page.md", "--figures", tmp_path / "a" / "b"]
+    drawn = []
+    for _ in range(2):
+        assert call_script("reproduce", "page", tmp_path, *flags)[0] == 0
+        (file,) = (tmp_path / "a" / "b").iterdir()
+        drawn.append((file.read_bytes(), (tmp_path / "page.md").read_text()))
+    assert drawn[0] == drawn[1] and f"](a/b/{file.name})" in drawn[0][1]
+
+
+def test_evaluations_are_measured_on_held_out_images(saved, tmp_path, monkeypatch):
+    folder, seen = shutil.copytree(saved, tmp_path / "run"), []
+
+    def measured(model, images, ways, *, key):
+        seen.append(images.name)
+        return {"Euler": [CostPoint(1.0, 0.5, float("inf"), 0.1)]}
+
+    monkeypatch.setattr(_measure, "measure_cost", measured)
+    _measure.measure_evaluations(str(folder))
+    found = json.loads((folder / "evaluations.json").read_text())
+    assert seen == ["digits/validation"] and found["points"] == {"Euler": [[1.0, 0.5, None, 0.1]]}
