@@ -9,7 +9,7 @@ import numpy as np
 from ..report import CostPoint, cost_figure
 from ._record import Record, identity
 from ._rows import SETS
-from ._words import changes_of, named, settings_of
+from ._words import changes_of, count, named, settings_of
 
 
 _EXACT, _DEFAULT = "Euler", "the default"  # the last point of the former is of so many steps that it is exact
@@ -62,7 +62,8 @@ def _name(found: Record) -> str:
 
 def _title(found: Record) -> str:
     data = SETS.get(found["data"], found["data"])
-    return f"{data}, {_name(found)}, {found['epochs']} epochs, seed {found['seed']}; {_images(found)} held-out images"
+    how = f"{data}, {_name(found)}, {count(found['epochs'], 'epoch')}, seed {found['seed']}".replace("`", "")
+    return f"{how}; {_images(found)} held-out images"
 
 
 def _file(found: Record) -> str:
