@@ -29,7 +29,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What to train. The defaults are those of the constructors: the paper's."""
+    """What to train. The defaults are those of the constructors, most of them of the paper."""
 
     variant: Choice = component("variant", "ct")
     field: Choice = component("field", "conv")
