@@ -5,18 +5,24 @@ import os
 import signal
 import socket
 import threading
+import time
 from types import FrameType
 from typing import Any
 
 from .errors import Interrupted
 
 
+_ECHO_SECONDS = 1.0
+
+
 class SignalGuard:
     """While in force, SIGINT and SIGTERM are acknowledged at once and leave a note, so that a step can be finished and
-    saved. The second signal of a kind acts as it always does."""
+    saved. The second signal of a kind acts as it always does; but a SIGTERM within a second of the first is the same
+    one, for a scheduler that tells every process of a job reaches a child by itself and by its parent."""
 
     def __init__(self):
         self._received = 0
+        self._first: dict[int, float] = {}
         self._before: dict[int, Any] = {}
         self._untold: set[int] = set()
         self._waker: tuple[socket.socket, int] | None = None
@@ -45,8 +51,12 @@ class SignalGuard:
         return self._received
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self._received = number
-        signal.signal(number, self._before[number])
+        now, second, self._received = time.monotonic(), number in self._first, number
+        echo = number == signal.SIGTERM and now - self._first.setdefault(number, now) < _ECHO_SECONDS
+        if not echo:
+            signal.signal(number, self._before[number])
+            if second:
+                signal.raise_signal(number)
         self._tell(number)
 
     def _listen(self) -> None:

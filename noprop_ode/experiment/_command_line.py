@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import importlib
 import importlib.metadata
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -124,7 +125,7 @@ def _main(name: str | None, arguments: Sequence[str], prog: str | None) -> None:
     elif known.resume is not None:
         _resume(known.resume, pairs, alone=not positional and file is None, trust_imports=known.trust_imports)
     else:
-        config = override(_plain(chosen, file, pairs), [pair for pair in pairs if pair[0] != "imports"])
+        config = configured(chosen, file, pairs)
         if known.print_config:
             print(dump_yaml(config), end="")
         elif known.seeds is not None:
@@ -133,6 +134,16 @@ def _main(name: str | None, arguments: Sequence[str], prog: str | None) -> None:
             run_seeds(config, parse_seeds(known.seeds))
         else:
             run(config)
+
+
+def configured(name: str | None, file: Path | None, pairs: Sequence[tuple[str, str]]) -> Config:
+    """The settings of a new run: a configuration by its name or a file, and what overrides it."""
+    return override(_plain(name, file, pairs), _from_here([pair for pair in pairs if pair[0] != "imports"]))
+
+
+def _from_here(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """A folder of data as an absolute path, so that a run finds it again from elsewhere."""
+    return [(n, os.path.abspath(os.path.expanduser(text)) if n == "data.dir" else text) for n, text in pairs]
 
 
 def _plain(name: str | None, file: Path | None, pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
@@ -149,11 +160,11 @@ def _plain(name: str | None, file: Path | None, pairs: Sequence[tuple[str, str]]
 
 def _resume(folder: Path, pairs: Sequence[tuple[str, str]], *, alone: bool, trust_imports: bool) -> None:
     parallel = tuple(f"parallel.{f.name}" for f in dataclasses.fields(ParallelConfig))
-    free = ("epochs", "training.epochs", "workers", "data.workers", *parallel)
+    free = ("epochs", "training.epochs", "data.dir", "workers", "data.workers", *parallel)
     if not alone or any(setting not in free for setting, _ in pairs):
         raise ConfigError(
-            "--resume goes on with the settings of the run, and takes no others but --epochs, --parallel... and "
-            "--data.workers."
+            "--resume goes on with the settings of the run, and takes no others but --epochs, --data-dir, "
+            "--data.workers and --parallel..."
         )
     config: Config = load_run_config(folder, trust_imports=trust_imports)
-    run(override(config.to_plain(), pairs), resume=folder)
+    run(override(config.to_plain(), _from_here(pairs)), resume=folder)

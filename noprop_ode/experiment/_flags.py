@@ -38,6 +38,8 @@ def flags(
     parser.add_argument("--out", type=Path, help="folder for checkpoints, metrics and model; a new one below runs/")
     parser.add_argument("--resume", action="store_true", help="go on with the run in the folder --out, if there is one")
     args = parser.parse_args(arguments)
+    if min(args.epochs, args.batch_size) < 1 or not args.learning_rate > 0:
+        parser.error("--epochs and --batch-size are at least 1, and --learning-rate is above 0.")
     if args.resume and args.out is None:
         parser.error("--resume goes on with the run in a folder: name it by --out.")
 

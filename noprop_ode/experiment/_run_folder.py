@@ -9,7 +9,7 @@ from .._training.store import step_checkpoints, step_header
 from ._config import Config
 from ._environment import device, versions, write_json
 from ._errors import ConfigError
-from ._saved import CONFIG_FILE, MODEL_FILE, SUMMARY_FILE
+from ._saved import CONFIG_FILE, MODEL_FILE, SUMMARY_FILE, finished_epochs
 from ._yaml import dump_yaml
 
 
@@ -64,9 +64,8 @@ def _reopen(config: Config, path: Path) -> RunFolder:
                 f"The run at {path} began with other settings: {', '.join(differing)}. Undo the changes to its "
                 "config.yaml, or begin another run."
             )
-        if (path / SUMMARY_FILE).exists() and (
-            began is None or config.training.epochs <= began["training"].get("epochs", 0)
-        ):
+        # By its summary: the checkpoints of an extension that was stopped are of more epochs already.
+        if (path / SUMMARY_FILE).exists() and (began is None or config.training.epochs <= finished_epochs(path)):
             raise RunError(
                 f"The run at {path} is finished; its figures are in {SUMMARY_FILE}. To train it for longer: "
                 f"--resume {path} --epochs N, with more epochs than it had."

@@ -1,5 +1,6 @@
 """A run back from its folder."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,17 @@ from ._recipes import load_config
 
 
 CONFIG_FILE, MODEL_FILE, SUMMARY_FILE = "config.yaml", "model.safetensors", "summary.json"
+
+
+def finished_epochs(folder: Path) -> int:
+    """For how many epochs the run in a folder was trained when it was evaluated last.
+
+    **Returns:** what its summary says; 0 without one, or if it cannot be read.
+    """
+    try:
+        return int(json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))["config"]["training"]["epochs"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return 0
 
 
 def load_model(

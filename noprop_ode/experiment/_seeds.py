@@ -56,6 +56,8 @@ def run_seeds(config: Config, seeds: Sequence[int]) -> dict[str, Any]:
     """
     where, stem = config.output.dir, f"{config.name}-seeds".replace("/", "-")
     with RunFolder.numbered(Path("runs"), stem) if where is None else RunFolder(where) as folder:
+        goes_on = any(folder.path.glob(f"seed*/{CONFIG_FILE}"))
+        folder.claim([CONFIG_FILE] if goes_on else [CONFIG_FILE, SEEDS_FILE, "learning_curve.png"])
         print(f"{len(seeds)} seeds; writing to {folder.path}; after a stop, go on with --out {folder.path}", flush=True)
         paths = {seed: folder / f"seed{seed}" for seed in seeds}
         summaries = [_summary_of(config, seed, path) for seed, path in paths.items()]

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+import noprop_ode as no
 from noprop_ode.experiment import ConfigError, find_config, override, parse_overrides
 from noprop_ode.experiment.reproduce import PAPER, Job, Row, _queue, jobs, page, record, work
 from noprop_ode.experiment.reproduce._rows import rows_of
@@ -43,15 +44,38 @@ def test_a_run_that_has_begun_is_gone_on_with(tmp_path):
         *("--output.dir", str(tmp_path / "ours-digits-ct-one-hot-seed0")),
     ]
     second.folder.mkdir()
-    (second.folder / "config.yaml").write_text("")
+    settings = override(find_config("digits_ct"), parse_overrides(["--epochs", "2", "--seed", "4"]))
+    (second.folder / "config.yaml").write_text(json.dumps(settings.to_plain()))
     assert second.command[3:] == ["train", "--resume", str(second.folder)] and not second.finished
-    (second.folder / "summary.json").write_text("{}")
+    second.check()
+    (second.folder / "summary.json").write_text(json.dumps({"config": {"training": {"epochs": 1}}}))
+    assert not second.finished  # it is being extended
+    (second.folder / "summary.json").write_text(json.dumps({"config": {"training": {"epochs": 2}}}))
     assert second.finished
+    with pytest.raises(ConfigError, match=r"has other settings: training\.epochs\. Give"):
+        work([second._replace(overrides=("--epochs", "3"))], draws=1, hours=None)
+    with pytest.raises(ConfigError, match=r"has other settings: model\.field"):
+        second._replace(overrides=("--epochs", "2", "--field", "mlp")).check()
+    with pytest.raises(ConfigError, match="seeds are chosen by --seeds"):
+        second._replace(overrides=("--epochs", "2", "--seed", "5")).check()
+
+
+def test_code_that_the_command_line_imports_is_trusted_when_a_run_goes_on(tmp_path):
+    (job,) = jobs([DIGITS], "ours", [0], ["--imports", "mine.py", "--data-dir", "here"], tmp_path)
+    job.folder.mkdir()
+    (job.folder / "config.yaml").write_text("training: {epochs: 2}\n")
+    assert job.command[4:] == ["--resume", str(job.folder), "--trust-imports", "--data-dir", "here"]
+    assert _queue._PARTS["draws"](job, 3)[3:] == [str(job.folder), "3", "trusted"]
 
 
 def queue(tmp_path, monkeypatch, code: str, count=2) -> list[Job]:
     """Jobs that run some code, which finds its folder in `folder`, instead of training; nothing is measured."""
-    prelude = "import pathlib, signal, sys, time; folder = pathlib.Path(sys.argv[1]); folder.mkdir(exist_ok=True); "
+    prelude = "import pathlib, shutil, signal, sys, time; folder = pathlib.Path(sys.argv[1]); folder.mkdir(); "
+    for seed in range(count):
+        settings = override(find_config("digits_ct"), parse_overrides(["--seed", str(seed)])).to_plain()
+        (tmp_path / f"done{seed}").mkdir()
+        (tmp_path / f"done{seed}" / "config.yaml").write_text(json.dumps(settings))
+        (tmp_path / f"done{seed}" / "summary.json").write_text(json.dumps({"config": settings}))
 
     def training(job, draws):
         return [] if job.finished else [sys.executable, "-c", prelude + code, str(job.folder)]
@@ -61,11 +85,21 @@ def queue(tmp_path, monkeypatch, code: str, count=2) -> list[Job]:
 
 
 def costs(tmp_path) -> list[dict]:
-    return [json.loads(line) for line in (tmp_path / "costs.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (tmp_path / "costs.jsonl").read_text().splitlines()]
+    assert sum("begins" in line for line in lines) == len(lines) / 2
+    return [line for line in lines if "exit" in line]
+
+
+FINISHES = """
+folder.rmdir()
+if "seed1" in folder.name:
+    sys.exit(3)
+shutil.copytree(folder.parent / f"done{folder.name[-1]}", folder)
+"""
 
 
 def test_what_is_finished_is_not_run_again_and_what_fails_stops_nothing(tmp_path, monkeypatch):
-    todo = queue(tmp_path, monkeypatch, "'seed1' in folder.name and sys.exit(3); (folder / 'summary.json').touch()", 3)
+    todo = queue(tmp_path, monkeypatch, FINISHES, 3)
     said = []
     assert work(todo, draws=5, hours=None, say=said.append) == 1
     assert [job.finished for job in todo] == [True, False, True]
@@ -98,7 +132,9 @@ def test_a_signal_is_passed_on_and_nothing_else_begins(tmp_path, monkeypatch):
     before = signal.getsignal(signal.SIGTERM)
     thread = threading.Thread(target=stop, daemon=True)
     thread.start()
-    assert work(todo, draws=5, hours=None, say=lambda text: None) == 0
+    with pytest.raises(no.Interrupted) as stopped:
+        work(todo, draws=5, hours=None, say=lambda text: None)
+    assert stopped.value.exit_code == 143
     thread.join()
     assert [c["exit"] for c in costs(tmp_path)] == [143] and not todo[1].folder.exists()
     assert signal.getsignal(signal.SIGTERM) is before
@@ -113,6 +149,6 @@ def test_a_row_from_training_to_its_page(tmp_path):
     assert len(found["draws"]) == 2 and found["draws"][0] != found["draws"][1] and found["cpu_seconds"] > 1
     places = "".join(f"<!-- table: {name} -->\n<!-- end -->\n" for name in ("overview", "evaluations"))
     text = page(places, [found])
-    assert "| digits | CT, one-hot, our recipe, `type` mlp, `width` 16, `paper_steps` 5 | 1 | 1 |" in text
+    assert "| digits | CT, one-hot, our recipe, `field` mlp, `width` 16, `paper_steps` 5 | 1 | 1 |" in text
     assert work(todo, draws=2, hours=0.0) == 0 and len(costs(tmp_path)) == 3
     assert found["evaluations"]["images"] == 144 and text.count("| digits | CT, one-hot, our recipe") == 2

@@ -5,7 +5,8 @@ import shutil
 
 from noprop_ode.experiment import Config, find_config, override, parse_overrides
 from noprop_ode.experiment.report import CostPoint
-from noprop_ode.experiment.reproduce import _measure, figures, page, record
+from noprop_ode.experiment.reproduce import _measure, figures, identity, page, record
+from noprop_ode.experiment.reproduce._record import changes
 
 
 PAGE = "# Results\n\n<!-- table: overview -->\n<!-- end -->\n\nText.\n\n<!-- table: paper -->\nold\n<!-- end -->\n"
@@ -37,9 +38,11 @@ def test_the_page_says_what_was_run_and_what_was_not(tmp_path):
         (tmp_path / f"run{seed}").mkdir()
         (tmp_path / f"run{seed}" / "summary.json").write_text(summary(seed, accuracy))
     draws = [{"accuracy": a, "nll": 0.1, "nfe": 1000.0} for a in (0.90, 0.92)]
-    (tmp_path / "run0" / "draws.json").write_text(json.dumps(draws))
-    parts = [{"run": "run0", "part": "training", "exit": 143, "seconds": 60, "cpu_seconds": 60.0, "gib": 1.0}]
-    parts += [{**parts[0], "exit": 0, "cpu_seconds": 180.0, "gib": 2.0}, {**parts[0], "part": "draws"}]
+    (tmp_path / "run0" / "draws.json").write_text(json.dumps({"epochs": 3, "draws": draws}))
+    begins = {"run": "run0", "part": "training", "begins": "anew"}
+    ends = {"run": "run0", "part": "training", "exit": 143, "seconds": 60, "cpu_seconds": 60.0, "gib": 1.0}
+    parts = [begins, ends, {**begins, "begins": "on"}, {**ends, "exit": 0, "cpu_seconds": 180.0, "gib": 2.0}]
+    parts += [{**begins, "part": "draws"}, {**ends, "part": "draws"}]
     (tmp_path / "costs.jsonl").write_text("".join(json.dumps(p) + "\n" for p in parts))
     found = page(PAGE, [record(tmp_path / "run0"), record(tmp_path / "run1")])
     # These settings predict in the paper's way: 0.91, of two draws, and 0.97, of one.
@@ -48,17 +51,65 @@ def test_the_page_says_what_was_run_and_what_was_not(tmp_path):
     assert "| CT, one-hot | 97.84; 94.00 ± 3.00 (3 epochs, 2 seeds) | 73.35; not run | 33.66; not run |" in found
     assert "| adjoint, one-hot | 98.62; not run |" in found and "old" not in found and "Text." in found
     assert page(found, [record(tmp_path / "run0"), record(tmp_path / "run1")]) == found
-    (tmp_path / "costs.jsonl").write_text(json.dumps(parts[1]) + "\n")  # half of the training alone
-    assert "cpu_seconds" not in record(tmp_path / "run0") and record(tmp_path / "run0")["gib"] == 2.0
+
+
+def test_costs_are_of_all_sessions_of_the_run_that_is_there(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "summary.json").write_text(summary(0, 0.9))
+
+    def costs(*lines: dict | str) -> tuple:
+        (tmp_path / "costs.jsonl").write_text("".join(f"{x if isinstance(x, str) else json.dumps(x)}\n" for x in lines))
+        found = record(tmp_path / "run")
+        return found.get("cpu_seconds"), found.get("gib")
+
+    anew, on = ({"run": "run", "part": "training", "begins": how} for how in ("anew", "on"))
+    end = {"run": "run", "part": "training", "exit": 0, "seconds": 60, "cpu_seconds": 60.0, "gib": 1.0}
+    assert costs() == (None, None)
+    assert costs(anew, end, on, end, {**end, "run": "another"}) == (120.0, 1.0)
+    assert costs(anew, on, end) == (None, 1.0)  # one was killed, and what it took is not known
+    assert costs(anew, end, on, anew, {**end, "gib": 0.5}, '{"run": "ru') == (60.0, 0.5)  # it was begun again
+
+
+def test_what_was_measured_of_a_shorter_run_is_not_of_the_extended_one(tmp_path):
+    for name, key in (("draws.json", "draws"), ("evaluations.json", "points")):
+        (tmp_path / name).write_text(json.dumps({"epochs": 3, key: []}))
+    assert {"draws", "evaluations"} <= set(record_of(tmp_path, json.loads(summary(0, 0.9, epochs=3))))
+    assert not {"draws", "evaluations"} & set(record_of(tmp_path, json.loads(summary(0, 0.9, epochs=4))))
+
+
+def test_no_two_experiments_are_seeds_of_one(tmp_path):
+    runs = []
+    for flags in ("--model.times uniform", "--model.weighting uniform --seed 1", "--model.embedding.trainable false"):
+        values = json.loads(summary(0, 0.9, name="mnist_ct"))
+        base = find_config("mnist_ct")
+        if "trainable" in flags:
+            base["model"] = {**base["model"], "embedding": {"type": "learned", "dim": 20}}
+        values["config"] = override(base, parse_overrides([*flags.split(), "--epochs", "3"])).to_plain()
+        runs.append(record_of(tmp_path, values))
+    plain = {**runs[2], "settings": {**runs[2]["settings"], "model.embedding.trainable": True}}
+    other = {**runs[0], "configuration": "mine"}
+    text = page(PAGE, [*runs, plain, other])
+    for words in ("`times` uniform | 3 | 1 |", "`weighting` uniform | 3 | 1 |", "`trainable` False | 3 | 1 |"):
+        assert words in text
+    assert "| MNIST | CT, one-hot, `mine` | 3 | 1 |" in text and identity(plain) != identity(runs[2])
+
+
+def test_a_record_is_compared_with_the_recipe_of_today(tmp_path):
+    found = record_of(tmp_path, json.loads(summary(0, 0.9, name="cifar10_fast_ct", epochs=16)))
+    assert changes(found) == {}
+    older = {**found, "settings": dict(found["settings"])}
+    del older["settings"]["training.patience"], older["settings"]["data.augmentation.hole"]
+    # The first is older than a setting whose default it had; the second is named by the recipe, and it had it not.
+    assert changes(older) == {"data.augmentation.hole": None}
 
 
 def test_settings_that_differ_from_the_recipe_are_named(tmp_path):
     text = json.loads(summary(0, 0.9, name="cifar10_fast_ct", epochs=16))
-    assert record_of(tmp_path, text)["changes"] == {}
+    assert changes(record_of(tmp_path, text)) == {}
     text["config"]["model"]["objective"]["smoothing"] = 0.1
     text["config"]["prediction"]["protocols"] = []
     found = record_of(tmp_path, text)
-    assert found["changes"] == {"model.objective.smoothing": 0.1}
+    assert changes(found) == {"model.objective.smoothing": 0.1}
     assert "| CIFAR-10 | CT, one-hot, the fast network, `smoothing` 0.1 | 16 | 1 | 90.00 | 89.00 |" in page(
         PAGE, [found]
     )
@@ -110,7 +161,7 @@ def evaluations_of(*records, figures=None) -> str:
 def test_the_page_says_how_few_evaluations_are_enough(tmp_path):
     found = record_of(tmp_path, json.loads(summary(0, 0.9, name="mnist_fast_ct", epochs=8)))
     assert evaluations_of(found).count("\n|") == 2  # nothing was measured of it
-    (tmp_path / "evaluations.json").write_text(json.dumps({"split": "validation", "images": 6000, "points": POINTS}))
+    (tmp_path / "evaluations.json").write_text(json.dumps({"epochs": 8, "images": 6000, "points": POINTS}))
     found = record(tmp_path)
     flow = {**found, "variant": "fm", "evaluations": {**found["evaluations"], "points": {**POINTS, "DDIM": []}}}
     text = evaluations_of(found, flow)
@@ -126,7 +177,7 @@ def test_the_page_says_how_few_evaluations_are_enough(tmp_path):
 def test_the_figures_of_a_page_are_the_same_bytes_when_drawn_again(tmp_path, call_script):
     (tmp_path / "page.md").write_text(PAGE + EVALUATIONS)
     (tmp_path / "summary.json").write_text(summary(0, 0.9))
-    (tmp_path / "evaluations.json").write_text(json.dumps({"split": "validation", "images": 60, "points": POINTS}))
+    (tmp_path / "evaluations.json").write_text(json.dumps({"epochs": 3, "images": 60, "points": POINTS}))
     flags = ["--records", tmp_path / "records.jsonl", "--page", tmp_path / "page.md", "--figures", tmp_path / "a" / "b"]
     drawn = []
     for _ in range(2):
@@ -134,6 +185,21 @@ def test_the_figures_of_a_page_are_the_same_bytes_when_drawn_again(tmp_path, cal
         (file,) = (tmp_path / "a" / "b").iterdir()
         drawn.append((file.read_bytes(), (tmp_path / "page.md").read_text()))
     assert drawn[0] == drawn[1] and f"](a/b/{file.name})" in drawn[0][1]
+
+
+def test_a_page_that_cannot_be_made_leaves_the_records_alone(tmp_path, call_script):
+    (tmp_path / "page.md").write_text(PAGE)
+    (tmp_path / "records.jsonl").write_text("{}\n<<<<<<< ours\n")
+    (tmp_path / "summary.json").write_text(summary(0, 0.9))
+    flags = ["--records", tmp_path / "records.jsonl", "--page", tmp_path / "page.md"]
+    code, _, error = call_script("reproduce", "page", tmp_path, *flags)
+    assert code == 2 and "records.jsonl, line 1, is no record" in error
+    (tmp_path / "records.jsonl").unlink()
+    values = json.loads(summary(0, 0.9))
+    values["config"]["data"]["name"] = {"type": "mine", "size": 64}
+    (tmp_path / "summary.json").write_text(json.dumps(values))
+    assert call_script("reproduce", "page", tmp_path, *flags)[0] == 0
+    assert "| mine | CT, one-hot, " in (tmp_path / "page.md").read_text()
 
 
 def test_evaluations_are_measured_on_held_out_images(saved, tmp_path, monkeypatch):

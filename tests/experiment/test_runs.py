@@ -171,6 +171,23 @@ def test_a_finished_run_can_be_extended(tmp_path):
     assert load_run_config(tmp_path / "parts").training.epochs == 3
 
 
+def last_step(folder) -> int:
+    return metrics(folder)[-1]["step"]
+
+
+def test_an_extension_that_is_stopped_can_be_gone_on_with(tmp_path, monkeypatch):
+    run(into(tmp_path / "a", training={"epochs": 1}, prediction={"protocols": []}))
+    longer, last = load_run_config(tmp_path / "a", training={"epochs": 3}), last_step(tmp_path / "a")
+    with monkeypatch.context() as patch:
+        stop_at(patch, last + 1)
+        with pytest.raises(Interrupted):
+            run(longer, resume=tmp_path / "a")
+    run(load_run_config(tmp_path / "a"), resume=tmp_path / "a")  # with what config.yaml says by now
+    assert last_step(tmp_path / "a") == 3 * last
+    with pytest.raises(RunError, match="is finished"):
+        run(load_run_config(tmp_path / "a"), resume=tmp_path / "a")
+
+
 def test_a_run_begins_with_the_weights_of_another(finished, tmp_path, monkeypatch):
     def begun(name, start):
         training = {"epochs": 1, "seed": 7, "batch_size": 600, "warm_start": str(start)}

@@ -68,6 +68,14 @@ def test_one_seed_has_no_standard_error(runs, tmp_path, capsys):
     assert "standard_error=unknown seeds=1" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", ["config.yaml", "seeds.json", "learning_curve.png"])
+def test_files_of_somebody_else_are_not_written_over(runs, tmp_path, name):
+    (tmp_path / name).write_text("precious")
+    with pytest.raises(_seeds.RunError, match="already holds"):
+        run_seeds(settings(tmp_path), [0])
+    assert (tmp_path / name).read_text() == "precious" and runs == []
+
+
 def test_the_flag(runs, tmp_path, capsys):
     main(None, ["digits_ct", "--seeds", "2", "--out", str(tmp_path / "a")])
     main(None, ["digits_ct", "--seeds", "7,3", "--out", str(tmp_path / "b"), "--epochs", "1"])

@@ -15,7 +15,7 @@ from fits import assert_same, how, splits
 from helpers import adam, mlp_model
 
 import noprop_ode as no
-from noprop_ode._training import callbacks
+from noprop_ode._training import callbacks, signals
 from noprop_ode._training.signals import SignalGuard, interruption
 
 
@@ -141,3 +141,21 @@ def test_a_signal_is_acknowledged_while_python_is_busy_elsewhere(capfd):
         assert stop is not None and stop.exit_code == 130
     assert "in time" in seen and "".join(seen).count("SIGINT") == 1
     assert signal.set_wakeup_fd(-1) == -1
+
+
+@pytest.mark.parametrize(
+    "number, seconds, stops_at_once",
+    [(signal.SIGTERM, 60.0, False), (signal.SIGTERM, 0.0, True), (signal.SIGINT, 60.0, True)],
+)
+def test_the_second_signal_stops_at_once_unless_a_scheduler_sent_it_twice(monkeypatch, number, seconds, stops_at_once):
+    monkeypatch.setattr(signals, "_ECHO_SECONDS", seconds)
+    seen = []
+    before = signal.signal(number, lambda number, frame: seen.append(number))
+    try:
+        with SignalGuard() as guard:
+            signal.raise_signal(number)
+            assert guard.received == number and seen == []
+            signal.raise_signal(number)
+            assert seen == ([number] if stops_at_once else [])
+    finally:
+        signal.signal(number, before)

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ... import RunError
 from .._main import guarded
@@ -68,24 +69,42 @@ def _run(args: argparse.Namespace) -> None:
 
 
 def _page(args: argparse.Namespace) -> None:
-    records = {}
-    if args.records.exists():
-        lines = args.records.read_text(encoding="utf-8").splitlines()
-        records = {identity(found): found for found in map(json.loads, lines)}
+    records = _read(args.records)
     for folder in args.runs:
         try:
             found = record(folder)
         except RunError as error:
             print(f"passed over: {error}", file=sys.stderr)
             continue
-        records[identity(found)] = found
+        before = records.get(identity(found), {})
+        same = before.get("ways") == found["ways"]  # trained again somewhere else, it may not be measured yet
+        records[identity(found)] = {**(before if same else {}), **found}
+    # All is made before anything is written.
     text = "".join(json.dumps(found) + "\n" for found in records.values())
-    write_file(args.records, text.encode())
     link = None if args.figures is None else Path(os.path.relpath(args.figures, args.page.parent)).as_posix()
-    if args.figures is not None:
-        args.figures.mkdir(parents=True, exist_ok=True)
-        for name, figure in figures(list(records.values())).items():
-            _canvas.save(figure, args.figures / name)
     tables = page(args.page.read_text(encoding="utf-8"), list(records.values()), figures=link)
+    drawn = {} if args.figures is None else figures(list(records.values()))
+    write_file(args.records, text.encode())
     write_file(args.page, tables.encode())
+    for name, figure in drawn.items():
+        args.figures.mkdir(parents=True, exist_ok=True)
+        _canvas.save(figure, args.figures / name)
     print(f"{len(records)} runs are in {args.page}")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The records of a file, by their identity.
+
+    **Raises:** [`noprop_ode.RunError`][] for a line that is none.
+    """
+    records = {}
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    for number, line in enumerate(lines, 1):
+        try:
+            found = json.loads(line)
+            records[identity(found)] = found
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RunError(
+                f"{path}, line {number}, is no record of a run ({type(error).__name__}): mend or remove it."
+            ) from error
+    return records

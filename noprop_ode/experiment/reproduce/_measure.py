@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import jax.random as jr
 
@@ -17,33 +18,48 @@ from ..report import CostPoint, measure_cost, split_of, ways_by_cost
 DRAWS_FILE, EVALUATIONS_FILE = "draws.json", "evaluations.json"
 
 
-def measure_draws(folder: str, draws: str) -> None:
+def measured(folder: Path, name: str, epochs: int) -> dict[str, Any] | None:
+    """What was measured of a run, if it was of the model of so many epochs: a run can be extended.
+
+    **Arguments:** the folder of the run, the name of the file, and the epochs.
+    """
+    try:
+        found = json.loads((folder / name).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and found.get("epochs") == epochs else None
+
+
+def measure_draws(folder: str, draws: str, trusted: str = "") -> None:
     """Evaluates a run by the paper's way of predicting with several draws of noise, and keeps what it found in the
     run's folder.
 
-    **Arguments:** the folder, and the number of draws, as text.
+    **Arguments:** the folder, and the number of draws, as text; and anything if the code may be run that the run
+    imports.
     """
-    model, config, _ = load_model(folder)
+    model, config, _ = load_model(folder, trust_imports=bool(trusted))
     test, how = split_of(load_data(config), "test"), paper_prediction(config, model)
     images, found = encode(model, test.images, mirror=how.mirror), []
     for key in jr.split(jr.fold_in(evaluation_key(config), 1), int(draws)):
         each = evaluate(model, images, test.labels, key=key, prediction=how)
         found.append({"accuracy": each.accuracy, "nll": each.nll, "nfe": each.num_evaluations})
     with RunFolder(Path(folder)) as run:
-        run.write(DRAWS_FILE, (json.dumps(found) + "\n").encode())
+        content = {"epochs": config.training.epochs, "draws": found}
+        run.write(DRAWS_FILE, (json.dumps(content) + "\n").encode())
 
 
-def measure_evaluations(folder: str) -> None:
+def measure_evaluations(folder: str, trusted: str = "") -> None:
     """Evaluates a run by every sampler with a growing number of evaluations, on its validation images, because a
     sampler is a setting. What it found is kept in the run's folder; of a model without dynamics, nothing.
 
-    **Arguments:** the folder, as text.
+    **Arguments:** the folder, as text, and `trusted` as for `measure_draws`.
     """
-    model, config, _ = load_model(folder)
+    model, config, _ = load_model(folder, trust_imports=bool(trusted))
     images = split_of(load_data(config), "validation")
     ways = ways_by_cost(model) if isinstance(model, AbstractGaussianModel | NoPropFM) else {}
     points = measure_cost(model, images, ways, key=evaluation_key(config)) if ways else {}
     found = {
+        "epochs": config.training.epochs,
         "split": "validation",
         "images": len(images),
         "points": {name: [_plain(point) for point in own] for name, own in points.items()},

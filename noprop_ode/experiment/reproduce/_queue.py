@@ -1,23 +1,35 @@
 """Runs one after the other, each a process of its own, that go on where they were stopped."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .._saved import CONFIG_FILE, SUMMARY_FILE
-from ._measure import DRAWS_FILE, EVALUATIONS_FILE
+from ..._training.signals import interruption
+from .._command_line import configured
+from .._config import Config
+from .._errors import ConfigError, RunError
+from .._overrides import parse_overrides
+from .._recipes import read_yaml
+from .._run_folder import differences
+from .._saved import CONFIG_FILE, finished_epochs
+from ._measure import DRAWS_FILE, EVALUATIONS_FILE, measured
 from ._rows import Row
 
 
 COSTS_FILE = "costs.jsonl"
 _COMMAND = [sys.executable, "-c", "from noprop_ode.experiment import console; console()", "train"]
-_MEASURE = "import sys; from noprop_ode.experiment.reproduce import {0}; {0}(*sys.argv[1:])"
+_MEASURE = """import sys
+from noprop_ode.experiment._main import guarded
+from noprop_ode.experiment.reproduce import {0} as measure
+guarded(lambda: measure(*sys.argv[1:]))"""
+_SIGNALS = [signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 _INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 
 
@@ -31,17 +43,55 @@ class Job(NamedTuple):
     folder: Path
 
     @property
+    def arguments(self) -> list[str]:
+        """Its settings, as `noprop-ode train` is told them."""
+        return [*self.row.arguments(self.settings), *self.overrides, "--training.seed", str(self.seed)]
+
+    @property
     def command(self) -> list[str]:
         """What begins the run, or goes on with it."""
-        if (self.folder / CONFIG_FILE).exists():
-            return [*_COMMAND, "--resume", str(self.folder)]
-        arguments = [*self.row.arguments(self.settings), *self.overrides, "--training.seed", str(self.seed)]
-        return [*_COMMAND, *arguments, "--output.dir", str(self.folder)]
+        if not (self.folder / CONFIG_FILE).exists():
+            return [*_COMMAND, *self.arguments, "--output.dir", str(self.folder)]
+        data = [text for name, text in parse_overrides(self.overrides) if name == "data.dir"][-1:]
+        trust = ["--trust-imports"] if self.trusted else []
+        return [*_COMMAND, "--resume", str(self.folder), *trust, *(part for d in data for part in ("--data-dir", d))]
+
+    @property
+    def trusted(self) -> bool:
+        """Whether it imports code that the command line names."""
+        return any(name == "imports" for name, _ in parse_overrides(self.overrides))
 
     @property
     def finished(self) -> bool:
-        """Whether it is trained and evaluated."""
-        return (self.folder / SUMMARY_FILE).exists()
+        """Whether it is trained and evaluated, for as long as its settings say."""
+        return 0 < self._epochs() <= finished_epochs(self.folder)
+
+    def check(self) -> None:
+        """Refuses a folder that holds a run of other settings.
+
+        **Raises:** `ConfigError`.
+        """
+        for name, _ in parse_overrides(self.overrides):
+            if name.split(".")[-1] == "seed" or name in ("output.dir", "seeds"):
+                raise ConfigError(f"--{name}: seeds are chosen by --seeds and the folder by --out, before the --.")
+        name, *flags = self.arguments
+        config: Config = configured(name, None, parse_overrides(flags))
+        if not (self.folder / CONFIG_FILE).exists():
+            return
+        try:
+            other = differences(read_yaml(self.folder / CONFIG_FILE), config, (("data", "dir"), ("data", "workers")))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise RunError(f"{self.folder / CONFIG_FILE} cannot be read: {type(error).__name__}.") from error
+        if other:
+            raise ConfigError(
+                f"The run at {self.folder} has other settings: {', '.join(other)}. Give those that it began with, or "
+                "another --out."
+            )
+
+    def _epochs(self) -> int:
+        with contextlib.suppress(OSError, ConfigError, KeyError, TypeError, ValueError):
+            return int(read_yaml(self.folder / CONFIG_FILE)["training"]["epochs"])
+        return 0
 
 
 def jobs(rows: Iterable[Row], settings: str, seeds: Sequence[int], overrides: Sequence[str], out: Path) -> list[Job]:
@@ -67,7 +117,12 @@ def work(queue: Sequence[Job], *, draws: int, hours: float | None, say: Callable
     - `say`: is told what happens.
 
     **Returns:** how many runs failed.
+
+    **Raises:** [`noprop_ode.Interrupted`][] after a signal, once the run at hand is saved; `ConfigError` for a folder
+    that holds a run of other settings.
     """
+    for job in queue:
+        job.check()
     end, failed = None if hours is None else time.monotonic() + 3600 * hours, 0
     for job in queue:
         name = job.folder.name
@@ -78,11 +133,13 @@ def work(queue: Sequence[Job], *, draws: int, hours: float | None, say: Callable
                 say(f"{name}: left for another time")
                 return failed
             say(f"{name}: {part} ...")
-            cost = _run(arguments, end)
-            with open(job.folder.parent / COSTS_FILE, "a", encoding="utf-8") as file:
-                file.write(json.dumps({"run": name, "part": part, **cost}) + "\n")
-            if cost["exit"] in _INTERRUPTED:
+            _note(job, {"run": name, "part": part, "begins": "on" if (job.folder / CONFIG_FILE).exists() else "anew"})
+            cost, received = _run(arguments, end)
+            _note(job, {"run": name, "part": part, **cost})
+            if cost["exit"] in _INTERRUPTED or received:
                 say(f"{name}: stopped after {cost['seconds']:.0f} s; the same command goes on with it")
+                if stop := interruption(received):
+                    raise stop
                 return failed
             if cost["exit"] != 0:
                 say(f"{name}: {part} failed with exit code {cost['exit']}; the others go on")
@@ -92,24 +149,31 @@ def work(queue: Sequence[Job], *, draws: int, hours: float | None, say: Callable
     return failed
 
 
+def _note(job: Job, line: dict[str, Any]) -> None:
+    with open(job.folder.parent / COSTS_FILE, "a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+
+
 def _training(job: Job, draws: int) -> list[str]:
     del draws
     return [] if job.finished else job.command
 
 
 def _drawing(job: Job, draws: int) -> list[str]:
-    file = job.folder / DRAWS_FILE
-    known = len(json.loads(file.read_text())) if file.exists() else 0
+    found = measured(job.folder, DRAWS_FILE, finished_epochs(job.folder))
+    known = 0 if found is None else len(found["draws"])
     return _measuring("measure_draws", job, str(draws)) if known < draws else []
 
 
 def _evaluating(job: Job, draws: int) -> list[str]:
     del draws
-    return [] if (job.folder / EVALUATIONS_FILE).exists() else _measuring("measure_evaluations", job)
+    found = measured(job.folder, EVALUATIONS_FILE, finished_epochs(job.folder))
+    return _measuring("measure_evaluations", job) if found is None else []
 
 
 def _measuring(function: str, job: Job, *arguments: str) -> list[str]:
-    return [sys.executable, "-c", _MEASURE.format(function), str(job.folder), *arguments]
+    trust = ["trusted"] if job.trusted else []
+    return [sys.executable, "-c", _MEASURE.format(function), str(job.folder), *arguments, *trust]
 
 
 # What each part of a run still needs: a command, and nothing where it is done.
@@ -120,32 +184,46 @@ _PARTS: dict[str, Callable[[Job, int], list[str]]] = {
 }
 
 
-def _run(arguments: list[str], end: float | None) -> dict[str, Any]:
-    """A process to its end, or to that of the time; what it cost. A signal of ours is passed on."""
-    began, told = time.monotonic(), False
-    process = subprocess.Popen(arguments, start_new_session=True)  # the terminal's signals reach it through us
+def _run(arguments: list[str], end: float | None) -> tuple[dict[str, Any], int]:
+    """A process to its end, or to that of the time. What it cost, and the number of a signal of ours, which is passed
+    on to it; 0 without one."""
+    began, told, received = time.monotonic(), False, 0
+    process: subprocess.Popen[bytes] | None = None
 
-    def tell(*_: Any) -> None:
+    def tell() -> None:
         nonlocal told
-        if not told:
-            process.send_signal(signal.SIGTERM)
-        told = True
+        if process is not None and not told:
+            os.kill(process.pid, signal.SIGTERM)  # there until it is waited for; Popen's own would wait for it
+            told = True
 
-    before = {number: signal.signal(number, tell) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
+    def note(number: int, frame: Any) -> None:
+        nonlocal received
+        del frame
+        received = received or number
+        tell()
+
+    with _handled(note):
+        process = subprocess.Popen(arguments, start_new_session=True)  # the terminal's signals reach it through us
         while not (waited := os.wait4(process.pid, os.WNOHANG))[0]:
-            if end is not None and time.monotonic() >= end:
+            if received or (end is not None and time.monotonic() >= end):
                 tell()
             time.sleep(0.1)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    _, status, usage = waited
-    code = os.waitstatus_to_exitcode(status)
-    process.returncode = code
-    return {
+        process.returncode = code = os.waitstatus_to_exitcode(waited[1])
+    _, _, usage = waited
+    cost = {
         "exit": 128 - code if code < 0 else code,
         "seconds": round(time.monotonic() - began, 2),
         "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 2),
-        "gib": round(usage.ru_maxrss / 2**20, 2),
+        "gib": round(usage.ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20), 2),
     }
+    return cost, received
+
+
+@contextlib.contextmanager
+def _handled(handler: Callable[[int, Any], None]) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, own in before.items():
+            signal.signal(number, own)

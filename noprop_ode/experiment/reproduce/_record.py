@@ -1,5 +1,6 @@
 """What a run found, as a record that is kept."""
 
+import contextlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -9,7 +10,7 @@ from ... import RunError
 from .._config import Config
 from .._recipes import config_names, find_config
 from .._saved import SUMMARY_FILE
-from ._measure import DRAWS_FILE, EVALUATIONS_FILE
+from ._measure import DRAWS_FILE, EVALUATIONS_FILE, measured
 from ._queue import COSTS_FILE
 
 
@@ -27,12 +28,12 @@ def record(folder: Path) -> Record:
         found = {
             "run": folder.name,
             "configuration": config["name"],
-            "data": config["data"]["name"],
+            "data": name if isinstance(name := config["data"]["name"], str) else name["type"],
             "variant": config["model"]["variant"]["type"],
             "embedding": _embedding(config["model"]["embedding"]),
             "seed": config["training"]["seed"],
             "epochs": config["training"]["epochs"],
-            "changes": _changes(config),
+            "settings": _settings(config),
             "protocol": config["prediction"]["protocol"],
             "ways": {
                 name: {k: way[k] for k in ("accuracy", "nll", "calibration_error", "nfe")}
@@ -47,24 +48,56 @@ def record(folder: Path) -> Record:
         raise RunError(f"{folder} holds no finished run: it has no {SUMMARY_FILE}.") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{folder / SUMMARY_FILE} cannot be read: {type(error).__name__}: {error}.") from error
-    if (folder / DRAWS_FILE).exists():
-        found["draws"] = json.loads((folder / DRAWS_FILE).read_text(encoding="utf-8"))
-    if (folder / EVALUATIONS_FILE).exists():
-        found["evaluations"] = json.loads((folder / EVALUATIONS_FILE).read_text(encoding="utf-8"))
-    costs = folder.parent / COSTS_FILE
-    lines = costs.read_text(encoding="utf-8").splitlines() if costs.exists() else []
-    parts = [c for c in map(json.loads, lines) if c["run"] == folder.name and c["part"] == "training"]
-    if parts:
-        # Of a session that was killed nothing is known, and the rest would pass for the whole.
-        if sum(c["seconds"] for c in parts) > 0.95 * found["seconds"]:
-            found["cpu_seconds"] = round(sum(c["cpu_seconds"] for c in parts), 1)
-        found["gib"] = max(c["gib"] for c in parts)
+    if draws := measured(folder, DRAWS_FILE, found["epochs"]):
+        found["draws"] = draws["draws"]
+    if evaluations := measured(folder, EVALUATIONS_FILE, found["epochs"]):
+        found["evaluations"] = evaluations
+    return {**found, **_costs(folder)}
+
+
+def _costs(folder: Path) -> dict[str, float]:
+    """What training a run took: of all its sessions, if the end of each is known, and its memory."""
+    begun, ended = 0, []
+    try:
+        lines = (folder.parent / COSTS_FILE).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return {}
+    for line in lines:
+        with contextlib.suppress(ValueError, KeyError, TypeError):  # a line that was cut off
+            session = json.loads(line)
+            if session["run"] != folder.name or session["part"] != "training":
+                continue
+            if session.get("begins") == "anew":  # what stood here before is another run
+                begun, ended = 0, []
+            if "begins" in session:
+                begun += 1
+            else:
+                ended.append(session)
+    found = {"gib": max(session["gib"] for session in ended)} if ended else {}
+    if ended and begun == len(ended):
+        found["cpu_seconds"] = round(sum(session["cpu_seconds"] for session in ended), 1)
     return found
 
 
 def identity(found: Record) -> str:
     """Equal for runs that are the same but for where and when they ran."""
-    return json.dumps([found[name] for name in ("configuration", "changes", "epochs", "seed", "embedding")])
+    settings = found.get("settings", found.get("changes"))  # the latter in records from before settings were kept
+    return json.dumps([settings, *(found[name] for name in ("configuration", "epochs", "seed", "embedding"))])
+
+
+def changes(found: Record) -> dict[str, Any]:
+    """The settings in which a run differs from the recipe of its name as it is now, by path; none where the name is not
+    that of a recipe."""
+    if "settings" not in found:
+        return found["changes"]
+    if found["configuration"] not in config_names():
+        return {}
+    recipe = find_config(found["configuration"])
+    own, its = found["settings"], _settings(Config.from_plain(recipe).to_plain())
+    # A run that is older than a setting has its default, and not what the recipe says by now.
+    said = dict(_leaves({name: values for name, values in recipe.items() if name in _SECTIONS}))
+    before = {name: own.get(name, None if name in said else value) for name, value in its.items()}
+    return {k: v for k, v in {**before, **own}.items() if its.get(k) != v}
 
 
 def _embedding(settings: Mapping[str, Any]) -> str:
@@ -78,19 +111,19 @@ _FREE = (
     "data.dir.",
     "data.stream.",
     "data.workers.",
-    "model.embedding.",
+    "model.embedding.type.",
+    "model.embedding.dim.",
     "prediction.protocols.",
 )
 
 
-def _changes(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings in which a run differs from the recipe of its name, by path; not what the tables say anyway."""
-    if config["name"] not in config_names():
-        return {}
-    recipe = Config.from_plain(find_config(config["name"])).to_plain()
-    sections = ("data", "model", "optimiser", "training", "prediction")
-    own, its = (dict(_leaves({name: values[name] for name in sections})) for values in (config, recipe))
-    return {k: v for k, v in own.items() if its.get(k) != v and not f"{k}.".startswith(_FREE)}
+_SECTIONS = ("data", "model", "optimiser", "training", "prediction")
+
+
+def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """All settings by path that may change a figure."""
+    leaves = _leaves({name: config[name] for name in _SECTIONS})
+    return {name: value for name, value in leaves if not f"{name}.".startswith(_FREE)}
 
 
 def _leaves(values: Any, path: str = "") -> Iterable[tuple[str, Any]]:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ._record import Record
+from .._recipes import config_names
+from ._record import Record, changes
 
 
 _HOW = {"paper": "the paper's settings", "ours": "our recipe", "fast": "the fast network"}
@@ -19,18 +20,28 @@ _NAMES = {
 
 
 def settings_of(found: Record) -> str:
-    name = found["configuration"]
-    return "paper" if name.startswith("paper/") else "fast" if "_fast_" in name else "ours"
+    """Whose settings a run has: `paper`, `fast`, `ours`, or the name of a configuration that is not of this package."""
+    name, data, variant = (found[key] for key in ("configuration", "data", "variant"))
+    whose = {f"paper/{data}_{variant}": "paper", f"{data}_fast_{variant}": "fast", f"{data}_{variant}": "ours"}
+    return whose.get(name, name) if name in config_names() else name
 
 
 def changes_of(found: Record) -> str:
-    """In what a run differs from its recipe."""
-    return ", ".join(f"`{k.split('.')[-1]}` {v}" for k, v in found["changes"].items())
+    """In what a run differs from its recipe: each setting by the end of its path, or by all of it where that is
+    needed to tell it from another."""
+    differing = changes(found)
+    ends = [_end(path) for path in differing]
+    names = [end if ends.count(end) == 1 else path for path, end in zip(differing, ends)]
+    return ", ".join(f"`{name}` {value}" for name, value in zip(names, differing.values()))
+
+
+def _end(path: str) -> str:
+    return path.removesuffix(".type").split(".")[-1]
 
 
 def named(variant: str, embedding: str, settings: str, changes: str) -> str:
     """The second column of the tables."""
-    return listed(name_of(variant), embedding, _HOW[settings], changes)
+    return listed(name_of(variant), embedding, _HOW.get(settings, f"`{settings}`"), changes)
 
 
 def per_cent(values: Sequence[float | None]) -> str:
