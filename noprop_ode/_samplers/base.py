@@ -79,16 +79,20 @@ def solve_in_equal_steps(
     t1: float,
     **how: Any,
 ) -> diffrax.Solution:
-    """A solve in equal steps of 1 / `steps`, up to `t1`."""
+    """A solve in equal steps of 1 / `steps`, up to `t1`, where the last is cut short if none ends there."""
+    taken, dt0 = steps_until(t1, steps), 1 / steps
+    if abs(t1 * steps - taken) > 1e-6:  # Diffrax's own way would be to make all steps but the first a little shorter
+        ends = jnp.asarray([*(k / steps for k in range(taken)), t1], jnp.float32)
+        dt0, how = None, {**how, "stepsize_controller": diffrax.StepTo(ends)}
     return diffrax.diffeqsolve(
         terms,
         solver,
         t0=0.0,
         t1=t1,
-        dt0=1 / steps,
+        dt0=dt0,
         y0=z0,
         args=features,
-        max_steps=steps_until(t1, steps),
+        max_steps=taken,
         throw=False,
         **how,
     )

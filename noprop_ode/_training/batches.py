@@ -23,12 +23,14 @@ class Batches:
         self.seed, self.augment, self.key = seed, augment, key
         self.parallel = parallel if jax.process_count() > 1 else None
         self._reader: Any = None
+        self._data: Any = None  # that of the reader: a callback may have given the run others
 
     def rest_of_epoch(self, run: Run) -> Iterator[tuple[Any, Any]]:
         """What is left of the epoch that the run is in."""
         epoch, step = run.progress.epoch, run.progress.step
-        if self._reader is None:
-            self._reader = self._opened(run)
+        if self._data is not run.train:
+            self.close()
+            self._reader, self._data = self._opened(run), run.train
         for xs, ys in self._reader.epoch(epoch, step - epoch * run.steps_per_epoch):
             if self.augment is not None:
                 xs = self._augmented(xs, jr.fold_in(self.key, step))

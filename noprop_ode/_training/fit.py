@@ -188,6 +188,7 @@ def fit(
                         if signal or due:
                             run.save()
                             saved = time.monotonic()
+                            clock.restart()
                         if stop := interruption(signal):
                             raise stop
                 except NonFiniteLossError as error:
@@ -208,18 +209,24 @@ def fit(
 
 
 class _Clock:
-    """Measures the time of steps; the first call of an epoch may include compilation, and is left out."""
+    """Measures the time of steps. A call may include compilation, and is left out, if it is the first of an epoch, or
+    the first with another number of steps."""
 
     def __init__(self, run: Run):
-        self.run, self.before, self.step = run, None, run.progress.step
+        self.run, self.before, self.step, self.size = run, None, run.progress.step, 0
 
     def tick(self) -> None:
         """A call is through."""
         now, progress = time.perf_counter(), self.run.progress
-        if self.before is not None:
+        size = progress.step - self.step
+        if self.before is not None and size == self.size:
             progress.seconds += now - self.before
-            progress.timed_steps += progress.step - self.step
-        self.before, self.step = now, progress.step
+            progress.timed_steps += size
+        self.before, self.step, self.size = now, progress.step, size
+
+    def restart(self) -> None:
+        """What came since the last call was no step."""
+        self.before = time.perf_counter()
 
 
 def _opened(folder: str | os.PathLike[str] | RunFolder | None, stack: contextlib.ExitStack) -> RunFolder | None:

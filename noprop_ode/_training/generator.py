@@ -1,5 +1,6 @@
 """Training as a generator over steps."""
 
+import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeAlias
@@ -19,10 +20,12 @@ from .step import Metrics, TrainState, copied, train_step
 
 class NonFiniteLossError(RuntimeError):
     """The loss or its gradient became NaN or infinite: at which `step`, with which `metrics`, and the `state` with the
-    last good weights."""
+    last good weights, from which training can go on."""
 
     def __init__(self, step: int, metrics: Metrics, state: TrainState):
-        terms = ", ".join(f"{name}={jnp.ravel(getattr(metrics, name))[-1]:g}" for name in _TERMS)
+        # Of several steps in a call those after the bad one say nothing: they change no weights, and may be finite.
+        where = int(jnp.argmax(jnp.ravel(metrics.step) == step))
+        terms = ", ".join(f"{name}={jnp.ravel(getattr(metrics, name))[where]:g}" for name in _TERMS)
         super().__init__(
             f"The loss or its gradient stopped being finite at step {step} ({terms}). The weights before that step "
             "are kept in `.state`. A lower learning rate, gradient clipping, or a weighting with a smaller range "
@@ -151,4 +154,5 @@ def _grouped(batches: Iterable[tuple[Any, Any]], size: int) -> Iterator[list[tup
 
 def _raise_if_ill(state: TrainState, metrics: Metrics) -> None:
     if not bool(state.healthy):
-        raise NonFiniteLossError(int(state.step) + 1, metrics, state)
+        well = dataclasses.replace(state, healthy=jnp.ones_like(state.healthy))
+        raise NonFiniteLossError(int(state.step) + 1, metrics, well)

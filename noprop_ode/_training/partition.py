@@ -6,6 +6,8 @@ import jax
 import optax
 from jaxtyping import PyTree
 
+from .._vector_field import AbstractVectorField
+
 
 def partitioned(
     field: optax.GradientTransformation, rest: optax.GradientTransformation
@@ -25,12 +27,19 @@ def partitioned(
     - `field`: for the vector field of the model.
     - `rest`: for every other array.
 
-    **Returns:** an optax transformation for models with an attribute `field`.
+    **Returns:** an optax transformation for models of this package; also where `fit` applies it to
+    each block on its own.
     """
 
     def labels(params: PyTree[Any]) -> PyTree[str]:
-        return jax.tree_util.tree_map_with_path(
-            lambda path, _: "field" if getattr(path[0], "name", None) == "field" else "rest", params
-        )
+        return jax.tree.map(of, params, is_leaf=_is_field)
+
+    def of(node: Any) -> PyTree[str]:
+        # By its type and not by its place in the model: blocks that are optimised apart come without one.
+        return jax.tree.map(lambda _: "field", node) if _is_field(node) else "rest"
 
     return optax.partition({"field": field, "rest": rest}, labels)
+
+
+def _is_field(node: Any) -> bool:
+    return isinstance(node, AbstractVectorField)

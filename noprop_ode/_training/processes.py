@@ -131,7 +131,13 @@ def arrays_of_first(tree: PyTree[Any]) -> PyTree[Any]:
     """The arrays of the first process, on all of them; `tree` has the same structure and shapes on each."""
     if jax.process_count() == 1:
         return tree
-    return _each(tree, lambda a: jnp.asarray(multihost_utils.broadcast_one_to_all(a), dtype=a.dtype))
+
+    def of_first(array: jax.Array) -> jax.Array:
+        # Of the others only the shape is asked for, and their array may lie on devices of several processes.
+        own = array if is_first() else np.zeros(array.shape, array.dtype)
+        return jnp.asarray(multihost_utils.broadcast_one_to_all(own), dtype=array.dtype)
+
+    return _each(tree, of_first)
 
 
 def agreed(*values: int) -> tuple[int, ...]:

@@ -31,7 +31,8 @@ def data_digest(splits: Any) -> str:
         arrays = [part.labels] if isinstance(images, AbstractLazyImages) else [images, part.labels]
         for array in map(np.asarray, arrays):
             digest.update(f"{array.dtype}{array.shape}".encode())
-            digest.update(np.ascontiguousarray(array).data)
+            # As bytes: NumPy hands out no buffer of bfloat16.
+            digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 

@@ -42,25 +42,20 @@ class RollBack:
         if used >= self.limit:
             run.state = dataclasses.replace(error.state, healthy=jnp.ones_like(error.state.healthy))
             run.progress.step = int(run.state.step)
-            if run.store is not None:
-                run.store.discard_from(run.progress.step)
-            run.save()
+            run.save(newest=True)
             raise error
-        state, before = self._recall(run)
+        state, before = self._recall(run, error)
         run.progress = dataclasses.replace(before, rollbacks=used + 1, records=run.progress.records)
         run.record("rollback", step=run.progress.step, failed_step=error.step, rollbacks=used + 1)
         run.state = state
-        if run.store is not None:
-            # Checkpoints of steps that are now to come would be taken for newer ones.
-            run.store.discard_from(run.progress.step)
-        run.save()
+        run.save(newest=True)  # checkpoints of steps that are now to come would be taken for newer ones
         return state
 
-    def _recall(self, run: Run) -> tuple[Any, Progress]:
+    def _recall(self, run: Run, error: NonFiniteLossError) -> tuple[Any, Progress]:
         if self._kept is not None:
             state, before = self._kept
             return copied(state), dataclasses.replace(before)
-        like = gathered(run.state)
+        like = gathered(error.state)  # that of the run was consumed by the step that failed
 
         def read() -> tuple[Any, Any]:
             assert run.store is not None

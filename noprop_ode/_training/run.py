@@ -142,7 +142,9 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether there is nothing left to do."""
-        return self.progress.stopped or self.progress.step >= self.num_steps
+        epoch, step = self.progress.epoch, self.progress.step
+        # A run that was stopped within an epoch has the rest of it to do, be it only the validation at its end.
+        return epoch >= self.epochs or (self.progress.stopped and step <= epoch * self.steps_per_epoch)
 
     @property
     def images_per_second(self) -> float | None:
@@ -168,18 +170,21 @@ class Run:
         """Ends the run after this epoch."""
         self.progress.stopped = True
 
-    def save(self) -> None:
+    def save(self, *, newest: bool = False) -> None:
         """Writes a checkpoint, if the run has a folder.
+
+        **Arguments:** `newest`: whether checkpoints of later steps, which are to come again, go once it is written.
 
         **Raises:** [`noprop_ode.RunError`][] if that fails.
         """
         step, store = self.progress.step, self.store
         if not self.in_parts:
-            return self.keep(lambda store, state: store.save_step(step, state, self.header()), self.state)
+            header = self.header()
+            return self.keep(lambda store, state: store.save_step(step, state, header, newest=newest), self.state)
         path = tell(on_first(lambda: None if store is None else str(store.part_path(step))))
         if path is not None:
             save_parts(Path(path), self.state, tell(self.header()))
-            on_first(lambda: None if store is None else store.prune())
+            on_first(lambda: None if store is None else store.prune(step if newest else None))
 
     def keep(self, write: Callable[[CheckpointStore, Any], None], tree: Any) -> None:
         """Gives the store and a PyTree to a function that writes it, if the run has a folder; where there are several

@@ -47,13 +47,14 @@ class CheckpointStore:
         except OSError as error:
             raise RunError(f"Could not make {self.folder / CHECKPOINTS}: {error.strerror}.") from error
 
-    def save_step(self, step: int, tree: Any, metadata: dict[str, Any]) -> None:
-        """Writes the checkpoint of a step, then removes those beyond the newest few.
+    def save_step(self, step: int, tree: Any, metadata: dict[str, Any], *, newest: bool = False) -> None:
+        """Writes the checkpoint of a step, then removes those beyond the newest few; and before, if it is to be the
+        `newest`, those of later steps.
 
         **Raises:** [`noprop_ode.RunError`][] if it cannot be written; the older ones then stay.
         """
         self.save(f"{_named(step)}.safetensors", tree, metadata)
-        self.prune()
+        self.prune(step if newest else None)
 
     def part_path(self, step: int) -> Path:
         """Where every process writes its part of the checkpoint of a step; the folder for it is made.
@@ -63,18 +64,15 @@ class CheckpointStore:
         self._make_folder()
         return self.path(_named(step))
 
-    def prune(self) -> None:
-        """Removes the checkpoints of steps beyond the newest few."""
+    def prune(self, newest: int | None = None) -> None:
+        """Removes the checkpoints of steps after the `newest`, if one is given, and those beyond the newest few."""
+        for later in self.steps() if newest is not None else ():
+            if _step_of(later) > newest:
+                _remove(later)
         for old in self.steps()[self.keep :]:
             _remove(old)
         for unfinished in (self.folder / CHECKPOINTS).glob("step-*.orbax-checkpoint-tmp*"):
             _remove(unfinished)  # of a run that was killed while it wrote
-
-    def discard_from(self, step: int) -> None:
-        """Removes the checkpoints of this step and later ones."""
-        for path in self.steps():
-            if _step_of(path) >= step:
-                _remove(path)
 
     def steps(self) -> list[Path]:
         """The checkpoints of steps, newest first."""

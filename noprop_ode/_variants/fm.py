@@ -66,7 +66,7 @@ class NoPropFM(AbstractTimedModel, AbstractMarginalModel):
         - `times`: the distribution of training times; uniform by default.
         - `states_per_image`: how many noisy states of its label a step draws for each image.
         - `sigma`: deviation of the noise around the line; the paper gives none, 0 by default.
-        - `anchor`: whether to add the anchor; by default, if the embedding has anything to train.
+        - `anchor`: whether to add the anchor; by default, if the embedding or the readout has anything to train.
         - `key`: not needed by the defaults; accepted so that every variant is built alike.
 
         **Raises:** `ValueError` if `sigma` is negative or `states_per_image` not positive.
@@ -80,7 +80,8 @@ class NoPropFM(AbstractTimedModel, AbstractMarginalModel):
         self.times = UniformTimes() if times is None else times
         self.states_per_image = check_states_per_image(states_per_image)
         self.sigma = sigma
-        self.anchor = any(jax.tree.leaves(trainable_mask(embedding))) if anchor is None else anchor
+        read = embedding, self.readout  # what no other term of the loss would hold
+        self.anchor = any(jax.tree.leaves(trainable_mask(read))) if anchor is None else anchor
 
     @property
     def default_prediction(self) -> Prediction:

@@ -83,11 +83,12 @@ def field(dim):
     return no.nn.MLPField((2, 2, 1), 3, dim, width=8, time_size=4, key=jr.key(0))
 
 
-def test_the_anchor_is_there_exactly_when_the_embedding_learns(key):
+def test_the_anchor_is_there_exactly_when_the_embedding_or_the_readout_learns(key):
     fixed = no.NoPropFM(field(3), embedding=no.OneHot(3))
     frozen = no.NoPropFM(field(4), embedding=no.LearnedEmbedding(3, 4, trainable=False, key=key))
     learned = no.NoPropFM(field(4), embedding=no.LearnedEmbedding(3, 4, key=key), readout=no.NearestEmbedding(1.0))
-    assert (fixed.anchor, frozen.anchor, learned.anchor) == (False, False, True)
+    readout = no.NoPropFM(field(3), embedding=no.OneHot(3), readout=no.LinearReadout(3, 3, key=key))
+    assert (fixed.anchor, frozen.anchor, learned.anchor, readout.anchor) == (False, False, True, True)
     x = jnp.ones((2, 2, 1), jnp.float32)
     assert float(frozen.loss(x, 1, key=key).readout) == 0
     assert float(learned.loss(x, 1, key=key).readout) > 0

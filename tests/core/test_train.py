@@ -1,5 +1,7 @@
 """Training: it learns, compiles once, spares what it is given, and stops at the last good weights."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -195,8 +197,18 @@ def test_a_bad_step_within_a_call_is_found(key):
     with pytest.raises(no.NonFiniteLossError) as found:
         for state, _ in no.train(state, [blobs(12)] * 3, steps_per_call=3):
             pass
+    good = found.value.state
     assert found.value.step == 2
-    assert all(np.isfinite(a).all() for a in jax.tree.leaves(eqx.filter(found.value.state.model, eqx.is_inexact_array)))
+    assert all(np.isfinite(a).all() for a in jax.tree.leaves(eqx.filter(good.model, eqx.is_inexact_array)))
+    assert bool(good.healthy)  # it can be gone on with
+
+
+def test_the_error_shows_what_was_not_finite(key):
+    xs, ys = blobs(12)
+    poison = dataclasses.replace(no.TrainState.create(mlp_model(), optax.sgd(1e-3), key=key), step=jnp.asarray(4))
+    batches = [(xs, ys), (np.full_like(xs, -3e38), ys), (xs, ys)]  # the one after it is good
+    with pytest.raises(no.NonFiniteLossError, match=r"at step 6 \(loss=(nan|inf)"):
+        list(no.train(poison, batches, steps_per_call=3))
 
 
 def test_a_copy_outlives_the_steps_and_what_does_not_is_said(tmp_path):

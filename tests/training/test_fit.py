@@ -14,6 +14,9 @@ from fits import ADAM, assert_same, how, splits, stop_at, weights
 from helpers import adam, blobs, mlp_model
 
 import noprop_ode as no
+from noprop_ode._training import store as store_module
+from noprop_ode._training.resume import data_digest
+from noprop_ode._training.store import CheckpointStore
 
 
 def noise(xs, *, key):
@@ -32,7 +35,7 @@ RECIPES = {
 def test_a_run_that_is_stopped_and_resumed_is_the_run_that_was_not(recipe, tmp_path, capfd):
     arguments = how(**RECIPES[recipe])
     whole = no.fit(mlp_model(), splits(), folder=tmp_path / "whole", **arguments)
-    for step in (2, 6, 14):  # 6 is the end of an epoch, before its validation
+    for step in (2, 6, 14, 18):  # 6 is the end of an epoch, 18 that of the run, before their validation
         with pytest.raises(no.Interrupted) as stop:
             no.fit(
                 mlp_model(),
@@ -111,6 +114,42 @@ def test_callbacks_see_the_run_and_can_stop_it():
     assert events.count("Stepped") == 12 and events.count("EpochEnded") == 2
 
 
+def test_a_run_that_is_stopped_within_an_epoch_ends_it_after_a_resume(tmp_path):
+    """`stop` means after this epoch, whatever befalls the run until then."""
+
+    def stop(run, event):
+        if isinstance(event, no.Stepped) and run.progress.step == 8:
+            run.stop()
+
+    stops = [stop, stop_at(9)]
+    with pytest.raises(no.Interrupted):
+        no.fit(mlp_model(), splits(), folder=tmp_path, callbacks=stops, **how(epochs=9))
+    result = no.fit(mlp_model(), splits(), folder=tmp_path, resume=True, callbacks=[stop], **how(epochs=9))
+    assert result.progress.epoch == 2 and int(result.state.step) == 12
+
+
+def test_an_epoch_sees_the_data_that_the_run_has_by_then():
+    seen = []
+
+    def other_data(run, event):
+        if isinstance(event, no.EpochEnded):
+            run.train = types.SimpleNamespace(images=run.train.images * 0 + event.epoch, labels=run.train.labels)
+
+    def look(xs, *, key):
+        seen.append(float(jnp.max(xs)))
+        return xs
+
+    no.fit(mlp_model(), splits(), callbacks=[other_data], **how(augment=look))
+    assert seen[6:] == [1.0] * 6 + [2.0] * 6
+
+
+def test_compilation_and_checkpoints_are_not_in_the_speed():
+    """Of 6 steps an epoch, 4 in one call and two single ones, which are another program, one is neither the first of
+    its epoch nor the first of its kind."""
+    result = no.fit(mlp_model(), splits(), **how(steps_per_call=4))
+    assert result.progress.timed_steps == 3 and result.progress.seconds > 0
+
+
 def test_what_follows_fails_and_the_run_still_ends(tmp_path):
     def callback(run, event):
         if isinstance(event, no.EpochEnded):
@@ -166,9 +205,16 @@ def test_a_diverging_run_stops_with_its_last_good_weights(tmp_path):
     ],
     ids=["uint8", "jax", "float64"],
 )
-def test_arrays_that_no_data_set_ever_saw(images):
-    result = no.fit(mlp_model(), splits(images=images), **how(epochs=1))
+def test_arrays_that_no_data_set_ever_saw(images, tmp_path):
+    result = no.fit(mlp_model(), splits(images=images), folder=tmp_path, **how(epochs=1))
     assert int(result.state.step) == 6
+
+
+def test_data_of_every_type_have_a_checksum():
+    digests = {
+        data_digest(splits(images=lambda xs, t=t: jnp.asarray(xs, t))) for t in ("bfloat16", "float16", "float32")
+    }
+    assert len(digests) == 3
 
 
 def test_vectors_are_images_too():
@@ -189,11 +235,11 @@ def test_vectors_are_images_too():
     assert result.best_model is None and int(result.state.step) == 12
 
 
-def dt_model():
+def dt_model(**how):
     def block(key):
         return no.nn.MLPField((2, 2, 1), 3, 3, width=8, time_size=8, key=key)
 
-    return no.NoPropDT(no.Blocks(block, 2, key=jr.key(0)), embedding=no.OneHot(3))
+    return no.NoPropDT(no.Blocks(block, 2, key=jr.key(0)), embedding=no.OneHot(3), **how)
 
 
 def clipped(norm):
@@ -211,3 +257,27 @@ def test_blocks_are_optimised_apart():
         assert isinstance(result.state.opt_state, no.BlockwiseState)
     for a, b in zip(*seen.values(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_the_network_has_its_optimiser_whether_or_not_its_blocks_are_apart():
+    frozen = no.partitioned(optax.set_to_zero(), adam())
+    readout = no.LinearReadout(3, 3, key=jr.key(5))  # the default one has nothing to learn from one-hot labels
+    for model in (mlp_model(readout=readout), dt_model(readout=readout)):
+        result = no.fit(model, splits(), **how(optimiser=frozen, epochs=1))
+        assert_same(result.model.field, model.field)
+        assert all((a != b).any() for a, b in zip(weights(result.model.readout), weights(readout), strict=True))
+
+
+def test_no_checkpoint_goes_before_another_is_there(tmp_path, monkeypatch):
+    """Where a run goes back, a kill may come at any moment."""
+    store = CheckpointStore(no.RunFolder(tmp_path), keep=2)
+    for step in (7, 9):
+        store.save_step(step, jnp.zeros(2), {})
+    monkeypatch.setattr(store_module, "_remove", lambda path: seen.append([p.name for p in store.steps()]))
+    seen = []
+    store.save_step(6, jnp.zeros(2), {}, newest=True)
+    assert all("step-00000006.safetensors" in names for names in seen) and len(seen) >= 2
+    monkeypatch.undo()
+    store.prune(6)
+    assert [p.name for p in store.steps()] == ["step-00000006.safetensors"]
+    store.folder.close()
