@@ -21,7 +21,7 @@ def check_images(xs: Any) -> None:
     - `xs`: images, `[n, ...]`, NumPy or JAX, or read when they are asked for.
 
     **Raises:** `TypeError` for another dtype; `ValueError` for a missing batch axis, pixels that are not finite, and
-    floating-point pixels in 0..255.
+    floating-point pixels in 0..255; not in images of one pixel, which are rows of a table.
     """
     if not isinstance(xs, np.ndarray | AbstractLazyImages):
         xs = jnp.asarray(xs)
@@ -43,6 +43,8 @@ def check_images(xs: Any) -> None:
             f"Images must be finite; {len(bad)} of {len(xs)} have NaN or infinite pixels, the first at index {bad[0]}. "
             "Remove them or repair the pipeline that made them."
         )
+    if xs.shape[1:3] == (1, 1):  # rows of a table as images of one pixel, of any scale
+        return
     if low >= 0 and high > _GREATEST:
         raise ValueError(
             f"Floating-point images lie in [0, 1], or are normalised; got pixels from {low:g} to {high:g}. Divide "

@@ -57,7 +57,7 @@ class Moments(NamedTuple):
         return found
 
 
-_GREATEST = 16.0  # deviations: what lies farther off tells a network nothing more
+_GREATEST = 1e6  # deviations: far outside of any data, and far from overflow inside of a network
 
 
 def no_moments(features: int) -> Moments:

@@ -91,6 +91,13 @@ def test_it_works_where_estimators_do():
     assert search.score(X, y) > 0.9
 
 
+def test_a_row_far_off_is_a_row_like_any_other(fitted):
+    """All above the mean and one far above: images with such pixels would be taken for those in 0..255."""
+    X, _ = table()
+    row = X.max(axis=0, keepdims=True) + np.array([[1e4, 0, 0, 0, 0]])
+    assert np.isfinite(fitted["ct"].predict_proba(row)).all()
+
+
 def test_it_says_that_it_is_not_fitted():
     with pytest.raises(NotFittedError):
         tiny().predict(table()[0])
