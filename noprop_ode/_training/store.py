@@ -66,9 +66,9 @@ class CheckpointStore:
 
     def prune(self, newest: int | None = None) -> None:
         """Removes the checkpoints of steps after the `newest`, if one is given, and those beyond the newest few."""
-        for later in self.steps() if newest is not None else ():
-            if _step_of(later) > newest:
-                _remove(later)
+        for found in self.steps():
+            if newest is not None and _step_of(found) > newest:
+                _remove(found)
         for old in self.steps()[self.keep :]:
             _remove(old)
         for unfinished in (self.folder / CHECKPOINTS).glob("step-*.orbax-checkpoint-tmp*"):

@@ -70,25 +70,27 @@ def _run(args: argparse.Namespace) -> None:
 
 def _page(args: argparse.Namespace) -> None:
     records = _read(args.records)
-    for folder in args.runs:
+    for run in args.runs:
         try:
-            found = record(folder)
+            found = record(run)
         except RunError as error:
             print(f"passed over: {error}", file=sys.stderr)
             continue
         before = records.get(identity(found), {})
         same = before.get("ways") == found["ways"]  # trained again somewhere else, it may not be measured yet
         records[identity(found)] = {**(before if same else {}), **found}
+    every = list(records.values())
+    folder: Path | None = args.figures
+    link = None if folder is None else Path(os.path.relpath(folder, args.page.parent)).as_posix()
     # All is made before anything is written.
-    text = "".join(json.dumps(found) + "\n" for found in records.values())
-    link = None if args.figures is None else Path(os.path.relpath(args.figures, args.page.parent)).as_posix()
-    tables = page(args.page.read_text(encoding="utf-8"), list(records.values()), figures=link)
-    drawn = {} if args.figures is None else figures(list(records.values()))
+    text = "".join(json.dumps(each) + "\n" for each in every)
+    tables = page(args.page.read_text(encoding="utf-8"), every, figures=link)
+    drawn = {} if folder is None else {folder / name: figure for name, figure in figures(every).items()}
     write_file(args.records, text.encode())
     write_file(args.page, tables.encode())
-    for name, figure in drawn.items():
-        args.figures.mkdir(parents=True, exist_ok=True)
-        _canvas.save(figure, args.figures / name)
+    for path, figure in drawn.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _canvas.save(figure, path)
     print(f"{len(records)} runs are in {args.page}")
 
 

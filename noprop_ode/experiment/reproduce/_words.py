@@ -23,7 +23,7 @@ def settings_of(found: Record) -> str:
     """Whose settings a run has: `paper`, `fast`, `ours`, or the name of a configuration that is not of this package."""
     name, data, variant = (found[key] for key in ("configuration", "data", "variant"))
     whose = {f"paper/{data}_{variant}": "paper", f"{data}_fast_{variant}": "fast", f"{data}_{variant}": "ours"}
-    return whose.get(name, name) if name in config_names() else name
+    return whose.get(name, str(name)) if name in config_names() else str(name)
 
 
 def changes_of(found: Record) -> str:
