@@ -140,6 +140,7 @@ def fit(
         stack.enter_context(others_there())
         kept = tell(folder is not None)
         own = on_first(lambda: _opened(folder, stack))
+        in_parts = kept and parallel is not None and parallel.sharded_checkpoints
         run = Run(
             state=TrainState.create(model, optimiser, key=train_key, average_decay=average_decay),
             progress=Progress(),
@@ -148,17 +149,24 @@ def fit(
             epochs=epochs,
             batch_size=batch_size,
             folder=own,
-            store=None if own is None else CheckpointStore(own, keep=keep),
+            # Orbax removes a checkpoint before it writes it again: then another one has to be there.
+            store=None if own is None else CheckpointStore(own, keep=max(keep, 2) if in_parts else keep),
             metadata=metadata or {},
-            in_parts=kept and parallel is not None and parallel.sharded_checkpoints,
+            in_parts=in_parts,
         )
-        if run.in_parts and parallel is not None:
-            run.state = parallel.place(run.state)  # where each process finds the part that it writes and reads
+        place = parallel.place if in_parts and parallel is not None else _as_it_is
+        run.state = place(run.state)  # where each process finds the part that it writes and reads
         if kept:
-            run.metadata = {**run.metadata, "fit": {**settings, "data": data_digest(splits)}}
+            digest = data_digest(splits)
+            if any(agreed(digest != tell(digest))):
+                raise RunError(
+                    "The processes of this run have different data; expected the same splits in each of them."
+                )
+            run.metadata = {**run.metadata, "fit": {**settings, "data": digest}}
             if not (resume and restore(run)):
                 on_first(lambda: None if run.folder is None else run.folder.claim([METRICS]))
                 run.save()  # from here on the folder is that of this run
+            run.state = place(run.state)
         validate = Validate(prediction=prediction, every=validate_every, patience=patience, key=validation_key)
         run.callbacks = (
             *([JsonLines()] if own is not None else []),
@@ -168,7 +176,7 @@ def fit(
         )
         batches = Batches(seed, augment, augment_key, parallel)
         stack.callback(batches.close)
-        roll_back, per_call = RollBack(rollbacks), steps_per_call or default_steps_per_call()
+        roll_back, per_call = RollBack(rollbacks, place), steps_per_call or default_steps_per_call()
         saved, rate = time.monotonic(), None if learning_rate is None else on_host(learning_rate)
         guard = stack.enter_context(SignalGuard())
         run.state = scaled(run.state, optimiser, run.progress.rate_scale)
@@ -229,6 +237,10 @@ class _Clock:
         self.before = time.perf_counter()
 
 
+def _as_it_is(state: TrainState) -> TrainState:
+    return state
+
+
 def _opened(folder: str | os.PathLike[str] | RunFolder | None, stack: contextlib.ExitStack) -> RunFolder | None:
     """The folder of the run, locked until the stack unwinds, unless the caller holds it already."""
     return folder if folder is None or isinstance(folder, RunFolder) else stack.enter_context(RunFolder(folder))
@@ -247,6 +259,7 @@ def _advance(run: Run, metrics: Any, rate: Callable[[int], float] | None) -> Non
 
 def _rescue(run: Run) -> str:
     """Keeps the weights of a run that lost its folder somewhere else, and says where."""
+    run.progress.step = int(run.state.step)  # the folder may have gone before the last step was recorded
     path = Path(tempfile.mkdtemp(prefix="noprop_ode-")) / f"step-{run.progress.step:08d}.safetensors"
     try:
         save_arrays(path, run.state, run.header())

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from .files import need, reason, remove_leftovers, shown, write_atomically
 CHECKPOINTS = "checkpoints"
 METRICS = "metrics.jsonl"
 _LOCK = ".noprop_ode.lock"
+_UNFINISHED = re.compile(r"^step-\d+\.orbax-checkpoint-tmp")  # what a run left that was killed while it wrote its first
 
 
 class RunFolder:
@@ -89,7 +91,7 @@ class RunFolder:
         taken = [name for name in names if os.path.lexists(self / name)]
         if os.path.lexists(checkpoints):
             self.refuse_link()
-            if not checkpoints.is_dir() or any(checkpoints.iterdir()):
+            if not checkpoints.is_dir() or any(not _UNFINISHED.search(path.name) for path in checkpoints.iterdir()):
                 taken.append(CHECKPOINTS)
         if taken:
             raise RunError(

@@ -1,10 +1,11 @@
 """Going back after a loss that is not finite."""
 
+import copy
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from .checkpoint import load_arrays, read_header
 from .generator import NonFiniteLossError
@@ -20,9 +21,9 @@ class RollBack:
     To the start of the epoch, not to the newest checkpoint: when that was written depends on the clock.
     """
 
-    def __init__(self, limit: int):
-        """**Arguments:** `limit`, how often."""
-        self.limit = limit
+    def __init__(self, limit: int, place: Callable[[TrainState], TrainState]):
+        """**Arguments:** `limit`, how often, and what puts a state where the checkpoints take it from."""
+        self.limit, self.place = limit, place
         self._kept: tuple[TrainState, Progress] | None = None
 
     def remember(self, run: Run) -> None:
@@ -31,7 +32,7 @@ class RollBack:
             return
         run.keep(lambda store, whole: store.save(EPOCH, whole, run.header()), run.state)
         if run.store is None or jax.process_count() > 1:
-            self._kept = copied(run.state), dataclasses.replace(run.progress)
+            self._kept = copied(run.state), copy.deepcopy(run.progress)
 
     def __call__(self, run: Run, error: NonFiniteLossError) -> TrainState:
         """The state to go on from.
@@ -40,21 +41,21 @@ class RollBack:
         """
         used = run.progress.rollbacks
         if used >= self.limit:
-            run.state = dataclasses.replace(error.state, healthy=jnp.ones_like(error.state.healthy))
+            run.state = error.state
             run.progress.step = int(run.state.step)
             run.save(newest=True)
             raise error
         state, before = self._recall(run, error)
         run.progress = dataclasses.replace(before, rollbacks=used + 1, records=run.progress.records)
         run.record("rollback", step=run.progress.step, failed_step=error.step, rollbacks=used + 1)
-        run.state = state
+        run.state = state = self.place(state)
         run.save(newest=True)  # checkpoints of steps that are now to come would be taken for newer ones
         return state
 
     def _recall(self, run: Run, error: NonFiniteLossError) -> tuple[Any, Progress]:
         if self._kept is not None:
             state, before = self._kept
-            return copied(state), dataclasses.replace(before)
+            return copied(state), copy.deepcopy(before)
         like = gathered(error.state)  # that of the run was consumed by the step that failed
 
         def read() -> tuple[Any, Any]:

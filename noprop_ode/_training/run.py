@@ -105,7 +105,9 @@ class Run:
     """A run of [`noprop_ode.fit`][], as its callbacks see it.
 
     - `state`, `progress`: the [`noprop_ode.TrainState`][] and the [`noprop_ode.Progress`][].
-    - `train`, `validation`: the data; `validation` may be `None`.
+    - `train`, `validation`: the data; `validation` may be `None`. A callback may give the run other training data, of
+        as many batches, for the epochs to come; on `Started` too, from `progress.epoch`, so that a run that is resumed
+        has what it had.
     - `epochs`, `batch_size`, `steps_per_epoch`: how long the run is.
     - `folder`: where files go, or `None`; of several processes the first alone has one.
     - `metadata`: plain values that every checkpoint carries.

@@ -31,6 +31,7 @@ class JsonLines:
                 path = run.folder / METRICS
                 kept = read_records(path)[: run.progress.records] if run.progress.records else []
                 run.folder.write(METRICS, "".join(json.dumps(r) + "\n" for r in kept).encode())
+                run.progress.records = len(kept)  # after a power cut fewer may be there than a checkpoint counted
                 self._file = open(path, "a", encoding="utf-8")
             case Recorded(values):
                 run.folder.check()

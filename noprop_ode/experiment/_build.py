@@ -59,7 +59,7 @@ def build_model(
         if not isinstance(model, AbstractModel):
             raise TypeError(f"a variant builds an AbstractModel; got {show(type(model).__name__)}")
         _refuse_unused(config, context)
-        return model if config.training.one_block is None else _one_block(model, config.training.one_block)
+        return model if config.training.one_block is None else _one_block(model, config)
 
     with within("model"):
         # Its shapes first, which take no memory.
@@ -70,7 +70,15 @@ def build_model(
         return make(key, train)
 
 
-def _one_block(model: AbstractModel, k: int) -> OneBlock:
+def _one_block(model: AbstractModel, config: Config) -> OneBlock:
+    training, k = config.training, config.training.one_block
+    assert k is not None
+    for name, value, does in (("patience", training.patience, "stop"), ("rollbacks", training.rollbacks, "slow down")):
+        if value:
+            raise ConfigError(
+                f"training.{name}: a block that trains alone would {does} when it likes, and not fit the others; "
+                "leave it out."
+            )
     with within("training.one_block"):
         if not isinstance(model, AbstractBlockModel):
             raise ConfigError(f"training.one_block: {type(model).__name__} has no blocks to train apart; leave it out.")

@@ -13,8 +13,9 @@ from ._saved import CONFIG_FILE, MODEL_FILE, SUMMARY_FILE, finished_epochs
 from ._yaml import dump_yaml
 
 
+_ENVIRONMENT = "environment.json"
 # What a run writes besides checkpoints, and so must not find.
-_FILES = (CONFIG_FILE, MODEL_FILE, SUMMARY_FILE, "metrics.jsonl", "environment.json", "tensorboard", "wandb")
+_FILES = (CONFIG_FILE, MODEL_FILE, SUMMARY_FILE, "metrics.jsonl", _ENVIRONMENT, "tensorboard", "wandb")
 _PLOTS = ("learning_curve.png", "probabilities.png", "confusion.png")
 
 
@@ -29,8 +30,9 @@ def open_folder(config: Config, resume: Path | None = None) -> RunFolder:
     try:
         if not (folder / CONFIG_FILE).exists():
             folder.claim([*_FILES, *_PLOTS])
-            write_json(folder, "environment.json", {"device": device(), "versions": versions()})
-        folder.write(CONFIG_FILE, dump_yaml(config).encode())
+        folder.write(CONFIG_FILE, dump_yaml(config).encode())  # first: from here on the run can be gone on with
+        if not (folder / _ENVIRONMENT).exists():
+            write_json(folder, _ENVIRONMENT, {"device": device(), "versions": versions()})
     except BaseException:
         folder.close()
         raise

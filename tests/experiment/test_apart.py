@@ -79,15 +79,20 @@ def test_runs_that_do_not_make_a_model_are_refused(runs, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "changes, message",
+    "changes, training, message",
     [
-        ({"variant": "ct"}, r"training\.one_block: NoPropCT has no blocks to train apart"),
-        ({"embedding": {"type": "learned", "dim": 5}}, r"training\.one_block: Blocks that share .*embedding"),
+        ({"variant": "ct"}, {}, r"training\.one_block: NoPropCT has no blocks to train apart"),
+        ({"embedding": {"type": "learned", "dim": 5}}, {}, r"training\.one_block: Blocks that share .*embedding"),
+        ({}, {"patience": 3}, r"training\.patience: a block that trains alone would stop"),
+        ({}, {"rollbacks": 1}, r"training\.rollbacks: a block that trains alone would slow down"),
     ],
 )
-def test_models_without_blocks_that_train_apart_are_refused(changes, message, tmp_path):
+def test_what_would_make_no_model_is_refused(changes, training, message, tmp_path):
     config = DT.replace(
-        model=changes, training={"one_block": 1}, output={"dir": str(tmp_path / "a")}, prediction={"protocols": []}
+        model=changes,
+        training={"one_block": 1, **training},
+        output={"dir": str(tmp_path / "a")},
+        prediction={"protocols": []},
     )
     with pytest.raises(ConfigError, match=message):
         run(config)

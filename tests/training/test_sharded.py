@@ -144,6 +144,13 @@ def test_a_run_goes_on_from_either_kind_and_keeps_as_many(tmp_path):
         np.testing.assert_array_equal(found, expected)
 
 
+def test_a_run_that_was_killed_in_its_first_checkpoint_begins_again(tmp_path):
+    (tmp_path / "checkpoints" / "step-00000000.orbax-checkpoint-tmp").mkdir(parents=True)
+    train(tmp_path, IN_PARTS, 1, keep=1)
+    # Orbax removes a checkpoint before it writes it again, so one is never kept alone.
+    assert {path.name for path in (tmp_path / "checkpoints").glob("step-*")} == {"step-00000000", "step-00000004"}
+
+
 def test_a_damaged_one_is_passed_over_and_another_run_is_refused(tmp_path, capsys):
     train(tmp_path, IN_PARTS, 2)
     newest = tmp_path / "checkpoints" / "step-00000008"

@@ -1,0 +1,112 @@
+"""Runs of `fit` that something befalls: what is kept, and what is taken back."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import optax
+import pytest
+from fits import ADAM, how, splits, stop_at, weights
+from helpers import adam, mlp_model
+
+import noprop_ode as no
+from noprop_ode._training import store as store_module
+from noprop_ode._training.store import CheckpointStore
+
+
+def test_a_run_that_is_stopped_within_an_epoch_ends_it_after_a_resume(tmp_path):
+    """`stop` means after this epoch, whatever befalls the run until then."""
+
+    def stop(run, event):
+        if isinstance(event, no.Stepped) and run.progress.step == 8:
+            run.stop()
+
+    stops = [stop, stop_at(9)]
+    with pytest.raises(no.Interrupted):
+        no.fit(mlp_model(), splits(), folder=tmp_path, callbacks=stops, **how(epochs=9))
+    result = no.fit(mlp_model(), splits(), folder=tmp_path, resume=True, callbacks=[stop], **how(epochs=9))
+    assert result.progress.epoch == 2 and int(result.state.step) == 12
+
+
+def test_notes_of_steps_that_are_taken_back_are_taken_back(monkeypatch):
+    """Without a folder, too: there they are not read from a file."""
+
+    def count(run, event):
+        if isinstance(event, no.Stepped):
+            run.progress.notes["steps"] = [*run.progress.notes.get("steps", []), run.progress.step]
+            run.progress.notes.setdefault("all", []).append(run.progress.step)
+
+    poisoned = iter(range(1000))
+
+    def spoil(xs, *, key):
+        return xs - 3e38 * (next(poisoned) == 8)  # the third step of the second epoch, once
+
+    result = no.fit(mlp_model(), splits(), callbacks=[count], **how(augment=spoil, rollbacks=1))
+    assert result.progress.rollbacks == 1
+    assert result.progress.notes["all"] == result.progress.notes["steps"] == list(range(1, 19))
+
+
+def test_records_are_counted_anew_after_a_power_cut(tmp_path):
+    """A checkpoint is on the disk before the records that it counts: then fewer of them are there."""
+    no.fit(mlp_model(), splits(), folder=tmp_path, **how(epochs=1))
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "metrics.jsonl").write_text("".join(lines[:-3]))
+    result = no.fit(mlp_model(), splits(), folder=tmp_path, resume=True, **how(epochs=2))
+    assert result.progress.records == len(no.read_records(tmp_path / "metrics.jsonl"))
+
+
+def test_what_is_rescued_from_a_folder_that_vanished_says_its_step(tmp_path):
+    def vanish(run, event):
+        if isinstance(event, no.Stepped) and run.progress.step == 8:
+            (tmp_path / "a").rename(tmp_path / "b")
+
+    with pytest.raises(no.RunError) as lost:
+        no.fit(mlp_model(), splits(), folder=tmp_path / "a", callbacks=[vanish], **how())
+    path = re.search(r"is kept in (\S+)\.$", str(lost.value))[1]
+    state = no.load_arrays(path, no.TrainState.create(mlp_model(), ADAM, key=jr.key(0)))
+    assert int(state.step) == no.read_header(path)["progress"]["step"] == 9
+
+
+@pytest.mark.parametrize("folder", [True, False], ids=["folder", "memory"])
+def test_a_diverging_run_goes_back_and_slows_down(folder, tmp_path):
+    count = iter(range(1000))
+
+    def update(updates, state, params=None):
+        # In the second step of the second epoch the weights are lost, once.
+        factor = jax.pure_callback(
+            lambda: np.float32(np.inf if next(count) == 7 else 1), jax.ShapeDtypeStruct((), jnp.float32)
+        )
+        updates, state = ADAM.update(updates, state, params)
+        return jax.tree.map(lambda u: u * factor, updates), state
+
+    optimiser = optax.GradientTransformation(ADAM.init, update)
+    result = no.fit(mlp_model(), splits(), folder=tmp_path if folder else None, **how(rollbacks=1, optimiser=optimiser))
+    assert result.progress.rollbacks == 1 and result.progress.rate_scale == 0.5
+    assert int(result.state.step) == 18
+    assert all(np.isfinite(a).all() for a in weights(result.model))
+
+
+def test_a_diverging_run_stops_with_its_last_good_weights(tmp_path):
+    with pytest.raises(no.NonFiniteLossError, match="step"):
+        no.fit(mlp_model(), splits(), folder=tmp_path, **how(optimiser=adam(1e30)))
+    newest = max((tmp_path / "checkpoints").glob("step-*"))
+    assert no.read_header(newest)["progress"]["step"] >= 1
+    state = no.TrainState.create(mlp_model(), adam(), key=jr.key(0))
+    assert all(np.isfinite(a).all() for a in weights(no.load_arrays(newest, state).model))
+
+
+def test_no_checkpoint_goes_before_another_is_there(tmp_path, monkeypatch):
+    """Where a run goes back, a kill may come at any moment."""
+    store = CheckpointStore(no.RunFolder(tmp_path), keep=2)
+    for step in (7, 9):
+        store.save_step(step, jnp.zeros(2), {})
+    monkeypatch.setattr(store_module, "_remove", lambda path: seen.append([p.name for p in store.steps()]))
+    seen = []
+    store.save_step(6, jnp.zeros(2), {}, newest=True)
+    assert all("step-00000006.safetensors" in names for names in seen) and len(seen) >= 2
+    monkeypatch.undo()
+    store.prune(6)
+    assert [p.name for p in store.steps()] == ["step-00000006.safetensors"]
+    store.folder.close()
