@@ -113,7 +113,7 @@ AdamW; each row is a process of its own, and seconds are of the processor. Block
 further block, which adds to memory what belongs to its weights and no intermediate result: the weights, their
 gradient and two moments are held, and the rest is what the allocator of the process keeps of the memory in which the
 model was made and copied. *One program* is [`noprop_ode.train_step`][] under one `jit`, in which
-all blocks are compiled.
+all blocks are compiled; its further blocks are counted from one block in calls.
 
 {table(heads, cells)}
 

@@ -98,7 +98,8 @@ def section(rows: Sequence[Row]) -> str:
     return f"""One thing at a time, with the paper's networks on grey images of 28x28 pixels: steps of training at a
 batch of {_SMALL_BATCH}, of DT for the blocks and of CT with one-hot labels for the rest; for the Euler steps,
 predictions of {BATCH} images. The values of one kind alternate. The dotted lines are of slope one; an image has as
-many pixels as the square of its side, and the dotted line of that plot is of slope two.
+many pixels as the square of its side, and the dotted line of that plot is of slope two. The first of the predictions
+compiles the image branch too, which the others then have.
 
 {table(heads, cells)}
 

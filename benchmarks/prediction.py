@@ -113,7 +113,9 @@ def section(rows: Sequence[Row]) -> str:
     shape = "x".join(map(str, alone["shape"]))
     return f"""{alone["images"]} images of {shape} by CT with the paper's network: noise, so many Euler steps, the
 readout. The image is encoded once, for all steps and all draws, which alone takes {milliseconds(alone["cpu"])} ms of
-the processor; what grows is the head.
+the processor; what grows is the head. The first row compiles the image branch too, and the last the starts of many
+draws. The first row compiles the image branch
+too, and the last the starts of 16 draws.
 
 {table(heads, cells)}
 

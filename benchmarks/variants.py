@@ -57,7 +57,8 @@ def build(
     }[embedding]()
 
     def branch(key: jax.Array) -> no.nn.ConvLabelBranch | None:
-        return no.nn.ConvLabelBranch(shape, key=jr.fold_in(key, 1)) if embedding == "prototype" else None
+        # 1 would make the key of the head: the second of `split(key)`.
+        return no.nn.ConvLabelBranch(shape, key=jr.fold_in(key, 202)) if embedding == "prototype" else None
 
     def field(key: jax.Array) -> no.AbstractVectorField:
         return no.nn.ConvField(shape, classes, labels.dim, label=branch(key), key=key, **scaling)

@@ -162,7 +162,11 @@ class BlocksInTurn(AbstractBlockPlan):
 
 
 class SampledBlock(AbstractBlockPlan):
-    """One block a step, drawn uniformly: a step costs as much as one block."""
+    """One block a step, drawn uniformly: a step costs as much as one block.
+
+    An optimiser that is applied to each block on its own counts the steps that the block took part in, one in T: a
+    schedule of the learning rate for [`noprop_ode.blockwise`][] spans a T-th of the run.
+    """
 
     def average(
         self, loss: Callable[[int | Int[Array, ""]], Float[Array, ""]], num_blocks: int, *, key: Key

@@ -6,6 +6,8 @@ import equinox as eqx
 import jax
 from jaxtyping import PyTree
 
+from ._choices import AbstractSampler
+
 
 class AbstractFreezable(eqx.Module):
     """A module that says whether the optimiser may change it.
@@ -24,11 +26,12 @@ def trainable_mask(model: PyTree[Any]) -> PyTree[bool]:
     - `model`: any PyTree of modules.
 
     **Returns:** the same structure with a boolean in place of each leaf: true for floating-point arrays that are
-    not part of a frozen module.
+    not part of a frozen module or of a sampler.
     """
 
     def frozen(node: Any) -> bool:
-        return isinstance(node, AbstractFreezable) and not node.trainable
+        # The times of a sampler say where it steps, and are nothing to learn.
+        return isinstance(node, AbstractSampler) or (isinstance(node, AbstractFreezable) and not node.trainable)
 
     def mark(node: Any) -> PyTree[bool]:
         if frozen(node):

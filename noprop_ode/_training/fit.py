@@ -18,6 +18,7 @@ from .arguments import check_arguments, check_layout
 from .batches import Batches
 from .callbacks import ProgressBar, Validate, default_steps_per_call
 from .checkpoint import save_arrays
+from .clock import Clock
 from .errors import FolderLostError, RunError
 from .folder import METRICS, RunFolder
 from .generator import NonFiniteLossError, train
@@ -186,7 +187,7 @@ def fit(
             while not run.finished:
                 roll_back.remember(run)
                 try:
-                    clock = _Clock(run)
+                    clock = Clock(run)
                     for run.state, metrics in train(
                         run.state, batches.rest_of_epoch(run), steps_per_call=per_call, parallel=parallel
                     ):
@@ -214,27 +215,6 @@ def fit(
             # Whatever failed, failed because of that.
             raise FolderLostError(f"{run.folder.lost} {_rescue(run)}") from error
         return FitResult(run.evaluation_model, validate.best(run), run.state, run.progress, run.images_per_second)
-
-
-class _Clock:
-    """Measures the time of steps. A call may include compilation, and is left out, if it is the first of an epoch, or
-    the first with another number of steps."""
-
-    def __init__(self, run: Run):
-        self.run, self.before, self.step, self.size = run, None, run.progress.step, 0
-
-    def tick(self) -> None:
-        """A call is through."""
-        now, progress = time.perf_counter(), self.run.progress
-        size = progress.step - self.step
-        if self.before is not None and size == self.size:
-            progress.seconds += now - self.before
-            progress.timed_steps += size
-        self.before, self.step, self.size = now, progress.step, size
-
-    def restart(self) -> None:
-        """What came since the last call was no step."""
-        self.before = time.perf_counter()
 
 
 def _as_it_is(state: TrainState) -> TrainState:

@@ -60,7 +60,9 @@ def warmup_cosine(peak: float, steps: int, *, warmup: float = 0.05, final: float
             f"Expected peak >= 0, steps >= 1, and warmup and final as shares in [0, 1]; got peak={peak}, "
             f"steps={steps}, warmup={warmup}, final={final}."
         )
-    first = max(1, round(warmup * steps))
+    first = round(warmup * steps)
+    if first == 0:  # a rise of a step would be a step at rate zero
+        return optax.cosine_decay_schedule(peak, steps, alpha=final)
     return optax.warmup_cosine_decay_schedule(0.0, peak, first, max(steps, first + 1), end_value=final * peak)
 
 

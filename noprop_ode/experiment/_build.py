@@ -6,7 +6,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-import optax
 
 from .. import (
     ODE,
@@ -17,8 +16,7 @@ from .. import (
     PosteriorDecoder,
     Prediction,
     ReadoutDecoder,
-    blockwise,
-    partitioned,
+    Supervised,
     predict_one,
 )
 from .._block_model import AbstractBlockModel
@@ -58,7 +56,7 @@ def build_model(
         model = config.model.variant.build("variant", context)
         if not isinstance(model, AbstractModel):
             raise TypeError(f"a variant builds an AbstractModel; got {show(type(model).__name__)}")
-        _refuse_unused(config, context)
+        _refuse_unused(config, context, model)
         return model if config.training.one_block is None else _one_block(model, config)
 
     with within("model"):
@@ -85,49 +83,16 @@ def _one_block(model: AbstractModel, config: Config) -> OneBlock:
         return OneBlock(model, k)
 
 
-def _refuse_unused(config: Config, context: Context) -> None:
+def _refuse_unused(config: Config, context: Context, model: AbstractModel) -> None:
     """A setting that changes nothing misleads."""
     defaults = ModelConfig()
     for kind in KEYS.keys() - {"variant", "label"} - context.built.keys():
         if (choice := getattr(config.model, kind)) != getattr(defaults, kind):
             raise ConfigError(f"model.{kind}: this variant has none, and {choice.type} would change nothing.")
-
-
-def build_optimiser(config: Config, num_steps: int, *, model: AbstractModel) -> optax.GradientTransformation:
-    """The optimiser of an experiment.
-
-    **Arguments:**
-
-    - `config`: the settings.
-    - `num_steps`: steps of the whole run.
-    - `model`: what it is for; blocks that train independently are kept apart, clipping included.
-
-    **Returns:** the transformation.
-
-    **Raises:** `ConfigError` for settings that do not go together.
-    """
-    section = config.optimiser
-
-    def method(peak: float) -> optax.GradientTransformation:
-        rate = section.schedule.build("learning_rate", peak, num_steps)
-        inner = section.method.build("optimiser", rate)
-        return inner if section.clip is None else optax.chain(optax.clip_by_global_norm(section.clip), inner)
-
-    with within("optimiser"):
-        field = method(section.learning_rate)
-        rest = None if section.shared_learning_rate is None else method(section.shared_learning_rate)
-    if model.independent_blocks is not None:
-        return blockwise(field, rest)
-    return field if rest is None else partitioned(field, rest)
-
-
-def build_learning_rate(config: Config, num_steps: int) -> optax.Schedule:
-    """The learning rate of an experiment as a function of the step; that of the field, where there are two.
-
-    **Arguments:** the settings, and the number of steps of the whole run. **Returns:** the schedule.
-    """
-    with within("optimiser"):
-        return config.optimiser.schedule.build("learning_rate", config.optimiser.learning_rate, num_steps)
+    if isinstance(model, Supervised) and config.model.weighting != defaults.weighting:
+        raise ConfigError(
+            f"model.weighting: nothing is denoised here, and {config.model.weighting.type} would change nothing."
+        )
 
 
 def build_parallel(config: Config, model: AbstractModel) -> Parallel | None:

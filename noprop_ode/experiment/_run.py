@@ -27,7 +27,8 @@ from .. import (
 from .._training.processes import on_first
 from .._training.store import step_checkpoints
 from .._types import AnyPath
-from ._build import build_learning_rate, build_model, build_optimiser, build_parallel, protocols
+from ._build import build_model, build_parallel, protocols
+from ._build_optimiser import build_learning_rate, build_optimiser
 from ._config import Config
 from ._context import DataSpec
 from ._data import describe, load_data
@@ -79,7 +80,7 @@ def run(config: Config, *, resume: AnyPath | None = None) -> dict[str, Any]:
     how = protocols(config, model, spec)
     prediction = how["default"]
     build_optimiser(config, 1, model=model)
-    build_learning_rate(config, 1)
+    build_learning_rate(config, 1, model=model)
     build_parallel(config, model)
     config.data.augmentation.build("augmentation")
     logs = [Lasting(sink) for sink in _callbacks(config)]
@@ -168,7 +169,7 @@ def _fit(
         model,
         splits,
         optimiser=build_optimiser(config, steps, model=model),
-        learning_rate=build_learning_rate(config, steps),
+        learning_rate=build_learning_rate(config, steps, model=model),
         epochs=training.epochs,
         batch_size=training.batch_size,
         seed=training.seed,

@@ -140,7 +140,7 @@ def dropout(x: Float[Array, "*shape"], rate: float, key: Key | None) -> Float[Ar
 
     **Returns:** the same shape.
     """
-    dropped = round(256 * rate)
+    dropped = min(round(256 * rate), 255)
     if key is None or dropped == 0:
         return x
     keep = jr.bits(key, x.shape, jnp.uint8) >= dropped

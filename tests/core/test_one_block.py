@@ -73,6 +73,11 @@ def test_a_part_is_the_size_of_one_block_and_classifies_by_it():
     np.testing.assert_allclose(no.predict_log_proba(part, xs, key=jr.key(0)), jnp.stack(expected), atol=1e-5)
 
 
+def test_a_part_encodes_with_its_block_alone(key):
+    model = no.OneBlock(dt_model(3), 1)
+    assert all(len(leaf[0]) == 1 for leaf in jax.tree.leaves(no.encode(model, blobs(4)[0]).views[0]))
+
+
 @pytest.mark.parametrize("k", [0, 2])
 def test_the_gradient_of_a_part_is_its_share_of_that_of_the_model(k):
     model, batch = dt_model(3), blobs(6)

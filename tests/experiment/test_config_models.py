@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 import pytest
 from settings import SPEC, parse
 
@@ -15,6 +16,7 @@ import noprop_ode as no
 from noprop_ode.experiment import (
     Config,
     ConfigError,
+    build_learning_rate,
     build_model,
     build_optimiser,
     load_config,
@@ -136,6 +138,26 @@ class TestTheModelAnswers:
             return jax.tree.map(lambda u: u[1:], updates.field)
 
         assert eqx.tree_equal(other_blocks(grads), other_blocks(loud))
+
+    def test_the_rate_of_a_block_spans_the_steps_that_it_takes_part_in(self):
+        config = parse(
+            "--variant dt --plan sampled-block --field mlp --model.field.width 8 --model.variant.num_blocks 4"
+        )
+        model = build_model(config, SPEC)
+        logged = build_learning_rate(config, 400, model=model)
+        whole = no.warmup_cosine(config.optimiser.learning_rate, 100)
+        np.testing.assert_allclose([logged(n) for n in (0, 200, 399)], [whole(n) for n in (0, 50, 99)])
+        weights = eqx.filter(model, no.trainable_mask(model))
+        optimiser = build_optimiser(config, 400, model=model)
+        state, grads = optimiser.init(weights), jax.tree.map(jnp.ones_like, weights)
+        for _ in range(101):  # of a block; the readout, which learns in every step, has three quarters before it
+            updates, state = optimiser.update(grads, state, weights)
+        assert max(float(jnp.abs(u).max()) for u in jax.tree.leaves(updates.field)) == 0
+        assert max(float(jnp.abs(u).max()) for u in jax.tree.leaves(updates.readout)) > 1e-4
+
+    def test_a_weighting_of_nothing_is_refused(self):
+        with pytest.raises(ConfigError, match=r"model\.weighting: nothing is denoised"):
+            build_model(parse("--variant supervised --field mlp --weighting elbo"), SPEC)
 
     def test_a_class_is_its_own_schema(self):
         @register("field", "own-class")

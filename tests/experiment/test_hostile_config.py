@@ -63,7 +63,7 @@ def reached(text: str) -> str:
             model = eqx.filter_eval_shape(lambda: build_model(config, SPEC))
             how = "optimiser"
             build_optimiser(config, 100, model=model)
-            build_learning_rate(config, 100)
+            build_learning_rate(config, 100, model=model)
             how = "prediction"
             build_prediction(config, model, SPEC)
         return "accepted"

@@ -40,6 +40,7 @@ class TestLearningCurves:
         plot_learning_curves(tmp_path / "a.png", {"a": self.records()}, settings={"a": {"model": {"variant": "fm"}}})
         assert figures[0].axes[0].get_ylabel() == "loss"
         assert is_in_nats({"model": {"variant": "dt", "objective": {"type": "cross-entropy"}}})
+        assert not is_in_nats({"model": {"variant": {"type": "dt", "eta": 0.1}, "objective": "cross-entropy"}})
         assert not is_in_nats({"model": {"variant": "ct", "objective": "squared-error"}})
         assert not is_in_nats({"model": {"variant": "ct", "weighting": {"type": "elbo"}}}) and not is_in_nats({})
 

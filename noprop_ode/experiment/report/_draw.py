@@ -4,18 +4,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import jax.random as jr
-
 from ... import AbstractModel, OneBlock, Prediction, data, read_records
 from ..._types import AnyPath
 from .._config import Config
+from .._evaluate import evaluation_key
 from ._confusion import plot_confusion
 from ._learning import plot_learning_curves
 from ._probabilities import plot_trajectories
 from ._text import printable, shortened
-
-
-_PLOT_STREAM = 0x706C6F74  # of the randomness of plots
 
 
 def draw_plots(
@@ -38,7 +34,7 @@ def draw_plots(
     - `config`: the settings of the run.
     - `prediction`: how the run predicts; the model's own way by default.
     """
-    folder, key = Path(folder), jr.fold_in(jr.key(config.training.seed), _PLOT_STREAM)
+    folder, key = Path(folder), evaluation_key(config)  # that of the summary, whose accuracy a plot repeats
 
     def learning(path: Path) -> None:
         records = {folder.name: read_records(folder / "metrics.jsonl")}

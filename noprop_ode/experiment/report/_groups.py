@@ -98,4 +98,5 @@ def is_in_nats(settings: Settings) -> bool:
         known.get("model.variant") in ("ct", "dt")
         and known.get("model.objective", "cross-entropy") == "cross-entropy"
         and known.get("model.weighting", "default") in ("default", "uniform")
+        and known.get("model.variant.eta", 1.0) == 1.0
     )
