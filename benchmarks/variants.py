@@ -57,8 +57,8 @@ def build(
     }[embedding]()
 
     def branch(key: jax.Array) -> no.nn.ConvLabelBranch | None:
-        # 1 would make the key of the head: the second of `split(key)`.
-        return no.nn.ConvLabelBranch(shape, key=jr.fold_in(key, 202)) if embedding == "prototype" else None
+        own = jr.fold_in(key, 202)  # 1 would make the key of the head: the second of `split(key)`
+        return no.nn.ConvLabelBranch(shape, key=own) if embedding == "prototype" else None
 
     def field(key: jax.Array) -> no.AbstractVectorField:
         return no.nn.ConvField(shape, classes, labels.dim, label=branch(key), key=key, **scaling)
@@ -222,9 +222,7 @@ def main() -> None:
     runs.add_argument("--steps", type=int, default=1000, help="Euler steps of the paper's protocol")
     runs.add_argument("--prototype-steps", type=int, default=20, help="the same where convolutions are in the solver")
     runs.add_argument("--seed", type=int, default=0)
-    runs.add_argument(
-        "--validation", type=float, default=0.0, help="to choose by: hold out this share, and evaluate it"
-    )
+    runs.add_argument("--validation", type=float, default=0.0, help="hold out this share, and evaluate it instead")
     runs.add_argument("--out", type=Path, required=True, help="results file, one JSON object a line")
     runs.add_argument("--here", action="store_true", help="in this process")
     commands.add_parser("page", help="make the tables of docs/results.md anew")
