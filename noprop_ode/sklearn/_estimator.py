@@ -12,6 +12,8 @@ from sklearn.utils.validation import check_is_fitted
 from .._choices import Prediction
 from .._model import AbstractModel
 from .._vector_field import AbstractVectorField
+from ._all_or_nothing import all_or_nothing
+from ._build import Recipe
 from ._files import load, save
 from ._inputs import Labelled, as_images, held_out, labelled, numbered, ordered, rows_of
 from ._moments import Moments, no_moments
@@ -50,6 +52,7 @@ class NoPropClassifier(ClassifierMixin, BaseEstimator):
     validation_scores_: list[float]
     n_iter_: int
     seed_: int
+    _recipe: Recipe
     _moments: Moments
     _kept: Kept
 
@@ -104,7 +107,7 @@ class NoPropClassifier(ClassifierMixin, BaseEstimator):
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "NoPropClassifier":
-        """Learns from the start.
+        """Learns from the start. A fit that fails or is interrupted leaves the classifier as it was.
 
         **Arguments:**
 
@@ -116,59 +119,58 @@ class NoPropClassifier(ClassifierMixin, BaseEstimator):
 
         **Raises:** `ValueError` or `TypeError` for parameters or data that it cannot learn from.
         """
-        recipe = recipe_of(self.get_params(deep=False))
-        data = labelled(self, X, y, sample_weight, reset=True)
-        self._begin(np.unique(data.labels), data)
-        data, validation = held_out(self._in_order(data), self.validation_fraction, self.seed_)
-        self._moments = self._moments.updated(data.rows, data.weights)
-        trained = run(
-            recipe,
-            self._draws(data),
-            None if validation is None else self._part(validation),
-            len(self.classes_),
-            epochs=int(self.epochs),
-            patience=None if self.patience is None else int(self.patience),
-            prediction=self.prediction,
-            progress=self.verbose > 0,
-        )
-        self.model_, self._kept = trained.model, trained.kept
-        self.loss_curve_ = trained.curves.losses
-        self.validation_scores_ = trained.curves.accuracies
-        self.n_iter_ = len(self.loss_curve_)
+        with all_or_nothing(self):
+            recipe = recipe_of(self.get_params(deep=False))
+            data = labelled(self, X, y, sample_weight, reset=True)
+            self._begin(recipe, np.unique(data.labels), data)
+            data, validation = held_out(self._in_order(data), self.validation_fraction, self.seed_)
+            self._moments = self._moments.updated(data.rows, data.weights)
+            trained = run(
+                recipe,
+                self._draws(data),
+                None if validation is None else self._part(validation),
+                len(self.classes_),
+                epochs=int(self.epochs),
+                patience=None if self.patience is None else int(self.patience),
+                prediction=self.prediction,
+                progress=self.verbose > 0,
+            )
+            self.model_, self._kept = trained.model, trained.kept
+            self.loss_curve_ = trained.curves.losses
+            self.validation_scores_ = trained.curves.accuracies
+            self.n_iter_ = len(self.loss_curve_)
         return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> "NoPropClassifier":
-        """Learns from some rows, in one epoch over them, and goes on from where it is.
+        """Learns from some rows, in one epoch over them, and goes on from where it is; if that fails, it stays there.
+        Each row comes once, and as many of them twice as the last batch needs. Rows are standardised with the
+        statistics of all so far.
 
-        The statistics that rows are standardised with are those of all rows so far.
-
-        **Arguments:**
-
-        - `X`, `y`, `sample_weight`: as for `fit`.
-        - `classes`: all labels that there are; needed on the first call.
+        **Arguments:** `X`, `y`, `sample_weight` as for `fit`, and `classes`, all labels that there are, needed on the
+        first call.
 
         **Returns:** itself.
 
         **Raises:** as `fit`, and `ValueError` for other classes than before.
         """
-        recipe = recipe_of(self.get_params(deep=False))
         begun = "_kept" in vars(self)
         if classes is None and not begun:
             raise ValueError("The first call of partial_fit needs all labels that there are: pass classes=.")
-        data = labelled(self, X, y, sample_weight, reset=not begun)
-        if not begun:
-            self._begin(np.unique(np.asarray(classes)), data)
-            shape = as_images(data.rows[:1]).shape[1:]
-            self._kept = untrained(recipe, shape, len(self.classes_), self.seed_)
-            self.loss_curve_, self.validation_scores_ = [], []
-        elif classes is not None and not np.array_equal(np.unique(np.asarray(classes)), self.classes_):
-            raise ValueError(f"classes must be those of the first call, {self.classes_!r}; got {classes!r}.")
-        data = self._in_order(data)
-        self._moments = self._moments.updated(data.rows, data.weights)
-        self._kept, loss = one_epoch(recipe, self._kept, self._draws(data), len(self.loss_curve_))
-        self.model_ = self._kept.average
-        self.loss_curve_ = [*self.loss_curve_, loss]
-        self.n_iter_ = len(self.loss_curve_)
+        with all_or_nothing(self):
+            recipe = recipe_of(self.get_params(deep=False))
+            data = labelled(self, X, y, sample_weight, reset=not begun)
+            if not begun:
+                self._begin(recipe, np.unique(np.asarray(classes)), data)
+                shape = as_images(data.rows[:1]).shape[1:]
+                self._kept = untrained(recipe, shape, len(self.classes_), self.seed_)
+                self.loss_curve_, self.validation_scores_ = [], []
+            elif classes is not None and not np.array_equal(np.unique(np.asarray(classes)), self.classes_):
+                raise ValueError(f"classes must be those of the first call, {self.classes_!r}; got {classes!r}.")
+            data = self._in_order(data)
+            self._moments = self._moments.updated(data.rows, data.weights)
+            self._kept, loss = one_epoch(recipe, self._kept, self._draws(data), len(self.loss_curve_))
+            self.model_, self.loss_curve_ = self._kept.average, [*self.loss_curve_, loss]
+            self.n_iter_ = len(self.loss_curve_)
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -231,12 +233,10 @@ class NoPropClassifier(ClassifierMixin, BaseEstimator):
         """
         return load(cls, path, {"network": network, "prediction": prediction})
 
-    def _begin(self, classes: np.ndarray, data: Labelled) -> None:
+    def _begin(self, recipe: Recipe, classes: np.ndarray, data: Labelled) -> None:
         if len(classes) < 2:
             raise ValueError(f"There is nothing to tell apart in one class: got {classes!r} alone.")
-        for name in ("model_", "_kept"):
-            vars(self).pop(name, None)  # those of an earlier fit must not outlive its classes, should this one fail
-        self.classes_ = classes
+        self._recipe, self.classes_ = recipe, classes
         self.seed_ = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         self._moments = no_moments(data.rows.shape[-1])
 

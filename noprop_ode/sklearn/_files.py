@@ -8,6 +8,7 @@ import numpy as np
 
 from .._training.checkpoint import load_arrays, read_header, save_arrays
 from .._training.errors import CheckpointError
+from ._build import Recipe
 from ._moments import Moments
 from ._parameters import recipe_of
 from ._training import untrained
@@ -24,7 +25,8 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
 
     **Raises:** `TypeError` for labels or parameters that are no plain values.
     """
-    parameters = estimator.get_params(deep=False)
+    # What the weights were made by, should set_params have been called since.
+    parameters = {**estimator.get_params(deep=False), **_structure(estimator._recipe)}
     given = [name for name in _OBJECTS if parameters[name] is not None]
     names = getattr(estimator, "feature_names_in_", None)
     moments = estimator._moments
@@ -75,7 +77,7 @@ def _restored(cls: type, path: str | os.PathLike[str], header: dict[str, Any], o
     _check_objects(path, header["given"], objects)
     parameters = header["parameters"]
     estimator = cls(**{**parameters, "hidden_sizes": tuple(parameters["hidden_sizes"])}, **objects)
-    recipe = recipe_of(estimator.get_params(deep=False))
+    recipe = estimator._recipe = recipe_of(estimator.get_params(deep=False))
     for name in _FITTED:
         setattr(estimator, name, header[name])
     estimator.classes_ = _classes(header["classes"])
@@ -89,6 +91,10 @@ def _restored(cls: type, path: str | os.PathLike[str], header: dict[str, Any], o
     arrays = load_arrays(path, {"model": kept.average, "training": kept})
     estimator.model_, estimator._kept = arrays["model"], arrays["training"]
     return estimator
+
+
+def _structure(recipe: Recipe) -> dict[str, Any]:
+    return {name: getattr(recipe, name) for name in ("variant", "network", "hidden_sizes", "num_blocks")}
 
 
 def _plain(name: str, value: Any) -> Any:

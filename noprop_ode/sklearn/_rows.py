@@ -51,8 +51,17 @@ class Draws(NamedTuple):
 
         **Arguments:** its `number`, from 0. **Returns:** as many rows in every epoch.
         """
+        return self._drawn(number, max(len(self.weights), self.batch_size))
+
+    def whole_batches(self, number: int) -> Part:
+        """The rows of an epoch that leaves out none where weights are equal: as many as fill the last batch come twice.
+
+        **Arguments:** its `number`, from 0. **Returns:** a multiple of the batch size.
+        """
+        return self._drawn(number, -(-len(self.weights) // self.batch_size) * self.batch_size)
+
+    def _drawn(self, number: int, size: int) -> Part:
         n = len(self.weights)
-        size = max(n, self.batch_size)
         if size == n and np.all(self.weights == self.weights[0]):
             return self.part
         ends = np.cumsum(self.weights)

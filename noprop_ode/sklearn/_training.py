@@ -60,7 +60,8 @@ def untrained(recipe: Recipe, image_shape: tuple[int, int, int], num_classes: in
     **Returns:** the state.
     """
     model_key, train_key = jr.split(jr.key(seed))
-    model = _built(recipe, image_shape, num_classes, model_key)
+    # One program for all rates, which a model knows nothing of.
+    model = _built(recipe._replace(learning_rate=0.0, weight_decay=0.0), image_shape, num_classes, model_key)
     return Kept.of(TrainState.create(model, optimiser_of(recipe, model), key=train_key, average_decay=AVERAGE_DECAY))
 
 
@@ -162,7 +163,7 @@ def one_epoch(recipe: Recipe, kept: Kept, draws: Draws, number: int) -> tuple[Ke
     """
     from ..data import batches
 
-    state, losses = kept.state(recipe, draws.seed), []
-    for state, metrics in train(state, batches(draws.epoch(number), draws.batch_size, seed=draws.seed, epoch=number)):
+    state, losses, rows = kept.state(recipe, draws.seed), [], draws.whole_batches(number)
+    for state, metrics in train(state, batches(rows, draws.batch_size, seed=draws.seed, epoch=number)):
         losses.append(float(metrics.loss))
     return Kept.of(state), float(np.mean(losses))

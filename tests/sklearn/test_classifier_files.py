@@ -69,6 +69,15 @@ def test_images_and_a_network_of_the_users_own(tmp_path):
         load(tmp_path / "m", network=network, prediction=model.model_.paper_prediction)
 
 
+def test_parameters_changed_since_the_fit_do_not_spoil_the_file(tmp_path):
+    X, y = table()
+    model = tiny(epochs=1).fit(X, y)
+    model.set_params(hidden_sizes=(7, 7), variant="dt", epochs=9).save(tmp_path / "m")
+    loaded = load(tmp_path / "m")
+    assert same_predictions(loaded, model, X)
+    assert (loaded.hidden_sizes, loaded.variant, loaded.epochs) == ((16,), "ct", 9)
+
+
 def test_a_random_state_is_left_out(tmp_path):
     X, y = table()
     model = tiny(epochs=1).set_params(random_state=np.random.RandomState(1)).fit(X, y)

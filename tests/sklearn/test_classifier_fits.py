@@ -103,13 +103,33 @@ def test_it_says_that_it_is_not_fitted():
         tiny().predict(table()[0])
 
 
-def test_a_fit_that_fails_leaves_no_model():
+def test_a_fit_that_fails_leaves_the_model_of_the_last():
     X, y = table()
     model = tiny(epochs=1).fit(X, y)
+    found = model.predict_proba(X)
     with pytest.raises(TypeError, match="network"):
-        model.set_params(network=lambda *shape, key: "none").fit(X, y == 0)
+        model.set_params(network=lambda *shape, key: "none").fit(X[:, :2], y == 0)
+    with pytest.raises(ValueError, match="one class"):
+        model.set_params(network=None).fit(X[:, :2], np.zeros(len(X)))
+    assert model.n_features_in_ == 5
+    np.testing.assert_array_equal(model.predict_proba(X), found)
     with pytest.raises(NotFittedError):
-        model.predict(X)
+        tiny().set_params(network=lambda *shape, key: "none").predict(X)
+
+
+def test_a_first_part_that_is_refused_can_be_given_again():
+    X, y = table()
+    model = tiny()
+    with pytest.raises(ValueError, match="not among the classes"):
+        model.partial_fit(X, y, classes=[0, 1])
+    assert model.partial_fit(X, y, classes=[0, 1, 2]).n_iter_ == 1
+
+
+def test_an_image_far_off_is_an_image_like_any_other():
+    rng = np.random.default_rng(0)
+    X, y = rng.integers(0, 10, (30, 2, 2, 1)).astype(np.uint8), np.arange(30) % 3
+    model = tiny(epochs=1).fit(X, y)
+    assert np.isfinite(model.predict_proba(np.full((1, 2, 2, 1), 255, np.uint8))).all()
 
 
 def test_an_interrupt_is_one_of_the_keyboard():

@@ -88,3 +88,11 @@ def test_the_canonical_order_is_of_what_rows_hold():
     np.testing.assert_array_equal(X[a], X[shuffled][b])
     np.testing.assert_array_equal(y[a], y[shuffled][b])
     assert (np.diff(y[a]) >= 0).all()
+
+
+@pytest.mark.parametrize("n", [5, 8, 11])
+def test_whole_batches_have_every_row(n):
+    found = draws(np.ones(n), batch_size=4).whole_batches(3).images.ravel()
+    assert len(found) % 4 == 0
+    assert set(found) == set(range(n))
+    assert np.bincount(found.astype(int)).max() <= 2
