@@ -180,7 +180,7 @@ class OnlyBlock(AbstractBlockPlan):
 
     **Arguments:**
 
-    - `k`: position of the block, 0 to T - 1.
+    - `k`: position of the block, 0 to T - 1. The loss of another is NaN.
     """
 
     k: Int[Array, ""] = eqx.field(converter=jnp.asarray)
@@ -188,4 +188,4 @@ class OnlyBlock(AbstractBlockPlan):
     def average(
         self, loss: Callable[[int | Int[Array, ""]], Float[Array, ""]], num_blocks: int, *, key: Key
     ) -> Float[Array, ""]:
-        return loss(self.k)
+        return jnp.where((self.k >= 0) & (self.k < num_blocks), loss(self.k), jnp.nan)

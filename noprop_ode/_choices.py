@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import diffrax
 import equinox as eqx
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ._types import Features, Key, Latent, LogProbs, Scalar
@@ -25,6 +26,11 @@ class Sample(eqx.Module):
     z: Latent
     num_evaluations: Scalar
     result: diffrax.RESULTS
+
+    @property
+    def z_to_learn_from(self) -> Latent:
+        """The state, or NaN where the solver gave up half-way, so that no loss computed from it passes for a number."""
+        return jnp.where(diffrax.is_okay(self.result), self.z, jnp.nan)
 
 
 class AbstractSampler(eqx.Module):

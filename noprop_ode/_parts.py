@@ -39,7 +39,7 @@ def vmap_in_parts(function: Callable[..., PyTree[Array]], network: PyTree[Any]) 
         # On several devices the gradient of every part would be summed over them on its own.
         alone = jax.default_backend() == "cpu" and jax.device_count() == 1
         size = part_size(len(xs)) if alone and kernels and math.prod(xs.shape[1:3]) >= _PIXELS else len(xs)
-        if size == len(xs):
+        if size == len(xs) or len(xs) == 0:
             return whole(xs, *others)
         parts = [array.reshape(-1, size, *array.shape[1:]) for array in (xs, *others)]
         results = [whole(*part) for part in zip(*parts)]

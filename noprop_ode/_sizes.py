@@ -83,7 +83,8 @@ def class_logits(
 ) -> Logits:
     """The logits of a field, one for each class of the embedding.
 
-    **Arguments:** the field and what it is called with, and the embedding of its model. **Returns:** shape `[classes]`.
+    **Arguments:** the field and what it is called with, and the embedding of its model. **Returns:** shape `[classes]`,
+    float32 at least: losses and probabilities are not computed in the type of the network.
 
     **Raises:** `ValueError` for another shape. What the field raises itself is told on which state.
     """
@@ -100,7 +101,7 @@ def class_logits(
             f"{type(field).__name__} gives logits of shape {_shown(logits.shape)}, but the embedding has "
             f"{embedding.num_classes} classes. It must give one logit for each, shape [{embedding.num_classes}]."
         )
-    return logits
+    return logits.astype(jnp.float32) if logits.dtype.itemsize < 4 else logits
 
 
 def _shown(shape: tuple[int, ...]) -> str:

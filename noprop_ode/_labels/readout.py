@@ -11,7 +11,7 @@ import jax.random as jr
 from jaxtyping import Array, Float
 
 from .._schedules.base import AbstractNoiseSchedule
-from .._types import Key, Latent, LogProbs, Scalar
+from .._types import Key, Label, Latent, LogProbs, Scalar
 from .embedding import AbstractLabelEmbedding
 
 
@@ -214,3 +214,13 @@ def _linear_readout(embedding: AbstractLabelEmbedding, start: _Start) -> LinearR
     # Its random weights are not drawn: they would be thrown away.
     random = eqx.filter_eval_shape(LinearReadout, embedding.dim, embedding.num_classes, key=jr.key(0))
     return eqx.tree_at(lambda r: (r.weight, r.bias), random, start)
+
+
+def at_label(log_p: LogProbs, y: Label) -> Scalar:
+    """The log-probability of a label. Under `jit` one out of range cannot raise; it gives NaN, so that no loss computed
+    from it passes for a number.
+
+    **Arguments:** `log_p`, shape `[classes]`, and the label. **Returns:** nats.
+    """
+    y = jnp.asarray(y, jnp.int32)  # in uint8 there is no 256 to compare with
+    return jnp.where((y >= 0) & (y < log_p.size), log_p[y], jnp.nan)

@@ -7,6 +7,7 @@ import jax.nn as jnn
 import jax.numpy as jnp
 
 from .._labels.embedding import AbstractLabelEmbedding
+from .._labels.readout import at_label
 from .._types import Label, Logits, Scalar
 from .weighting import AbstractWeighting, ELBOWeighting, UniformWeighting
 
@@ -86,7 +87,7 @@ class CrossEntropy(AbstractObjective):
     def error(
         self, logits: Logits, y: Label, embedding: AbstractLabelEmbedding, *, skip: Logits | Scalar | float = 0.0
     ) -> Scalar:
-        error = -jnn.log_softmax(logits + skip)[y]
+        error = -at_label(jnn.log_softmax(logits + skip), y)
         if self.smoothing == 0:
             return error
         return (1 - self.smoothing) * error - self.smoothing * jnp.mean(jnn.log_softmax(logits))

@@ -32,9 +32,8 @@ def encode_batch(model: AbstractModel, xs: Shaped[Array, "n *image"], prediction
     field = model.field
     if not isinstance(field, Blocks):
         return _encoded(field, xs)
-    count = len(jax.tree.leaves(eqx.filter(field.stacked, eqx.is_array))[0])  # of a block alone one, of however many
-    asked = range(count) if prediction is None or count < field.num_blocks else _asked(model, field, prediction)
-    return _stacked({k: _encoded_by_block(field, jnp.asarray(k), xs) for k in asked}, count)
+    asked = range(field.num_blocks) if prediction is None else _asked(model, field, prediction)
+    return _stacked({k: _encoded_by_block(field, jnp.asarray(k), xs) for k in asked}, field.num_blocks)
 
 
 def mirrored_one(x: Image) -> Image:

@@ -10,6 +10,7 @@ from .._choices import AbstractDecoder, AbstractSampler, Sample
 from .._gaussian import AbstractGaussianModel
 from .._labels.readout import evidence
 from .._model import AbstractModel, name_of
+from .._sizes import class_logits
 from .._types import Features, LogProbs
 
 
@@ -78,6 +79,9 @@ class EnsembleDecoder(AbstractDecoder):
         total = jnp.zeros(model.embedding.num_classes, jnp.float32)
         for time, weight in zip(self.times, self.weights):
             t = jnp.asarray(time, jnp.float32)
-            own = model.logits(t, end.z, features) - evidence(end.z, t, model.schedule, model.embedding)
+            # What the model would add is taken away before it is added: at a high SNR it is so large that the network's
+            # own logits would be rounded away. What all classes have in common says nothing.
+            state = evidence(end.z, t, model.schedule, model.embedding) - model.skip(t, end.z)
+            own = class_logits(model.field, t, end.z, features, model.embedding) - (state - jnp.max(state))
             total += weight * jnn.log_softmax(own)
         return jnn.log_softmax(total)

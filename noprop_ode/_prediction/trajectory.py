@@ -14,6 +14,7 @@ from .._model import AbstractModel
 from .._sizes import told_here
 from .._types import Features, Key
 from .encode import encode_batch
+from .one import Positions
 
 
 class Trajectories(eqx.Module):
@@ -34,7 +35,8 @@ def trajectories(
     sampler: AbstractSampler,
     start: Start = "noise",
 ) -> Trajectories:
-    """The whole way from noise to label, one trajectory an image.
+    """The whole way from noise to label, one trajectory an image: that of the first draw of a prediction with the same
+    key, start and sampler.
 
     **Arguments:**
 
@@ -53,7 +55,8 @@ def trajectories(
     check_alive(model)
     with told_here():
         features = encode_batch(model, jnp.asarray(xs))
-        return _run(model, features, jnp.asarray(ts, jnp.float32), jr.split(key, len(xs)), sampler, start)
+        keys = Positions(jnp.asarray(0), len(xs), key).keys
+        return _run(model, features, jnp.asarray(ts, jnp.float32), keys, sampler, start)
 
 
 @eqx.filter_jit
@@ -66,7 +69,7 @@ def _run(
     start: Start,
 ) -> Trajectories:
     def one(features: Features, key: Key) -> tuple[Array, Array]:
-        start_key, path_key = jr.split(key)
+        start_key, path_key = jr.split(jr.split(key, 1)[0])  # those of the first draw of a prediction
         z0 = model.initial_state(start, key=start_key)
         zs = sampler.trajectory(model, z0, features, ts, key=path_key)
         return zs, jax.vmap(lambda t, z: model.log_posterior(t, z, features))(ts, zs)

@@ -49,11 +49,17 @@ def ancestral_coefficients(
     """
     alpha_s, sigma_s = schedule.alpha_sigma(s)
     alpha_t, sigma_t = schedule.alpha_sigma(t)
-    step = schedule.log_snr(s) - schedule.log_snr(t)
+    # Over a step in which it hardly rises, rounding may let the log-SNR seem to fall.
+    step = jnp.minimum(schedule.log_snr(s) - schedule.log_snr(t), 0.0)
     ratio, rest = jnp.exp(step), -jnp.expm1(step)
     # sigma_t^2 - c^2 = sigma_t^2 (1 - churn^2 (1 - r)), written so that nothing cancels at churn 1.
-    b = sigma_t / sigma_s * jnp.sqrt((1 - churn**2) + churn**2 * ratio)
-    return AncestralCoefficients(alpha_t - b * alpha_s, b, churn * sigma_t * jnp.sqrt(rest))
+    b = sigma_t / sigma_s * _root((1 - churn**2) + churn**2 * ratio)
+    return AncestralCoefficients(alpha_t - b * alpha_s, b, churn * sigma_t * _root(rest))
+
+
+def _root(x: Scalar) -> Scalar:
+    """The square root, with a derivative of zero at zero."""
+    return jnp.where(x > 0, jnp.sqrt(jnp.where(x > 0, x, 1.0)), 0.0)
 
 
 class AncestralTerm(diffrax.AbstractTerm):

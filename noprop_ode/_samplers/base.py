@@ -87,15 +87,20 @@ def solve_in_equal_steps(
     return diffrax.diffeqsolve(
         terms,
         solver,
-        t0=0.0,
-        t1=t1,
-        dt0=dt0,
+        **in_float32(t1, dt0),
         y0=z0,
         args=features,
         max_steps=taken,
         throw=False,
         **how,
     )
+
+
+def in_float32(t1: float, dt0: float | None) -> dict[str, Any]:
+    """Start, end and first step for Diffrax, of the type of states: with `jax_enable_x64` numbers of Python would make
+    them, and with them the state, float64."""
+    zero, end = jnp.zeros((), jnp.float32), jnp.asarray(t1, jnp.float32)
+    return {"t0": zero, "t1": end, "dt0": None if dt0 is None else jnp.asarray(dt0, jnp.float32)}
 
 
 def steps_until(t1: float, steps: int) -> int:

@@ -6,9 +6,10 @@ import diffrax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._blocks import Blocks
 from .._choices import AbstractSampler, Sample
 from .._gaussian import AbstractGaussianModel
-from .._model import AbstractModel
+from .._model import AbstractModel, name_of
 from .._types import Features, Key, Latent, Scalar
 from .ancestral import ancestral_coefficients
 from .base import AbstractSolverSampler, as_sample
@@ -66,7 +67,15 @@ class EarlyExit(AbstractSampler):
 
     def sample(self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, t1: float = 1.0) -> Sample:
         """Carries one state along; to t = 1 leads the long step, from where the trajectory was stopped early, and to an
-        earlier `t1` none."""
+        earlier `t1` none.
+
+        **Raises:** `TypeError` for a chain of blocks without a Gaussian path, [`noprop_ode.Backprop`][].
+        """
+        if isinstance(model.field, Blocks) and not isinstance(model, AbstractGaussianModel):
+            raise TypeError(
+                f"EarlyExit ends with one long step, and the blocks of {name_of(model)} take none but their own. Use "
+                "the sampler alone."
+            )
         if self.sampler.steps == 1 or t1 == 0:
             return self.sampler.sample(model, z0, features, key=key, t1=t1)
         event = diffrax.Event(self._confident(model))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from .._model import AbstractModel, name_of
 from .._types import Features, Key, Latent
-from .base import AbstractSolverSampler, check_steps, evaluations_of, solve_in_equal_steps
+from .base import AbstractSolverSampler, check_steps, evaluations_of, in_float32, solve_in_equal_steps
 
 
 class ODE(AbstractSolverSampler):
@@ -89,9 +89,7 @@ class ODE(AbstractSolverSampler):
         return diffrax.diffeqsolve(
             term,
             self.solver,
-            t0=0.0,
-            t1=t1,
-            dt0=None,
+            **in_float32(t1, None),
             y0=z0,
             args=features,
             stepsize_controller=self.stepsize_controller,

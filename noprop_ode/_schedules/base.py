@@ -75,9 +75,11 @@ class AbstractNoiseSchedule(eqx.Module):
 
         - `s`, `t`: times in $[0, 1]$, `s <= t`.
 
-        **Returns:** the difference, to full relative precision for close times (by `expm1`).
+        **Returns:** the difference, without cancellation for close times (by `expm1`).
         """
-        return self.snr(s) * jnp.expm1(self.log_snr(t) - self.log_snr(s))
+        step = self.log_snr(t) - self.log_snr(s)
+        # SNR(s) is then nothing beside SNR(t), and `expm1` overflows though the difference does not.
+        return jnp.where(step > 80, self.snr(t), self.snr(s) * jnp.expm1(jnp.minimum(step, 80.0)))
 
 
 def check_ends(log_snr_0: float, log_snr_1: float) -> None:

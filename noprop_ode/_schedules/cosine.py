@@ -38,5 +38,6 @@ class CosineSchedule(AbstractNoiseSchedule):
         # The complement of the last angle, computed without cancellation; and tan near pi/2 is one over the
         # tangent of the complement, so each half of the schedule is taken from the end where it is accurate.
         rest_1 = math.atan(math.exp(-0.5 * self.log_snr_1))
-        span = 0.5 * math.pi - rest_1 - angle_0
+        end = 0.5 * math.pi - rest_1 if self.log_snr_1 > 0 else math.atan(math.exp(0.5 * self.log_snr_1))
+        span = end - angle_0
         return 2 * (jnp.log(jnp.sin(angle_0 + span * t)) - jnp.log(jnp.sin(rest_1 + span * (1 - t))))

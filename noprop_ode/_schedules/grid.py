@@ -41,7 +41,9 @@ class GridSchedule(AbstractNoiseSchedule):
         # As `Blocks` does, so that the end of one interval and the start of the next are told apart by no rounding.
         k = jnp.clip(jnp.floor(t * intervals + 1e-3).astype(jnp.int32), 0, intervals - 1)
         share = t * intervals - k.astype(jnp.float32)
-        return values[k] + (values[k + 1] - values[k]) * share
+        # What lies before the interval by more than rounding is on the line of the one before.
+        rise = jnp.where(share < -1e-6 * intervals, values[k] - values[k - 1], values[k + 1] - values[k])
+        return values[k] + rise * share
 
 
 def cosine_grid(num_blocks: int, *, offset: float = 0.008, max_beta: float = 0.999) -> GridSchedule:

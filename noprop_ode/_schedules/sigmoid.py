@@ -50,7 +50,7 @@ class SigmoidSchedule(AbstractNoiseSchedule, AbstractFreezable):
         - `log_snr_0`, `log_snr_1`: the log-SNR at both ends, in nats.
         - `trainable`: whether the optimiser learns the slope.
 
-        **Raises:** `ValueError` unless the slope is in range and the ends are finite and ordered.
+        **Raises:** `ValueError` unless the slope is in range and the ends are ordered and within [-80, 40].
         """
         if not _MIN_SLOPE < slope < _MAX_SLOPE:
             raise ValueError(f"The slope of a sigmoid schedule must lie in ({_MIN_SLOPE}, {_MAX_SLOPE}); got {slope}.")
@@ -68,13 +68,15 @@ class SigmoidSchedule(AbstractNoiseSchedule, AbstractFreezable):
         return _MIN_SLOPE + (_MAX_SLOPE - _MIN_SLOPE) * jnn.sigmoid(self.raw_slope)
 
     def log_snr(self, t: Scalar) -> Scalar:
-        power_0, power_1 = _sigmoid(self.log_snr_0), _sigmoid(self.log_snr_1)
-        noise_1 = _sigmoid(-self.log_snr_1)
+        power_0, noise_1 = _sigmoid(self.log_snr_0), _sigmoid(-self.log_snr_1)
+        # From the ends where neither power is nearly one.
+        sign = 1 if self.log_snr_0 < 0 else -1
+        span = sign * (_sigmoid(sign * self.log_snr_1) - _sigmoid(sign * self.log_snr_0))
         half = 0.5 * self.slope
         # sigmoid(a) - sigmoid(-half) over its span, in tanh form: g(t) and 1 - g(t) each without cancellation.
         g = _ramp(t, half)
         rest = _ramp(1 - t, half)
-        return jnp.log(power_0 + (power_1 - power_0) * g) - jnp.log(noise_1 + (power_1 - power_0) * rest)
+        return jnp.log(power_0 + span * g) - jnp.log(noise_1 + span * rest)
 
 
 def _sigmoid(x: float) -> float:
@@ -86,8 +88,7 @@ def _ramp(t: Scalar, half: Scalar) -> Scalar:
     # tanh a + tanh b = sinh(a + b) / (cosh a cosh b) with a = h (t - 1/2), b = h / 2.
     # Every factor is scaled by the exponential of its argument, so a steep slope does not overflow.
     a = half * (t - 0.5)
-    b = 0.5 * half
     sinh = -0.5 * jnp.expm1(-2 * half * t)  # times exp(half t)
     cosh = 0.5 * (1 + jnp.exp(-2 * jnp.abs(a)))  # times exp(|a|)
     sinh_b = -0.5 * jnp.expm1(-half)  # times exp(b)
-    return 0.5 * sinh / (cosh * sinh_b) * jnp.exp(half * t - jnp.abs(a) - b)
+    return 0.5 * sinh / (cosh * sinh_b) * jnp.exp(a - jnp.abs(a))  # half t - b = a

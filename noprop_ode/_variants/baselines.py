@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from .._blocks import Blocks
 from .._choices import AbstractSampler, Prediction
 from .._labels.embedding import AbstractLabelEmbedding
-from .._labels.readout import AbstractReadout, gaussian_readout
+from .._labels.readout import AbstractReadout, at_label, gaussian_readout
 from .._model import LossTerms
 from .._prediction.decoder import ReadoutDecoder
 from .._samplers.ode import ODE
@@ -146,9 +146,9 @@ class AdjointODE(AbstractBaseline):
         start_key, encode_key, path_key = jr.split(key, 3)
         z0 = jr.normal(start_key, (self.embedding.dim,), jnp.float32)
         end = self.sampler.sample(self, z0, self.field.encode(x, key=encode_key), key=path_key)
-        return _cross_entropy(self.readout(end.z, self.embedding), y)
+        return _cross_entropy(self.readout(end.z_to_learn_from, self.embedding), y)
 
 
 def _cross_entropy(log_p: LogProbs, y: Label) -> LossTerms:
     zero = jnp.zeros((), jnp.float32)
-    return LossTerms(denoising=zero, readout=-log_p[y], prior=zero)
+    return LossTerms(denoising=zero, readout=-at_label(log_p, y), prior=zero)

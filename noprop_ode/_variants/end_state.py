@@ -28,4 +28,6 @@ class SampledEndState(AbstractEndState):
         # Before the solve: a derivative of the trajectory is then not even traced.
         fixed = jax.tree.map(lambda a: jax.lax.stop_gradient(a) if eqx.is_inexact_array(a) else a, model)
         z0 = jr.normal(start_key, u.shape, jnp.float32)
-        return jax.lax.stop_gradient(self.sampler.sample(fixed, z0, fixed.field.encode(x), key=path_key).z)
+        return jax.lax.stop_gradient(
+            self.sampler.sample(fixed, z0, fixed.field.encode(x), key=path_key).z_to_learn_from
+        )

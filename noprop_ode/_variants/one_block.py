@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.nn as jnn
 import jax.numpy as jnp
+import jax.random as jr
 import numpy as np
 from jaxtyping import PyTree
 
@@ -56,8 +57,8 @@ class OneBlock(AbstractModel):
             raise ValueError(f"Expected a block from 0 to {model.field.num_blocks - 1}; got k={k}.")
         _refuse_shared(model)
         # Blocks of one, so that optimisers and files find it as they find all of them: with a leading axis.
-        self.field = jax.tree.map(  # pyright: ignore[reportIncompatibleVariableOverride]
-            lambda a: a[k : k + 1] if eqx.is_array(a) else a, model.field
+        self.field = Blocks(  # pyright: ignore[reportIncompatibleVariableOverride]
+            lambda key: model.field.block(k), 1, key=jr.key(0)
         )
         self.rest = _without_blocks(model)
         self.k = k
@@ -144,9 +145,9 @@ def join_blocks(model: AbstractBlockModel, parts: Sequence[OneBlock]) -> Abstrac
             )
     stacked = jax.tree.map(
         lambda *arrays: jnp.concatenate(arrays) if eqx.is_array(arrays[0]) else arrays[0],
-        *(part.field for part in ordered),
+        *(part.field.stacked for part in ordered),
     )
-    return _with_blocks(rests[0], stacked)
+    return eqx.tree_at(lambda m: m.field.stacked, rests[0], stacked)
 
 
 class _Elsewhere(AbstractVectorField):
@@ -166,11 +167,7 @@ _COUPLED = (
 
 
 def _without_blocks(model: AbstractBlockModel) -> AbstractBlockModel:
-    return _with_blocks(model, eqx.tree_at(lambda blocks: blocks.stacked, model.field, _Elsewhere()))
-
-
-def _with_blocks(model: AbstractBlockModel, blocks: Blocks) -> AbstractBlockModel:
-    return eqx.tree_at(lambda m: m.field, model, blocks)
+    return eqx.tree_at(lambda m: m.field.stacked, model, _Elsewhere())
 
 
 def _refuse_shared(model: AbstractBlockModel) -> None:
