@@ -5,11 +5,12 @@ import shutil
 
 from noprop_ode.experiment import Config, find_config, override, parse_overrides
 from noprop_ode.experiment.report import CostPoint
-from noprop_ode.experiment.reproduce import _measure, figures, identity, page, record
+from noprop_ode.experiment.reproduce import Job, Row, _measure, _queue, figures, identity, page, record
 from noprop_ode.experiment.reproduce._record import changes
 
 
-PAGE = "# Results\n\n<!-- table: overview -->\n<!-- end -->\n\nText.\n\n<!-- table: paper -->\nold\n<!-- end -->\n"
+TABLE = "<!-- table: {} -->\nold\n<!-- end -->\n\n".format
+PAGE = f"# Results\n\n{TABLE('overview')}Text.\n\n{TABLE('other')}{TABLE('paper')}"
 EVALUATIONS = "<!-- table: evaluations -->\n<!-- end -->\n"
 POINTS = {
     "Euler": [[1, 0.5, 0.9, 0.1], [2, 0.899, 0.8, 0.1], [1000, 0.9, None, 0.1]],
@@ -46,10 +47,10 @@ def test_the_page_says_what_was_run_and_what_was_not(tmp_path):
     (tmp_path / "costs.jsonl").write_text("".join(json.dumps(p) + "\n" for p in parts))
     found = page(PAGE, [record(tmp_path / "run0"), record(tmp_path / "run1")])
     # These settings predict in the paper's way: 0.91, of two draws, and 0.97, of one.
-    overview = "| MNIST | CT, one-hot, the paper's settings | 3 | 2 |  | 94.00 ± 3.00 | 97.84 |  | 2 (4) | 2.0 |"
+    overview = "| MNIST | CT, one-hot, the paper's settings | 3 | 2 |  |  | 94.00 ± 3.00 | 97.84 |  | 2 (4) | 2.0 |"
     assert overview in found
-    assert "| CT, one-hot | 97.84; 94.00 ± 3.00 (3 epochs, 2 seeds) | 73.35; not run | 33.66; not run |" in found
-    assert "| adjoint, one-hot | 98.62; not run |" in found and "old" not in found and "Text." in found
+    assert "| CT, one-hot | 97.84; 94.00 ± 3.00 (3 epochs, 2 seeds) | 73.35 | 33.66 |" in found
+    assert "| adjoint, one-hot | 98.62 |" in found and "old" not in found and "Text." in found
     assert page(found, [record(tmp_path / "run0"), record(tmp_path / "run1")]) == found
 
 
@@ -110,11 +111,35 @@ def test_settings_that_differ_from_the_recipe_are_named(tmp_path):
     text["config"]["prediction"]["protocols"] = []
     found = record_of(tmp_path, text)
     assert changes(found) == {"model.objective.smoothing": 0.1}
-    assert "| CIFAR-10 | CT, one-hot, the fast network, `smoothing` 0.1 | 16 | 1 | 90.00 | 89.00 |" in page(
+    assert "| CIFAR-10 | CT, one-hot, the fast network, `smoothing` 0.1 | 16 | 1 | 90.00 |  | 89.00 |" in page(
         PAGE, [found]
     )
     del text["samplers"]["paper"]  # nothing else stands in for what was not measured
-    assert "`smoothing` 0.1 | 16 | 1 | 90.00 |  |" in page(PAGE, [record_of(tmp_path, text)])
+    assert "`smoothing` 0.1 | 16 | 1 | 90.00 |  |  |" in page(PAGE, [record_of(tmp_path, text)])
+
+
+def test_runs_of_other_settings_have_a_table_of_their_own(tmp_path):
+    values = json.loads(summary(0, 0.9, name="cifar10_fast_ct", epochs=16))
+    values["config"]["model"]["objective"]["smoothing"] = 0.1
+    found = page(PAGE, [record_of(tmp_path, values)])
+    overview, other = found.index("| data |"), found.rindex("| data |")
+    assert "`smoothing`" not in found[overview:other] and "`smoothing`" in found[other:]
+
+
+def test_a_run_is_measured_with_mirror_images_where_it_was_trained_on_them(saved, tmp_path):
+    folder = shutil.copytree(saved, tmp_path / "run")
+    _measure.measure_mirrored(str(folder))
+    found = json.loads((folder / "mirrored.json").read_text())
+    assert found["validation"]["nfe"] == found["test"]["nfe"] == 2
+    run = {"mirrored": {"validation": {}, "test": {"accuracy": 0.95}}}
+    whole = record_of(tmp_path, json.loads(summary(0, 0.9, name="cifar10_fast_ct", epochs=16)))
+    assert "| 16 | 1 | 90.00 | 95.00 | 89.00 |" in page(PAGE, [{**whole, **run}])
+    for flips, wanted in (("true", True), ("false", False)):
+        (tmp_path / "config.yaml").write_text(
+            f"{{data: {{augmentation: {{flip: {flips}}}, validation: 0.1}}, training: {{epochs: 3}}}}"
+        )
+        job = Job(Row("cifar10", "ct", "one-hot"), "fast", 0, (), tmp_path)
+        assert bool(_queue._mirroring(job, 5)) == wanted
 
 
 def test_a_supervised_run_stands_beside_its_twin(tmp_path):
@@ -122,8 +147,8 @@ def test_a_supervised_run_stands_beside_its_twin(tmp_path):
     for name, accuracy in (("cifar10_fast_ct", 0.9), ("cifar10_fast_supervised", 0.92)):
         runs.append(record_of(tmp_path, json.loads(summary(0, accuracy, name=name, epochs=8))))
     found = page(PAGE, runs)
-    assert "| CT, one-hot, the fast network | 8 | 1 | 90.00 | 89.00 | 73.35 | 92.00 |" in found
-    assert "| supervised, one-hot, the fast network | 8 | 1 | 92.00 | 91.00 |  |  |" in found
+    assert "| CT, one-hot, the fast network | 8 | 1 | 90.00 |  | 89.00 | 73.35 | 92.00 |" in found
+    assert "| supervised, one-hot, the fast network | 8 | 1 | 92.00 |  | 91.00 |  |  |" in found
 
 
 def test_runs_of_other_settings_are_kept_apart_and_the_same_run_is_replaced(tmp_path, call_script):

@@ -15,7 +15,7 @@ from .._saved import load_model
 from ..report import CostPoint, measure_cost, split_of, ways_by_cost
 
 
-DRAWS_FILE, EVALUATIONS_FILE = "draws.json", "evaluations.json"
+DRAWS_FILE, EVALUATIONS_FILE, MIRRORED_FILE = "draws.json", "evaluations.json", "mirrored.json"
 
 
 def measured(folder: Path, name: str, epochs: int) -> dict[str, Any] | None:
@@ -66,6 +66,23 @@ def measure_evaluations(folder: str, trusted: str = "") -> None:
     }
     with RunFolder(Path(folder)) as run:
         run.write(EVALUATIONS_FILE, (json.dumps(found) + "\n").encode())
+
+
+def measure_mirrored(folder: str, trusted: str = "") -> None:
+    """Evaluates a run by its own way, averaged over each image and its mirror image: on validation images, by which it
+    may be chosen, and on test images. What it found is kept in the run's folder.
+
+    **Arguments:** the folder, as text, and `trusted` as for `measure_draws`.
+    """
+    model, config, _ = load_model(folder, trust_imports=bool(trusted))
+    found, how = {}, model.default_prediction._replace(mirror=True)
+    for split in ("validation", "test"):
+        images = split_of(load_data(config), split)
+        each = evaluate(model, images.images, images.labels, key=evaluation_key(config), prediction=how)
+        found[split] = {"accuracy": each.accuracy, "nll": each.nll, "nfe": each.num_evaluations}
+    with RunFolder(Path(folder)) as run:
+        content = {"epochs": config.training.epochs, **found}
+        run.write(MIRRORED_FILE, (json.dumps(content) + "\n").encode())
 
 
 def _plain(point: CostPoint) -> list[float | None]:

@@ -15,12 +15,14 @@ from ._words import changes_of, count, listed, name_of, named, per_cent, setting
 
 def page(text: str, records: Sequence[Record], *, figures: str | None = None) -> str:
     """A page with its tables made anew, each between `<!-- table: NAME -->` and `<!-- end -->`: `overview` of what was
-    run, the `paper`'s table with what was run beside it, and how accuracy depends on `evaluations`.
+    run by recipes as they are, what was run with `other` settings, the `paper`'s table with what was run beside it, and
+    how accuracy depends on `evaluations`.
 
     **Arguments:** the page, the records, and the folder of their figures as the page calls it, if there are any.
     """
     tables: dict[str, Callable[[Sequence[Record]], str]] = {
-        "overview": _overview,
+        "overview": functools.partial(_overview, changed=False),
+        "other": functools.partial(_overview, changed=True),
         "paper": _paper,
         "evaluations": functools.partial(evaluations_table, figures=figures),
     }
@@ -28,7 +30,9 @@ def page(text: str, records: Sequence[Record], *, figures: str | None = None) ->
     def replace(match: re.Match[str]) -> str:
         return f"<!-- table: {match[1]} -->\n{tables[match[1]](records)}\n<!-- end -->"
 
-    return re.sub(r"<!-- table: (overview|paper|evaluations) -->\n.*?<!-- end -->", replace, text, flags=re.DOTALL)
+    return re.sub(
+        r"<!-- table: (overview|other|paper|evaluations) -->\n.*?<!-- end -->", replace, text, flags=re.DOTALL
+    )
 
 
 def _groups(records: Iterable[Record]) -> Mapping[tuple[Any, ...], list[Record]]:
@@ -53,15 +57,16 @@ def _by_paper(found: Record) -> float | None:
     return found["ways"][name]["accuracy"] if name in found["ways"] else None
 
 
-def _overview(records: Sequence[Record]) -> str:
-    lines = [
-        "| data | | epochs | seeds | default way | paper's way | paper | supervised twin | minutes (CPU) | GiB |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
+def _overview(records: Sequence[Record], *, changed: bool) -> str:
+    heads = ["data", "", "epochs", "seeds", "default way", "mirrored", "paper's way", "paper", "supervised twin"]
+    heads += ["minutes (CPU)", "GiB"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     groups = _groups(records)
     order = {data: i for i, data in enumerate(SETS)}
     by_data = sorted(groups.items(), key=lambda group: (order.get(group[0][0].data, len(SETS)), group[0]))
     for (row, settings, epochs, changes), runs in by_data:
+        if bool(changes) != changed:
+            continue
         twin = groups.get((Row(row.data, "supervised", "one-hot"), settings, epochs, changes), [])
         cpu, gib = ([r[k] for r in runs if k in r] for k in ("cpu_seconds", "gib"))
         cells = [
@@ -70,6 +75,7 @@ def _overview(records: Sequence[Record]) -> str:
             str(epochs),
             str(len(runs)),
             per_cent([_by_default(r) for r in runs]),
+            per_cent([r["mirrored"]["test"]["accuracy"] if "mirrored" in r else None for r in runs]),
             per_cent([_by_paper(r) for r in runs]),
             f"{PAPER[row]:.2f}" if row in PAPER else "",
             per_cent([_by_default(r) for r in twin]) if twin and twin is not runs else "",
@@ -93,6 +99,6 @@ def _paper(records: Sequence[Record]) -> str:
                 for (own, settings, epochs, changes), runs in sorted(groups.items())
                 if own == row and settings == "paper"
             ]
-            cells.append(f"{PAPER[row]:.2f}; {', '.join(found) or 'not run'}")
+            cells.append(f"{PAPER[row]:.2f}" + (f"; {', '.join(found)}" if found else ""))
         lines.append(f"| {name_of(variant)}, {embedding} | {' | '.join(cells)} |")
     return "\n".join(lines)
