@@ -1,6 +1,11 @@
 """NoProp-DT on CIFAR-10: ten blocks of the paper's network without dropout, one-hot labels, cross-entropy.
 
 TFDS_DATA_DIR=... python experiments/cifar10_dt.py
+
+Measured with seed 0, 2 shared CPU cores (AMD EPYC, jax 0.10.2); the time was not kept. Test accuracy (NLL in nats):
+
+    default: one DDIM step from the mean, first block   0.6142  (1.098)     1 evaluation of a block
+    mean ensemble: the first five blocks, averaged      0.6115  (1.092)     5
 """
 
 import argparse
