@@ -14,25 +14,24 @@ PAGE = ROOT / "docs" / "performance.md"
 FIGURES = ROOT / "docs" / "_static" / "performance"
 NAMES = (
     "train_step",
-    "torch_step",
-    "convolution",
-    "blocks_memory",
     "prediction",
     "cold_start",
     "input",
+    "blocks_memory",
     "growth",
+    "torch_step",
+    "convolution",
 )
 
 _INTRODUCTION = """# Performance
 
-What the library costs, and beside what. Every figure of this page is written by `python -m benchmarks page` from the
-files in `benchmarks/results`, and those by `python -m benchmarks run`; `list` says what there is, and `run NAME` runs
-one. What is below took {minutes:.0f} minutes in all. [Results](results.md) has the accuracies.
+Time and memory of training, prediction and a start, each beside something known. [Results](results.md) has the
+accuracies. `python -m benchmarks run` measures, {minutes:.0f} minutes in all; `run NAME` measures one, `list` names
+them, and `page` writes this page.
 
-Two sides of a comparison alternate in one process, and a ratio is taken within each round: its median is given, with
-the other quartiles in brackets. Unless a column says otherwise, times are of the processor, of all cores together,
-which other programs on the machine disturb less than the clock; compilation, which is the first call less a later
-one, is apart. Lower is better."""
+Lower is better. A ratio is the median over rounds in which both sides take turns in one process; the quartiles are in
+brackets. Times are of the processor, summed over its cores, unless a column says *by the clock*: other programs
+disturb them less. Compilation, the first call less a later one, is apart."""
 
 
 class Benchmark(Protocol):

@@ -84,8 +84,8 @@ def headline(rows: Sequence[Row]) -> str:
     """The answer in one line."""
     one, *_, most = _apart(rows)
     return (
-        f"{most['blocks']} blocks: the memory of one, for each other {_growth(most, one):.1f} times its weights; "
-        f"{most['compile_cpu'] / one['compile_cpu']:.2f} times its compilation"
+        f"with {most['blocks']} blocks, each after the first adds {_growth(most, one):.1f} times its weights to the "
+        f"peak of memory; compilation takes {most['compile_cpu'] / one['compile_cpu']:.2f} times that of one block"
     )
 
 
@@ -108,12 +108,11 @@ def section(rows: Sequence[Row]) -> str:
         for row in rows
     ]
     return f"""A step of DT with the paper's blocks at a batch of {one["batch"]}, on images of the size of MNIST,
-AdamW; each row is a process of its own, and seconds are of the processor. Blocks share nothing, so
-[`noprop_ode.train`][] takes them one after another through one compiled function: nothing is compiled anew for a
-further block, which adds to memory what belongs to its weights and no intermediate result: the weights, their
-gradient and two moments are held, and the rest is what the allocator of the process keeps of the memory in which the
-model was made and copied. *One program* is [`noprop_ode.train_step`][] under one `jit`, in which
-all blocks are compiled; its further blocks are counted from one block in calls.
+AdamW; each row is a process of its own, and seconds are of the processor. [`noprop_ode.train`][] trains the blocks
+one after another through one compiled function. A further block is therefore not compiled again and keeps no
+intermediate results: it adds its weights, their gradient and two moments, and what the allocator keeps from making and
+copying the model. *One program* is [`noprop_ode.train_step`][] under one `jit`, which compiles all blocks; its further
+blocks are counted from one block in calls.
 
 {table(heads, cells)}
 

@@ -116,8 +116,8 @@ def headline(rows: Sequence[Row]) -> str:
     for name in dict.fromkeys(row["network"] for row in rows):
         own = [row for row in rows if row["network"] == name]
         taken, least = (sum(row[what] for row in own) for what in ("cpu", "cpu_against"))
-        found.append(f"{name}: {taken / least:.2f} of matrix products")
-    return f"the passes of a step together, {'; '.join(found)}"
+        found.append(f"{name} {taken / least:.2f}")
+    return f"all passes of a step, in the time of matrix products of as many operations: {'; '.join(found)}"
 
 
 def section(rows: Sequence[Row]) -> str:

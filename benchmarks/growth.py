@@ -84,7 +84,7 @@ def headline(rows: Sequence[Row]) -> str:
     """The answer in one line."""
     lasts = [_of(rows, axis)[-1] for axis in _AXES]
     return "; ".join(
-        f"{row['axis']} {row['against']} to {row['value']}: {digits(row['ratio'][1])} times" for row in lasts
+        f"{row['axis']}, {row['against']} to {row['value']}: {digits(row['ratio'][1])} times the time" for row in lasts
     )
 
 

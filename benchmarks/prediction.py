@@ -85,8 +85,8 @@ def headline(rows: Sequence[Row]) -> str:
     one, *_, most = _ours(rows)
     again = [row for row in rows if row["case"] == _AGAIN][-1]
     return (
-        f"{most['steps']} steps take {digits(most['cpu'] / one['cpu'])} times one step; {again['steps']} steps take "
-        f"{again['ratio'][1]:.2f} of the same with the image encoded at each"
+        f"{most['steps']} steps take {digits(most['cpu'] / one['cpu'])} times as long as one; {again['steps']} steps "
+        f"take {again['ratio'][1]:.2f} times as long as with the image encoded at each"
     )
 
 
@@ -113,9 +113,8 @@ def section(rows: Sequence[Row]) -> str:
     shape = "x".join(map(str, alone["shape"]))
     return f"""{alone["images"]} images of {shape} by CT with the paper's network: noise, so many Euler steps, the
 readout. The image is encoded once, for all steps and all draws, which alone takes {milliseconds(alone["cpu"])} ms of
-the processor; what grows is the head. The first row compiles the image branch too, and the last the starts of many
-draws. The first row compiles the image branch
-too, and the last the starts of 16 draws.
+the processor; what grows is the head. The compilation of the first row includes the image branch, that of the last
+the starts of 16 draws.
 
 {table(heads, cells)}
 

@@ -156,7 +156,7 @@ def headline(rows: Sequence[Row]) -> str:
     """The answer in one line."""
     best = {row["set"]: max((r for r in rows if r["set"] == row["set"]), key=lambda r: r["ratio"][1]) for row in rows}
     return "; ".join(
-        f"our step on {name} {row['ratio'][1]:.2f} of {row['against']} ({row['ratio_wall'][1]:.2f} by the clock)"
+        f"{name}: {row['ratio'][1]:.2f} times the step of {row['against']} ({row['ratio_wall'][1]:.2f} by the clock)"
         for name, row in best.items()
     )
 

@@ -80,7 +80,7 @@ def _plain(network: no.AbstractVectorField, data: tuple[jax.Array, jax.Array]) -
 def headline(rows: Sequence[Row]) -> str:
     """The answer in one line."""
     found = [row for row in rows if row["case"] in ("CT", "FM") or row["case"].startswith("DT")]
-    return "; ".join(f"{row['case']} on {row['set']} {row['ratio'][1]:.2f} of {row['against']}" for row in found)
+    return "; ".join(f"{row['case']}, {row['set']}: {row['ratio'][1]:.2f} times {row['against']}" for row in found)
 
 
 def section(rows: Sequence[Row]) -> str:
