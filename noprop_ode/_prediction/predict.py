@@ -41,8 +41,8 @@ def predict_log_proba(
     A trajectory carries noise to a *sample* $y \sim p(y | x)$, so a single one is right as often as the true class
     is probable, not as often as the most probable class is. A prediction therefore has three choices: where
     trajectories start and how many there are, how they are integrated, and where the probabilities come from.
-    The default of the NoProp variants is one step from the mean, read from the denoiser: the network's own
-    $p(y | x)$, in one evaluation. The paper's protocol is `prediction=model.paper_prediction`.
+    The default of DT and CT is one step from the mean, read from the denoiser: the network's own $p(y | x)$, in one
+    evaluation; that of FM one step from each of four draws. The paper's protocol is `prediction=model.paper_prediction`.
 
     **Arguments:**
 

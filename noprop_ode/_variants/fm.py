@@ -15,7 +15,7 @@ from .._sizes import class_logits
 from .._trainable import trainable_mask
 from .._types import Features, Image, Key, Label, Latent, LogProbs, Scalar
 from .._vector_field import AbstractVectorField
-from .protocols import flow_protocols, one_euler_step
+from .protocols import few_euler_draws, flow_protocols
 from .timed import AbstractTimedModel
 
 
@@ -85,8 +85,8 @@ class NoPropFM(AbstractTimedModel, AbstractMarginalModel):
 
     @property
     def default_prediction(self) -> Prediction:
-        """One Euler step from the mean, read where it ends."""
-        return one_euler_step()
+        """One Euler step from each of four draws of noise, read where it ends."""
+        return few_euler_draws()
 
     @property
     def protocols(self) -> dict[str, Prediction]:

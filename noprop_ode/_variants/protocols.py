@@ -18,6 +18,12 @@ def one_euler_step() -> Prediction:
     return Prediction("mean", ODE(diffrax.Euler(), steps=1), DenoiserDecoder())
 
 
+def few_euler_draws() -> Prediction:
+    """From four draws of noise one Euler step each. A straight line from any start ends at the same mean of embeddings;
+    zero, which is far from every draw in many dimensions, is a state that flow matching is never shown."""
+    return Prediction("noise", ODE(diffrax.Euler(), steps=1), DenoiserDecoder(), draws=4)
+
+
 def many_euler_steps() -> Prediction:
     """The paper's way in continuous time; it leaves the number of steps open, and 1000 are as good as exact."""
     return Prediction("noise", ODE(diffrax.Euler(), steps=1000), ReadoutDecoder())
@@ -40,6 +46,7 @@ def flow_protocols(paper: Prediction) -> dict[str, Prediction]:
     """What FM is compared in."""
     euler = ODE(diffrax.Euler(), steps=10)
     return {
+        "mean euler-1": one_euler_step(),
         "noise euler-1": Prediction("noise", ODE(diffrax.Euler(), steps=1), DenoiserDecoder()),
         "noise euler-10": Prediction("noise", euler, DenoiserDecoder()),
         "noise euler-10 x16": Prediction("noise", euler, DenoiserDecoder(), draws=16),

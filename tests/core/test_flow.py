@@ -114,7 +114,7 @@ def test_a_point_has_no_posterior(key):
     np.testing.assert_allclose(np.exp(log_p).sum(axis=1), 1, rtol=1e-5)
 
 
-def test_the_default_prediction_of_every_variant_is_one_evaluation(key):
+def test_the_default_prediction_is_a_few_evaluations(key):
     xs = np.ones((2, 2, 2, 1), np.float32)
-    for model in (mlp_model(), no.NoPropFM(field(3), embedding=no.OneHot(3))):
-        assert no.evaluate(model, xs, np.array([0, 1]), key=key).num_evaluations == 1
+    for model, evaluations in ((mlp_model(), 1), (no.NoPropFM(field(3), embedding=no.OneHot(3)), 4)):
+        assert no.evaluate(model, xs, np.array([0, 1]), key=key).num_evaluations == evaluations

@@ -28,7 +28,7 @@ MODELS = {
 }
 SHARED = ["noise heun-20", "noise tsit5", "paper"]
 GAUSSIAN = ["noise ddim-1", "noise ddim-10", "noise ddim-10 x16", "noise ancestral-10", *SHARED]
-FLOW = ["noise euler-1", "noise euler-10", "noise euler-10 x16", *SHARED]
+FLOW = ["mean euler-1", "noise euler-1", "noise euler-10", "noise euler-10 x16", *SHARED]
 
 
 @pytest.mark.parametrize("name", MODELS)
