@@ -8,6 +8,7 @@ import numpy as np
 
 from ._cut import check_cut, cut_test, cut_validation
 from ._dataset import Dataset, Splits
+from ._decode import SUFFIXES
 from ._errors import DatasetError
 from ._folders import expanded
 from ._picture_files import PictureFiles, upright_size_and_mode
@@ -15,7 +16,6 @@ from ._resize import check_size
 from ._streamed import StreamedImages, check_stream
 
 
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm")
 _PARTS = {"train": "train", "test": "test", "validation": "validation", "val": "validation"}
 _GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N")
 
@@ -117,10 +117,10 @@ def _list_files(folder: Path, follow_links: bool) -> dict[str, list[Path]]:
         if not inner.name.isprintable():
             raise DatasetError(f"expected a readable class name, got the folder {inner.name!r} in {folder}; rename it")
         entries = _entries(inner, follow_links)
-        classes[inner.name] = [f for f in entries if f.suffix.lower() in _SUFFIXES and f.is_file()]
+        classes[inner.name] = [f for f in entries if f.suffix.lower() in SUFFIXES and f.is_file()]
         if not classes[inner.name]:
             raise DatasetError(
-                f"expected images ({', '.join(_SUFFIXES)}) in {inner}, got none; put some there or remove the folder"
+                f"expected images ({', '.join(SUFFIXES)}) in {inner}, got none; put some there or remove the folder"
             )
     if not classes:
         raise DatasetError(f"expected one folder a class in {folder}, got no folders; sort the images into some")
@@ -134,7 +134,7 @@ def _folders_in(folder: Path, follow_links: bool) -> list[Path]:
 def _entries(folder: Path, follow_links: bool) -> list[Path]:
     found = sorted((f for f in folder.iterdir() if not f.name.startswith(".")), key=lambda f: f.name)
     for path in found:
-        if not follow_links and path.is_symlink() and (path.is_dir() or path.suffix.lower() in _SUFFIXES):
+        if not follow_links and path.is_symlink() and (path.is_dir() or path.suffix.lower() in SUFFIXES):
             raise DatasetError(f"{path} is a symbolic link; pass follow_links=True to read what it points to")
     return found
 
