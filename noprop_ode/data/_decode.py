@@ -1,10 +1,11 @@
 """Decodes pictures with Pillow, one way for all that are read from disk."""
 
+import io
 import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -20,7 +21,7 @@ _FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
 _ORIENTATION = 0x0112  # tag of EXIF 2.3; values of 5 and more lie on their side
 
 
-def opened(file: Path | BinaryIO, read: Callable[[Any], Any]) -> Any:
+def opened(file: Path | io.BytesIO, read: Callable[[Any], Any]) -> Any:
     """Open one picture and read from it.
 
     **Arguments:**

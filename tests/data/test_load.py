@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
-from tfds_folders import make_folder, rows
+from tfds_folders import Source, make_folder, png, rows
 
 from noprop_ode import data
 from noprop_ode.data import _tfds
@@ -121,13 +121,8 @@ def test_versions_and_configurations(tmp_path):
 def test_resizing_a_folder_and_refusing_mixed_sizes(tmp_path, monkeypatch):
     _, folder = make_folder(tmp_path, train=20, test=8)
     assert data.load("toys", data_dir=tmp_path, image_size=(4, 7)).train.image_shape == (4, 7, 3)
-    source = [{"image": np.zeros((4 + i % 2, 4, 3), np.uint8), "label": 0} for i in range(6)]
-
-    class Mixed(list):
-        def __getitems__(self, keys):
-            return [self[k] for k in keys]
-
-    monkeypatch.setattr(_tfds.PreparedFolder, "_source", lambda self, split, **how: Mixed(source))
+    source = Source({"image": png(np.zeros((4 + i % 2, 4, 3), np.uint8)), "label": 0} for i in range(6))
+    monkeypatch.setattr(_tfds.PreparedFolder, "_source", lambda self, split: source)
     prepared = _tfds.PreparedFolder("mixed", folder)
     with pytest.raises(data.DatasetError, match=r"image_size=\(height, width\)"):
         prepared.read("train", None)
