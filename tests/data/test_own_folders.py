@@ -69,6 +69,21 @@ def test_a_class_may_be_called_train(tmp_path):
     for label in ("train", "bus"):
         put(tmp_path / label, colours(3))
     assert data.from_folder(tmp_path, validation=0).train.class_names == ("bus", "train")
+    (tmp_path / "train" / "old").mkdir()  # pictures beside it say that "train" is a class
+    assert data.from_folder(tmp_path, validation=0).train.class_names == ("bus", "train")
+
+
+def test_a_folder_that_is_no_part_is_named(tmp_path):
+    for part in ("train", "valid"):
+        put(tmp_path / part / "a", colours(4))
+    splits = data.from_folder(tmp_path)
+    assert splits.validation is not None and len(splits.train) == len(splits.validation) == 4
+    put(tmp_path / "extra" / "a", colours(1))
+    with pytest.raises(data.DatasetError, match=r"train holds one folder a class, got \['extra'\] too"):
+        data.from_folder(tmp_path)
+    (tmp_path / "extra").rename(tmp_path / "val")
+    with pytest.raises(data.DatasetError, match=r"one folder of validation images .* got 'val' and 'valid'"):
+        data.from_folder(tmp_path)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".ppm", ".gif", ".JPG", ".webp"])
