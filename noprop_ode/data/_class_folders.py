@@ -17,7 +17,7 @@ from ._streamed import StreamedImages, check_stream
 
 
 _PARTS = {"train": "train", "test": "test", "validation": "validation", "val": "validation", "valid": "validation"}
-_GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N")
+_GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F")
 
 
 def from_folder(
@@ -36,8 +36,8 @@ def from_folder(
 
     Classes are the folders of the training part in the order of their names. A folder named `validation`, `valid` or
     `val` beside `train` is the validation part. Read are PNG, JPEG, GIF, BMP, TIFF, WebP and PPM files, the first frame
-    of each, turned as their cameras say, without transparency, and 16 bits rounded to 8; hidden files and those with
-    other suffixes are left out.
+    of each, turned as their cameras say, without transparency, and 16 bits or floating point in [0, 1] rounded to 8
+    bits; hidden files and those with other suffixes are left out.
 
     **Arguments:**
 

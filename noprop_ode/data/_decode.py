@@ -35,11 +35,16 @@ def opened(file: Path | io.BytesIO, read: Callable[[Any], Any]) -> Any:
 
     **Raises:**
 
-    Anything, for damaged files, and `ValueError` for a picture of more pixels than `PIL.Image.MAX_IMAGE_PIXELS`.
+    `ValueError` for what is no picture, or one of more pixels than `PIL.Image.MAX_IMAGE_PIXELS`; anything, for damaged
+    files.
     """
     pil = require("PIL.Image")
     _ignore_odd_metadata()
-    with pil.open(file, formats=_FORMATS) as picture:
+    try:
+        picture = pil.open(file, formats=_FORMATS)
+    except require("PIL").UnidentifiedImageError as error:
+        raise ValueError(f"it is none of {', '.join(_FORMATS)}") from error
+    with picture:
         (width, height), most = picture.size, pil.MAX_IMAGE_PIXELS
         # Pillow itself only warns of up to twice as many.
         if most is not None and width * height > most:
@@ -90,19 +95,19 @@ def pixels(picture: Any, channels: int) -> UInt8[np.ndarray, "h w c"]:
 
     **Returns:**
 
-    The pixels; 16 bits rounded to 8.
+    The pixels; 16 bits and floating point in [0, 1] rounded to 8 bits.
 
     **Raises:**
 
-    `ValueError` for pixels of more bits, or of floating point.
+    `ValueError` for pixels of another range.
     """
-    if picture.mode.startswith("I"):  # grey of 16 bits, which Pillow would clip to 255
-        values = np.asarray(picture).astype(np.int64)
-        if values.min() < 0 or values.max() > 65535:
-            raise ValueError("its pixels have more than 16 bits")
-        picture = require("PIL.Image").fromarray(np.rint(values / 257).astype(np.uint8))
-    if picture.mode == "F":
-        raise ValueError("its pixels are floating point, of an unknown range")
+    if picture.mode.startswith("I") or picture.mode == "F":  # grey, which Pillow would clip to 255
+        most = 1 if picture.mode == "F" else 65535
+        values = np.asarray(picture).astype(np.float64)
+        low, high = values.min(), values.max()
+        if not (low >= 0 and high <= most):  # NaN is in no range
+            raise ValueError(f"its pixels lie in [{low:g}, {high:g}], expected [0, {most}]")
+        picture = require("PIL.Image").fromarray(np.rint(values * (255 / most)).astype(np.uint8))
     image = np.asarray(picture.convert(MODES[channels]))
     return image.reshape(*image.shape[:2], channels)
 

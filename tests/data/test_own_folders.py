@@ -118,6 +118,15 @@ def test_16_bits_are_rounded_not_clipped(tmp_path):
     assert found[0, ..., 0].tolist() == [[0, 1, 128], [255, 1, 4]]
 
 
+def test_floating_point_is_grey_from_0_to_1_or_refused(tmp_path):
+    values = np.array([[0, 0.5], [1, 0.25]], np.float32)
+    put(tmp_path / "a", [values], ".tif")
+    assert data.from_folder(tmp_path, validation=0).train.images[0, ..., 0].tolist() == [[0, 128], [255, 64]]
+    put(tmp_path / "a", [values * 255], ".tif")
+    with pytest.raises(data.DatasetError, match=r"lie in \[0, 255\], expected \[0, 1\]"):
+        data.from_folder(tmp_path)
+
+
 def test_pictures_are_turned_as_their_cameras_say(tmp_path):
     (tmp_path / "a").mkdir()
     picture = Image.fromarray(colours(1)[0])
