@@ -13,6 +13,19 @@ from ._lazy import AbstractLazyImages
 _GREATEST = 16.0  # no normalised image has greater pixels, and one in 0..255 has
 
 
+def in_bytes(shape: tuple[int, ...], least: float, greatest: float) -> bool:
+    """Whether floating-point images look like bytes that nobody divided by 255.
+
+    **Arguments:**
+
+    - `shape`: of all images.
+    - `least`, `greatest`: of their pixels.
+
+    **Returns:** the answer; never for images of one pixel, which are rows of a table, of any scale.
+    """
+    return shape[1:3] != (1, 1) and least >= 0 and greatest > _GREATEST
+
+
 def check_images(xs: Any) -> None:
     """Refuses anything but a non-empty batch of uint8 or finite floating-point images.
 
@@ -43,9 +56,7 @@ def check_images(xs: Any) -> None:
             f"Images must be finite; {len(bad)} of {len(xs)} have NaN or infinite pixels, the first at index {bad[0]}. "
             "Remove them or repair the pipeline that made them."
         )
-    if xs.shape[1:3] == (1, 1):  # rows of a table as images of one pixel, of any scale
-        return
-    if low >= 0 and high > _GREATEST:
+    if in_bytes(xs.shape, float(low), float(high)):
         raise ValueError(
             f"Floating-point images lie in [0, 1], or are normalised; got pixels from {low:g} to {high:g}. Divide "
             "them by 255, or cast with xs.astype('uint8')."

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from .._hints import did_you_mean
 from ._cut import check_cut, cut_test, cut_validation
 from ._dataset import Dataset, Splits, as_array
 from ._errors import DatasetError
@@ -27,7 +28,8 @@ def from_arrays(
     - `images`: one a row, `[n h w c]` or any other shape that a network takes; uint8 in 0..255, or floating point in
       [0, 1] or normalised.
     - `labels`: one an image: integers, strings or anything else that can be sorted. Integers from 0 on are the classes
-      themselves; of others, the sorted distinct values are. Strings among given `class_names` are taken by name.
+      themselves; of others, the sorted distinct values are. Strings and UTF-8 bytes are taken by name where given
+      `class_names` have them.
     - `test`: images and labels of a test part, or a fraction or number of images to cut off for it, the same for
       every seed; `None` for no test part.
     - `validation`: a fraction of the images in [0, 1), or a number of them, cut off by class; 0 for none.
@@ -41,7 +43,8 @@ def from_arrays(
 
     **Raises:**
 
-    `DatasetError` for arrays that do not go together, or labels of the test part that no training image has.
+    `DatasetError` for arrays that do not go together, labels of which only some are among the `class_names`, or labels
+    of the test part that no training image has.
     """
     check_cut("validation", validation, seed)
     labels = _flat(labels, name)
@@ -63,6 +66,9 @@ def _flat(labels: Any, name: str) -> np.ndarray:
         raise DatasetError(f"{name}: expected one label an image, [n], got labels of shape {list(array.shape)}")
     if array.dtype.kind in "fc" and not np.isfinite(array).all():
         raise DatasetError(f"{name}: expected a label for every image, got NaN or infinity; leave those images out")
+    if array.dtype.kind in "SO":  # bytes are text, in any part; what is no UTF-8 stays apart from all that is
+        texts = [v.decode("utf-8", "surrogateescape") if isinstance(v, bytes) else v for v in array.tolist()]
+        array = np.array(texts) if array.dtype.kind == "S" else np.fromiter(texts, object, len(texts))
     return array
 
 
@@ -81,14 +87,24 @@ def _classes(labels: np.ndarray, class_names: Sequence[str] | None, name: str) -
         count = greatest + 1 if names is None else len(names)
         values: np.ndarray = np.arange(count)
         return values, names or tuple(str(v) for v in values)
-    if names is not None and labels.dtype.kind in "UOT" and set(labels.tolist()) <= set(names):
-        return np.array(names, dtype=labels.dtype if labels.dtype.kind == "O" else None), names
+    if names is not None and all(isinstance(label, str) for label in labels.tolist()):
+        distinct = set(labels.tolist())
+        strange = sorted(distinct - set(names))
+        if not strange:
+            return np.array(names, dtype=labels.dtype if labels.dtype.kind == "O" else None), names
+        if len(strange) < len(distinct):
+            # Sorted values in the place of the names would call some classes by the names of others.
+            hint = did_you_mean(strange[0], map(str, names), otherwise="")
+            raise DatasetError(
+                f"{name}: expected all labels among the class_names, as some are, got {strange[:3]} too; "
+                f"correct or add those. {hint}".rstrip()
+            )
     try:
         values = np.unique(labels)
     except TypeError as error:
         raise DatasetError(f"{name}: expected labels that can be sorted, got: {error}; use one type") from error
     if names is None:
-        names = tuple(v.decode("utf-8", "replace") if isinstance(v, bytes) else str(v) for v in values.tolist())
+        names = tuple(str(v).encode("utf-8", "surrogateescape").decode("utf-8", "replace") for v in values.tolist())
     if len(names) != len(values):
         raise DatasetError(f"{name}: expected {len(values)} class_names, one a class, got {len(names)}")
     return values, names

@@ -8,6 +8,7 @@ import numpy as np
 
 from ._cut import check_cut, cut_test, cut_validation
 from ._dataset import Dataset, Splits
+from ._decode import SUFFIXES
 from ._errors import DatasetError
 from ._folders import expanded
 from ._picture_files import PictureFiles, upright_size_and_mode
@@ -15,9 +16,8 @@ from ._resize import check_size
 from ._streamed import StreamedImages, check_stream
 
 
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm")
-_PARTS = {"train": "train", "test": "test", "validation": "validation", "val": "validation"}
-_GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N")
+_PARTS = {"train": "train", "test": "test", "validation": "validation", "val": "validation", "valid": "validation"}
+_GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F")
 
 
 def from_folder(
@@ -34,10 +34,10 @@ def from_folder(
 ) -> Splits:
     """Read pictures that lie in one folder a class: `path/CLASS/*.png`, or `path/train/CLASS` and `path/test/CLASS`.
 
-    Classes are the folders of the training part in the order of their names. A folder named `validation` (or `val`)
-    beside `train` is the validation part. Read are PNG, JPEG, GIF, BMP, TIFF, WebP and PPM files, the first frame of
-    each, turned as their cameras say, without transparency, and 16 bits rounded to 8; hidden files and those with other
-    suffixes are left out.
+    Classes are the folders of the training part in the order of their names. A folder named `validation`, `valid` or
+    `val` beside `train` is the validation part. Read are PNG, JPEG, GIF, BMP, TIFF, WebP and PPM files, the first frame
+    of each, turned as their cameras say, without transparency, and 16 bits or floating point in [0, 1] rounded to 8
+    bits; hidden files and those with other suffixes are left out.
 
     **Arguments:**
 
@@ -102,12 +102,20 @@ def from_folder(
 
 def _part_folders(root: Path, follow_links: bool) -> dict[str, Path]:
     """The folder of each part: `root` itself where its folders are classes, which may be called "train" too."""
-    there = _folders_in(root, follow_links)
-    named = {_PARTS.get(folder.name, ""): folder for folder in there}
-    if "" in named or "train" not in named or not _folders_in(named["train"], follow_links):
+    there = {folder.name: folder for folder in _folders_in(root, follow_links)}
+    if "train" not in there or not _folders_in(there["train"], follow_links):
         return {"train": root}
+    if strange := [name for name in there if name not in _PARTS]:
+        if _pictures_in(there["train"], follow_links):
+            return {"train": root}
+        raise DatasetError(
+            f"expected folders named {', '.join(_PARTS)} in {root}, as {there['train']} holds one folder a class, "
+            f"got {strange[:5]} too; move those away or rename them"
+        )
+    named = {_PARTS[name]: folder for name, folder in there.items()}
     if len(named) < len(there):
-        raise DatasetError(f"expected one folder of validation images in {root}, got 'val' and 'validation'")
+        several = " and ".join(repr(name) for name in there if _PARTS[name] == "validation")
+        raise DatasetError(f"expected one folder of validation images in {root}, got {several}")
     return named
 
 
@@ -116,15 +124,18 @@ def _list_files(folder: Path, follow_links: bool) -> dict[str, list[Path]]:
     for inner in _folders_in(folder, follow_links):
         if not inner.name.isprintable():
             raise DatasetError(f"expected a readable class name, got the folder {inner.name!r} in {folder}; rename it")
-        entries = _entries(inner, follow_links)
-        classes[inner.name] = [f for f in entries if f.suffix.lower() in _SUFFIXES and f.is_file()]
+        classes[inner.name] = _pictures_in(inner, follow_links)
         if not classes[inner.name]:
             raise DatasetError(
-                f"expected images ({', '.join(_SUFFIXES)}) in {inner}, got none; put some there or remove the folder"
+                f"expected images ({', '.join(SUFFIXES)}) in {inner}, got none; put some there or remove the folder"
             )
     if not classes:
         raise DatasetError(f"expected one folder a class in {folder}, got no folders; sort the images into some")
     return classes
+
+
+def _pictures_in(folder: Path, follow_links: bool) -> list[Path]:
+    return [f for f in _entries(folder, follow_links) if f.suffix.lower() in SUFFIXES and f.is_file()]
 
 
 def _folders_in(folder: Path, follow_links: bool) -> list[Path]:
@@ -134,7 +145,7 @@ def _folders_in(folder: Path, follow_links: bool) -> list[Path]:
 def _entries(folder: Path, follow_links: bool) -> list[Path]:
     found = sorted((f for f in folder.iterdir() if not f.name.startswith(".")), key=lambda f: f.name)
     for path in found:
-        if not follow_links and path.is_symlink() and (path.is_dir() or path.suffix.lower() in _SUFFIXES):
+        if not follow_links and path.is_symlink() and (path.is_dir() or path.suffix.lower() in SUFFIXES):
             raise DatasetError(f"{path} is a symbolic link; pass follow_links=True to read what it points to")
     return found
 

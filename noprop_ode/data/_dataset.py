@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Int, Int32, Shaped
 
+from .._check import in_bytes
 from ._errors import DatasetError
 from ._moments import moments
 from ._random import permutation, stratified_cut
 from ._streamed import StreamedImages
 
 
-_GREATEST = 16.0  # no normalised image has greater pixels, and one in 0..255 has
 _SAMPLE = 2**28  # bytes of streamed images to look at before training
 # Keeps the order that a sample is taken by apart from those of epochs and cuts.
 _SAMPLE_STREAM = 4
@@ -192,10 +192,10 @@ def _check_images(images: np.ndarray, name: str) -> np.ndarray:
     least, greatest = float(images.min()), float(images.max())
     if not (np.isfinite(least) and np.isfinite(greatest)):
         raise DatasetError(f"{name}: expected finite images, got {least:g}..{greatest:g}; remove NaN and infinity")
-    if max(-least, greatest) > _GREATEST:
+    if in_bytes(images.shape, least, greatest):
         raise DatasetError(
             f"{name}: expected floating-point images in [0, 1] or normalised, got {least:g}..{greatest:g}; "
-            "divide by 255, or cast with .astype('uint8')"
+            "divide by 255, or cast with .astype('uint8'); standardised data, with values below 0, are fine as they are"
         )
     return images.astype(np.float32, copy=False)
 

@@ -1,7 +1,9 @@
 """Where prepared data sets lie on disk: `data_dir/NAME[/CONFIG]/VERSION/dataset_info.json`."""
 
+import json
 import os
 import re
+import shlex
 from pathlib import Path
 
 from .._hints import did_you_mean
@@ -92,6 +94,26 @@ def list_prepared(data_dir: Path) -> list[tuple[str, Path]]:
     return found
 
 
+def unread_format(folder: Path) -> str | None:
+    """Tell whether a prepared folder is in a format that is not read here.
+
+    **Arguments:**
+
+    - `folder`: a version folder.
+
+    **Returns:**
+
+    Its name, such as `"tfrecord"`; `None` for one that is read, or where `dataset_info.json` does not tell.
+    """
+    try:
+        info = json.loads((folder / "dataset_info.json").read_text(encoding="utf-8"))
+        # What TFDS wrote before it had a choice of formats says nothing of it.
+        formats = [info.get("fileFormat", "tfrecord"), *info.get("alternativeFileFormats", [])]
+    except (OSError, ValueError, AttributeError, TypeError):
+        return None
+    return None if {"array_record", "parquet"} & set(map(str, formats)) else str(formats[0])
+
+
 def find_folder(name: str, data_dir: Path) -> Path:
     """Find the folder of one prepared data set.
 
@@ -153,11 +175,14 @@ def _not_found(name: str, base: str, data_dir: Path) -> DatasetError:
         )
         hint = did_you_mean(name.lower(), known, otherwise="")
         return DatasetError(" ".join(filter(None, (f"unknown data set {name!r}.", hint, expected))))
+    elsewhere = data_dir != resolve_data_dir(None)
     if base in SOURCES:
-        prepare = f"run `python -m noprop_ode.data prepare {base}`"
+        where = f" --data-dir {shlex.quote(str(data_dir))}" if elsewhere else ""
+        prepare = f"run `python -m noprop_ode.data prepare {base}{where}`"
     else:
+        where = f"data_dir={str(data_dir)!r}, " if elsewhere else ""
         prepare = (
-            f"let TFDS prepare it, tfds.builder({base!r}, file_format='array_record')"
+            f"let TFDS prepare it, tfds.builder({base!r}, {where}file_format='array_record')"
             f".download_and_prepare() (`python -m noprop_ode.data prepare NAME` knows {', '.join(SOURCES)})"
         )
     return DatasetNotFoundError(

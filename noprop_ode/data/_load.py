@@ -42,7 +42,8 @@ def load(
     The test part is the set's `test` split; lacking that, its `validation` split; lacking both (as
     `"digits"` does), a fixed 20% of each class of `train`, the same for every `seed`. The validation
     part is the set's own `validation` split where it has one beside `test`, and otherwise is cut
-    from `train` by class, in a way that depends only on `seed` and the labels.
+    from `train` by class, in a way that depends only on `seed` and the labels. A `test` split without labels
+    (all are -1, as in ImageNet) beside a `validation` split is left out, as if it were not there.
 
     **Arguments:**
 
@@ -122,6 +123,8 @@ def _prepared(
             f"expected a 'train' split in {folder.folder}, got {', '.join(there) or 'none'}; "
             "choose a data set that has one"
         )
+    if {"test", "validation"} <= set(there) and folder.unlabelled("test"):
+        there.remove("test")
     roles = {"train": "train"}
     if "test" in there:
         roles["test"] = "test"

@@ -2,20 +2,16 @@
 
 import hashlib
 import os
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from ._errors import DatasetError, require
+from ._decode import opened, pixels, upright, upright_size
+from ._errors import DatasetError, MissingDependencyError
 from ._resize import resize
 from ._streamed import AbstractPictures
-
-
-# What Pillow reads by itself; others, PostScript above all, would start a program.
-_FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
 
 
 class PictureFiles(AbstractPictures):
@@ -45,7 +41,7 @@ class PictureFiles(AbstractPictures):
         images = np.empty((len(positions), *self._shape), np.uint8)
         for i, position in enumerate(positions.tolist()):
             path = Path(self._paths[position])
-            image = _decoded(path, lambda picture: _pixels(picture, self._shape[2]))
+            image = _decoded(path, lambda picture: pixels(upright(picture), self._shape[2]))
             image = image if self._size is None else resize(image, self._size)
             if image.shape != self._shape:
                 raise DatasetError(f"expected {path} to be an image of {self._shape}, as before, got {image.shape}")
@@ -74,7 +70,7 @@ def upright_size_and_mode(path: Path) -> tuple[tuple[int, int], str]:
 
     `DatasetError` naming a file that cannot be read.
     """
-    return _decoded(path, lambda picture: (_upright_size(picture), picture.mode))
+    return _decoded(path, lambda picture: (upright_size(picture), picture.mode))
 
 
 def _length(path: str) -> int:
@@ -86,34 +82,11 @@ def _length(path: str) -> int:
 
 def _decoded(path: Path, read: Any) -> Any:
     """Open one picture and read from it; whatever goes wrong names the file."""
-    pil = require("PIL.Image")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of unusual metadata
-            warnings.simplefilter("error", pil.DecompressionBombWarning)
-            with pil.open(path, formats=_FORMATS) as picture:
-                return read(picture)
+        return opened(path, read)
+    except MissingDependencyError:
+        raise
     except MemoryError as error:
         raise DatasetError(f"{path} takes more memory than there is; remove it or make it smaller") from error
     except Exception as error:  # Pillow's readers raise what they like for damaged files
         raise DatasetError(f"cannot read {path} as an image: {error}; remove it or save it again") from error
-
-
-def _upright_size(picture: Any) -> tuple[int, int]:
-    width, height = picture.size
-    # Orientations of 5 and more lie on their side (EXIF 2.3, tag 0x0112).
-    return (width, height) if picture.getexif().get(0x0112, 1) >= 5 else (height, width)
-
-
-def _pixels(picture: Any, channels: int) -> UInt8[np.ndarray, "h w c"]:
-    picture = require("PIL.ImageOps").exif_transpose(picture)
-    if picture.mode.startswith("I"):  # grey of 16 bits
-        values = np.asarray(picture).astype(np.int64)
-        if values.min() < 0 or values.max() > 65535:
-            raise ValueError("its pixels have more than 16 bits")
-        grey = np.rint(values / 257).astype(np.uint8)[..., None]
-        return np.repeat(grey, channels, axis=2)
-    if picture.mode == "F":
-        raise ValueError("its pixels are floating point, of an unknown range")
-    image = np.asarray(picture.convert("L" if channels == 1 else "RGB"))
-    return image.reshape(*image.shape[:2], channels)

@@ -31,7 +31,9 @@ def stratified_cut(
     """Cut `count` items off so that every class keeps its share.
 
     Class c gives floor(n_c count / n) items, and what is left over goes one each to the classes with
-    the largest remainders (Hamilton's method), the lower class first.
+    the largest remainders (Hamilton's method). Of equal remainders, classes that give none yet come first, in the order
+    of their first items, and then the others, the lower class first. No class gives its last item while another has
+    two left.
 
     **Arguments:**
 
@@ -45,9 +47,26 @@ def stratified_cut(
     """
     n = len(labels)
     sizes = np.bincount(labels).astype(np.int64)
-    quota, remainder = np.divmod(sizes * count, n)
-    quota[np.argsort(-remainder, kind="stable")[: count - quota.sum()]] += 1
-    by_class = order[np.argsort(labels[order], kind="stable")]
-    rank = np.arange(n) - (np.cumsum(sizes) - sizes)[labels[by_class]]
-    cut = rank < quota[labels[by_class]]
+    ranked = np.argsort(labels[order], kind="stable")
+    by_class, starts = order[ranked], np.cumsum(sizes) - sizes
+    # An empty class at the end starts at n; it gives nothing, whatever is taken for its first item.
+    quota = _quotas(sizes, count, ranked[np.minimum(starts, n - 1)])
+    cut = np.arange(n) - starts[labels[by_class]] < quota[labels[by_class]]
     return np.sort(by_class[cut]), np.sort(by_class[~cut])
+
+
+def _quotas(sizes: Int[np.ndarray, " c"], count: int, first: Int[np.ndarray, " c"]) -> Int[np.ndarray, " c"]:
+    """How many items each class gives, by its size and the place of its first item."""
+    quota, remainder = np.divmod(sizes * count, sizes.sum())
+    none = quota == 0
+    # By the lower class, small classes would be cut by their names alone, the same for every seed.
+    classes = np.lexsort((np.where(none, first, np.arange(len(sizes))), ~none, -remainder))
+    left = count - int(quota.sum())
+    for most in (sizes - 1, sizes):
+        while left:
+            able = classes[quota[classes] < most[classes]][:left]
+            if not len(able):
+                break
+            quota[able] += 1
+            left -= len(able)
+    return quota

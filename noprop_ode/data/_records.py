@@ -2,7 +2,7 @@
 
 import contextlib
 import hashlib
-import logging
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int, Int32, UInt8
 
+from ._decode import opened, pixels
 from ._errors import DatasetError
 from ._resize import resize
 from ._streamed import AbstractPictures
@@ -19,18 +20,27 @@ class Records(AbstractPictures):
     """The records of one split; sent to another process, it goes on there."""
 
     def __init__(
-        self, folder: Path, split: str, source: Any, keys: tuple[str, str], image_size: tuple[int, int] | None
+        self,
+        folder: Path,
+        split: str,
+        source: Any,
+        keys: tuple[str, str],
+        channels: int,
+        image_size: tuple[int, int] | None,
     ):
         """Look at no record yet.
 
         **Arguments:**
 
         - `folder`, `split`: for messages.
-        - `source`: the data source of TFDS.
+        - `source`: the data source of TFDS, which leaves images encoded: it would take palette indices, and 0 and 1 of
+          one bit, for pixels.
         - `keys`: names of image and label in a record.
+        - `channels`: 1, 3 or 4, of every image.
         - `image_size`: height and width to resize every image to, or `None` to leave them.
         """
-        self.folder, self.split, self._source, self._keys, self._size = folder, split, source, keys, image_size
+        self.folder, self.split, self._source, self._keys = folder, split, source, keys
+        self._channels, self._size = channels, image_size
         self._shape: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
@@ -50,26 +60,27 @@ class Records(AbstractPictures):
         """As `read`, with the labels."""
         with self._telling():
             examples = self._source.__getitems__(positions.tolist())
-            images = self._stack([example[self._keys[0]] for example in examples])
+            images = self._stack([self._decoded(example[self._keys[0]]) for example in examples])
             return images, np.array([example[self._keys[1]] for example in examples], np.int32)
 
     def read_encoded(
         self, positions: Int[np.ndarray, " m"]
     ) -> tuple[UInt8[np.ndarray, "m 1 1 8"], Int32[np.ndarray, " m"]]:
-        """Labels, and checksums of the images as they are stored, from a source that does not decode them."""
+        """Labels, and checksums of the images as they are stored."""
         with self._telling():
             examples = self._source.__getitems__(positions.tolist())
             digests = [hashlib.blake2b(example[self._keys[0]], digest_size=8).digest() for example in examples]
             checksums = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 1, 1, 8)
             return checksums, np.array([example[self._keys[1]] for example in examples], np.int32)
 
+    def _decoded(self, encoded: bytes) -> UInt8[np.ndarray, "h w c"]:
+        # Not turned as a camera says: TFDS does not, and published results are of the pixels as they are stored.
+        image = opened(io.BytesIO(encoded), lambda picture: pixels(picture, self._channels))
+        return image if self._size is None else resize(image, self._size)
+
     def _stack(self, images: Sequence[np.ndarray]) -> UInt8[np.ndarray, "m h w c"]:
-        if wrong := {str(image.dtype) for image in images} - {"uint8"}:
-            raise DatasetError(f"expected 8-bit images in {self.folder}, got {wrong}; choose another set")
-        if self._size is not None:
-            images = [resize(image, self._size) for image in images]
         shapes = {image.shape for image in images} | ({self._shape} if self._shape else set())
-        if len(shapes) > 1:
+        if len(shapes) > 1:  # never of images that were resized
             two = " and ".join(str(shape) for shape in sorted(shapes)[:2])
             raise DatasetError(
                 f"expected images of one size in {self.folder}, got {two}; "
@@ -80,10 +91,6 @@ class Records(AbstractPictures):
 
     @contextlib.contextmanager
     def _telling(self) -> Iterator[None]:
-        # TFDS recommends OpenCV through absl's logger every time a process decodes with PIL.
-        logger = logging.getLogger("absl")
-        level = logger.level
-        logger.setLevel(logging.ERROR)
         try:
             yield
         except DatasetError:
@@ -93,5 +100,3 @@ class Records(AbstractPictures):
                 f"cannot read split {self.split!r} of {self.folder}: {error}; if a file there is damaged, "
                 "delete the folder and prepare it again"
             ) from error
-        finally:
-            logger.setLevel(level)

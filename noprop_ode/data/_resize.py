@@ -26,7 +26,7 @@ def resize(image: UInt8[np.ndarray, "h w c"], size: tuple[int, int]) -> UInt8[np
 
     **Arguments:**
 
-    - `image`: pixel values 0..255, with 1, 3 or 4 channels.
+    - `image`: pixel values 0..255, with 1 to 4 channels.
     - `size`: height and width to resize to.
 
     **Returns:**
@@ -39,8 +39,8 @@ def resize(image: UInt8[np.ndarray, "h w c"], size: tuple[int, int]) -> UInt8[np
     """
     if image.shape[:2] == tuple(size):
         return image
-    if image.shape[2] not in (1, 3, 4):
-        raise DatasetError(f"expected 1, 3 or 4 channels to resize, got {image.shape[2]}; omit image_size")
+    if image.shape[2] not in (1, 2, 3, 4):
+        raise DatasetError(f"expected 1 to 4 channels to resize, got {image.shape[2]}; omit image_size")
     pil = require("PIL.Image")
     picture = pil.fromarray(image[..., 0] if image.shape[2] == 1 else image)
     resized = np.asarray(picture.resize((size[1], size[0]), pil.Resampling.BILINEAR))

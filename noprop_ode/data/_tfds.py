@@ -17,6 +17,9 @@ from ._streamed import StreamedImages
 
 
 _READ_BATCH = 1000  # one batched read is about twice as fast as as many single ones
+# How images are decoded, in the names of cache files: to be changed with `_decode.pixels`, so that none is used that
+# was made another way.
+_DECODING = "pixels2"
 _TELL_ABOVE = 5000  # images whose decoding takes long enough to say so
 
 
@@ -53,6 +56,7 @@ class PreparedFolder:
                 "delete that folder and prepare it again"
             ) from error
         self._keys = self._find_keys()
+        self._channels = self._find_channels()
 
     @property
     def split_names(self) -> list[str]:
@@ -63,6 +67,25 @@ class PreparedFolder:
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes, in the order of their labels."""
         return tuple(self._builder.info.features[self._keys[1]].names)
+
+    def unlabelled(self, split: str) -> bool:
+        """Whether no image of a split has a label: all are -1, which TFDS writes where a test set keeps them secret.
+
+        **Arguments:**
+
+        - `split`: name of the split; no image of it is decoded.
+
+        **Returns:**
+
+        The answer.
+
+        **Raises:**
+
+        `DatasetError` where the records cannot be read.
+        """
+        if self._records(split, None).read_encoded(np.zeros(1, np.int64))[1][0] != -1:
+            return False  # as in nearly every set, whose records need not all be gone through
+        return bool((self._cached(split, "index", lambda: self._index(split))[1] == -1).all())
 
     def read(self, split: str, image_size: tuple[int, int] | None) -> Arrays:
         """Read one split, from the cache where it was read before.
@@ -81,7 +104,7 @@ class PreparedFolder:
         `DatasetError` where images differ in size, are not 8-bit or cannot be read.
         """
         size = "x".join(str(s) for s in image_size) if image_size else "native"
-        return self._cached(split, size, lambda: self._decode(split, image_size))
+        return self._cached(split, f"{size}-{_DECODING}", lambda: self._decode(split, image_size))
 
     def stream(
         self, split: str, image_size: tuple[int, int] | None, workers: int
@@ -103,7 +126,7 @@ class PreparedFolder:
         `DatasetError` where the records cannot be read.
         """
         checksums, labels = self._cached(split, "index", lambda: self._index(split))
-        records = Records(self.folder, split, self._opened(split), self._keys, image_size)
+        records = self._records(split, image_size)
         return StreamedImages(records, checksums.reshape(len(labels), -1), workers=workers), labels
 
     def _cached(self, split: str, kind: str, make: Callable[[], Arrays]) -> Arrays:
@@ -129,9 +152,19 @@ class PreparedFolder:
             )
         return images[0], labels[0]
 
-    def _opened(self, split: str, *, encoded: bool = False) -> Any:
+    def _find_channels(self) -> int:
+        image = self._builder.info.features[self._keys[0]]
+        if image.np_dtype != np.uint8:
+            raise DatasetError(f"expected 8-bit images in {self.folder}, got {image.np_dtype}; choose another set")
+        if image.shape[-1] not in (1, 3, 4):
+            raise DatasetError(
+                f"expected images of 1, 3 or 4 channels in {self.folder}, got shape {image.shape}; choose another set"
+            )
+        return image.shape[-1]
+
+    def _records(self, split: str, image_size: tuple[int, int] | None) -> Records:
         try:
-            return self._source(split, encoded=encoded)
+            source = self._source(split)
         except DatasetError:
             raise
         except Exception as error:
@@ -139,16 +172,18 @@ class PreparedFolder:
                 f"cannot read split {split!r} of {self.folder}: {error}; if a file there is damaged, "
                 "delete the folder and prepare it again"
             ) from error
+        return Records(self.folder, split, source, self._keys, self._channels, image_size)
 
-    def _source(self, split: str, *, encoded: bool = False) -> Any:
-        info = self._builder.info
-        decoders = {self._keys[0]: self._tfds.decode.SkipDecoding()} if encoded else None
+    def _source(self, split: str) -> Any:
+        info, kinds = self._builder.info, self._tfds.features
+        images = [key for key, feature in info.features.items() if isinstance(feature, kinds.Image)]
+        decoders = {key: self._tfds.decode.SkipDecoding() for key in images}
         try:
             source = self._builder.as_data_source(split=split, decoders=decoders)
         except NotImplementedError as error:
             raise DatasetError(
                 f"expected array_record files in {self.folder}, got format {info.file_format.value!r}; "
-                "prepare it again with file_format='array_record'"
+                "move that folder away, and prepare it again with file_format='array_record'"
             ) from error
         if missing := [f for f in info.splits[split].filepaths if not Path(f).is_file()]:
             raise DatasetError(
@@ -157,15 +192,14 @@ class PreparedFolder:
         return source
 
     def _decode(self, split: str, image_size: tuple[int, int] | None) -> Arrays:
-        source = self._opened(split)
-        self._tell(split, len(source), "decoding")
-        records = Records(self.folder, split, source, self._keys, image_size)
-        return _in_blocks(records.read_labelled, len(source))
+        records = self._records(split, image_size)
+        self._tell(split, len(records), "decoding")
+        return _in_blocks(records.read_labelled, len(records))
 
     def _index(self, split: str) -> Arrays:
-        source = self._opened(split, encoded=True)
-        self._tell(split, len(source), "reading the labels of")
-        return _in_blocks(Records(self.folder, split, source, self._keys, None).read_encoded, len(source))
+        records = self._records(split, None)
+        self._tell(split, len(records), "reading the labels of")
+        return _in_blocks(records.read_encoded, len(records))
 
     def _tell(self, split: str, n: int, doing: str) -> None:
         if n > _TELL_ABOVE:

@@ -51,7 +51,7 @@ def test_statistics_of_pixels():
         (np.full((2, 4, 4, 1), 255.0), np.zeros(2, np.int32), "got 255..255; divide by 255"),
         (np.full((2, 4, 4, 1), np.nan), np.zeros(2, np.int32), "finite images, got nan"),
         (np.zeros((2, 4, 4, 1), np.uint16), np.zeros(2, np.int32), "those of 16 bits by 65535"),
-        (np.full((2, 3), 17.0), np.zeros(2, np.int32), "got 17..17"),
+        (np.full((2, 3), 17.0), np.zeros(2, np.int32), "got 17..17; .* standardised data.* are fine"),
         ([[1, 2], [3]], np.zeros(2, np.int32), "give all rows one shape"),
         (np.zeros((2, 4, 4, 1), np.uint8), np.zeros(2, np.float32), "integer labels"),
         (np.zeros((2, 4, 4, 1), np.uint8), np.eye(2, dtype=np.int32), "argmax"),
@@ -66,6 +66,12 @@ def test_statistics_of_pixels():
 def test_dataset_refuses_what_it_is_not(images, labels, message):
     with pytest.raises(data.DatasetError, match=message):
         data.Dataset("bad", images, labels, ("a", "b"))
+
+
+@pytest.mark.parametrize("images", [np.array([[-40.0, 3.0], [0.5, 90.0]]), np.full((2, 1, 1, 3), 1000.0)])
+def test_normalised_data_of_any_scale_and_rows_of_a_table_are_taken(images):
+    made = data.Dataset("rows", images, np.array([0, 1]), ("a", "b"))
+    np.testing.assert_array_equal(made.images, images.astype(np.float32))
 
 
 def test_statistics_take_little_memory_and_are_exact():
@@ -111,6 +117,29 @@ def test_stratified_cut_is_a_partition_with_every_class_at_its_share(count):
     exact = np.bincount(labels) * count / 100
     got = np.bincount(labels[chosen], minlength=4)
     assert len(chosen) == count and (np.abs(got - exact) < 1).all()
+
+
+@pytest.mark.parametrize("count", [1, 30, 200, 399])
+def test_no_class_gives_its_last_item_while_another_has_two_left(count):
+    sizes = np.array([1, 2, 1, 3, 40, 1, 200, 2, 0, 150])
+    labels = np.repeat(np.arange(10), sizes).astype(np.int32)
+    chosen, rest = stratified_cut(labels, count, permutation(400, (1,)))
+    left = np.bincount(labels[rest], minlength=10)
+    assert len(chosen) == count and len(rest) == 400 - count
+    assert (left[sizes > 0] > 0).all() or left.max() <= 1
+
+
+def test_small_classes_are_cut_by_the_seed_and_not_by_their_names():
+    labels = np.repeat(np.arange(40), 4).astype(np.int32)
+    cuts = [stratified_cut(labels, 16, permutation(160, (seed,)))[0] for seed in range(30)]
+    given = sum(np.bincount(labels[cut], minlength=40) for cut in cuts)
+    assert all(len(set(labels[cut])) == 16 for cut in cuts) and given.min() >= 3 and given.max() <= 24
+
+
+def test_equal_remainders_of_large_classes_go_to_the_lower_class():
+    # As digits, MNIST and CIFAR are cut: the published results depend on it.
+    labels = np.repeat(np.arange(4), 10).astype(np.int32)
+    assert np.bincount(labels[stratified_cut(labels, 6, permutation(40, (1,)))[0]]).tolist() == [2, 2, 1, 1]
 
 
 def test_permutation_is_pinned():

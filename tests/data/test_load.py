@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
-from tfds_folders import make_folder, rows
+from tfds_folders import Source, make_folder, png, rows
 
 from noprop_ode import data
 from noprop_ode.data import _tfds
@@ -95,6 +95,14 @@ def test_validation_split_serves_as_the_test_part_where_there_is_none(tmp_path):
     assert splits.validation is not None and len(splits.validation) == 4 and len(splits.train) == 36
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_test_split_without_labels_is_left_out(tmp_path, stream):
+    parts, _ = make_folder(tmp_path, train=40, validation=12, test=8, unlabelled=["test"])
+    splits = data.load("toys", data_dir=tmp_path, stream=stream)
+    np.testing.assert_array_equal(splits.test.images[:], parts["validation"][0])
+    assert splits.validation is not None and len(splits.validation) == 4 and len(splits.train) == 36
+
+
 def test_a_test_part_is_cut_where_there_is_only_train(tmp_path):
     make_folder(tmp_path, train=40)
     splits = data.load("toys", data_dir=tmp_path)
@@ -121,13 +129,8 @@ def test_versions_and_configurations(tmp_path):
 def test_resizing_a_folder_and_refusing_mixed_sizes(tmp_path, monkeypatch):
     _, folder = make_folder(tmp_path, train=20, test=8)
     assert data.load("toys", data_dir=tmp_path, image_size=(4, 7)).train.image_shape == (4, 7, 3)
-    source = [{"image": np.zeros((4 + i % 2, 4, 3), np.uint8), "label": 0} for i in range(6)]
-
-    class Mixed(list):
-        def __getitems__(self, keys):
-            return [self[k] for k in keys]
-
-    monkeypatch.setattr(_tfds.PreparedFolder, "_source", lambda self, split, **how: Mixed(source))
+    source = Source({"image": png(np.zeros((4 + i % 2, 4, 3), np.uint8)), "label": 0} for i in range(6))
+    monkeypatch.setattr(_tfds.PreparedFolder, "_source", lambda self, split: source)
     prepared = _tfds.PreparedFolder("mixed", folder)
     with pytest.raises(data.DatasetError, match=r"image_size=\(height, width\)"):
         prepared.read("train", None)
@@ -165,7 +168,7 @@ def damage_features(folder):
         (damage_json, "prepared by TFDS 4 or later"),
         (damage_missing_shard, "prepare it again"),
         (damage_short_shard, "prepare it again"),
-        (damage_format, "array_record"),
+        (damage_format, "move that folder away.*array_record"),
         (damage_features, "one image and one class label"),
     ],
 )
@@ -198,13 +201,17 @@ def test_names_are_no_paths(name):
 
 
 @pytest.mark.parametrize("name", ["mnist", "food101"])
-def test_missing_data_names_three_ways_out(name, tmp_path):
+@pytest.mark.parametrize("given", [True, False])
+def test_missing_data_names_three_ways_out(name, given, tmp_path):
+    folder = tmp_path / "no such"
     with pytest.raises(FileNotFoundError) as caught:
-        data.load(name, data_dir=tmp_path / "none")
+        data.load(name, data_dir=folder if given else None)
     message = str(caught.value)
     assert isinstance(caught.value, data.DatasetNotFoundError)
     for way in ("python -m noprop_ode.data prepare", "--data-dir", "TFDS_DATA_DIR", "'digits'", "not a folder"):
         assert way in message
+    command = {"mnist": f"prepare mnist --data-dir '{folder}'`", "food101": f"'food101', data_dir='{folder}', file"}
+    assert (command[name] in message) == given
 
 
 def test_missing_package_names_the_extra(monkeypatch):

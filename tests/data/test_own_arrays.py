@@ -19,6 +19,12 @@ def test_arrays_of_ones_own():
     assert alone.validation is None and alone.test is None and alone.train.class_names == ("w", "x", "y", "z")
 
 
+def test_bytes_and_strings_are_one_class_in_any_part():
+    xs = np.zeros((4, 3), np.uint8)
+    splits = data.from_arrays(xs, ["b", "a", "b", "a"], test=(xs[:2], np.array([b"a", b"b"])), validation=0)
+    assert splits.test is not None and splits.test.labels.tolist() == [0, 1]
+
+
 def test_parts_cut_from_arrays_are_disjoint_and_the_test_part_is_fixed():
     xs = np.random.default_rng(0).random((40, 7)).astype(np.float32)
     first, other = (data.from_arrays(xs, np.arange(40) % 4, test=0.2, validation=0.25, seed=s) for s in (0, 1))
@@ -43,6 +49,16 @@ def test_parts_cut_from_arrays_are_disjoint_and_the_test_part_is_fixed():
         (np.array([b"b", b"a", b"b", b"b"]), None, ("a", "b"), [1, 0, 1, 1]),
         # Names in an order of their own, one of them without images.
         (["b", "a", "b", "b"], ["b", "c", "a"], ("b", "c", "a"), [0, 2, 0, 0]),
+        (np.array([b"b", b"a", b"b", b"b"]), ["b", "c", "a"], ("b", "c", "a"), [0, 2, 0, 0]),
+        (
+            np.array(["b", b"a", b"b", "\u00e9".encode()], object),
+            ["\u00e9", "b", "a"],
+            ("\u00e9", "b", "a"),
+            [1, 2, 1, 0],
+        ),
+        (np.array([b"\xe9", b"a", b"a", b"a"]), None, ("a", "\ufffd"), [1, 0, 0, 0]),
+        # None of them among the names: the sorted values have them, one after the other.
+        (["b", "a", "b", "b"], ["no", "yes"], ("no", "yes"), [1, 0, 1, 1]),
     ],
 )
 def test_labels_of_any_kind(labels, class_names, names, numbers):
@@ -54,7 +70,10 @@ def test_labels_of_any_kind(labels, class_names, names, numbers):
     "labels, how, message",
     [
         (["a", "b", "a", "b"], {"test": (np.zeros((1, 3)), ["fox"])}, "got .'fox'. too"),
-        (["a", "b", "a", "b"], {"class_names": ["a"]}, "expected 2 class_names"),
+        (["a", "b", "a", "b"], {"class_names": ["x"]}, "expected 2 class_names"),
+        (["cat", "brid", "cat", "brid"], {"class_names": ["bird", "cat"]}, "got .'brid'. too; .* mean 'bird'"),
+        ([b"cat", b"\xe9", b"cat", b"cat"], {"class_names": ["cat", "dog"]}, "among the class_names"),
+        (np.array(["cat", None, "cat", 3], object), {"class_names": ["cat", "dog"]}, "can be sorted"),
         (["a", "b", "a", "b"], {"class_names": "ab"}, "got the string 'ab'"),
         (["a", "b", "a", "b"], {"class_names": ["a", "b", "a"]}, "some twice"),
         ([0, 1, 5, 1], {"class_names": ["a", "b"]}, "got .5. too"),

@@ -3,7 +3,9 @@
 import io
 import os
 import struct
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 from PIL import Image
 
 from noprop_ode import data
+from noprop_ode.data._picture_files import PictureFiles
 
 
 def colours(n, size=(4, 5), channels=3, seed=0):
@@ -66,6 +69,21 @@ def test_a_class_may_be_called_train(tmp_path):
     for label in ("train", "bus"):
         put(tmp_path / label, colours(3))
     assert data.from_folder(tmp_path, validation=0).train.class_names == ("bus", "train")
+    (tmp_path / "train" / "old").mkdir()  # pictures beside it say that "train" is a class
+    assert data.from_folder(tmp_path, validation=0).train.class_names == ("bus", "train")
+
+
+def test_a_folder_that_is_no_part_is_named(tmp_path):
+    for part in ("train", "valid"):
+        put(tmp_path / part / "a", colours(4))
+    splits = data.from_folder(tmp_path)
+    assert splits.validation is not None and len(splits.train) == len(splits.validation) == 4
+    put(tmp_path / "extra" / "a", colours(1))
+    with pytest.raises(data.DatasetError, match=r"train holds one folder a class, got \['extra'\] too"):
+        data.from_folder(tmp_path)
+    (tmp_path / "extra").rename(tmp_path / "val")
+    with pytest.raises(data.DatasetError, match=r"one folder of validation images .* got 'val' and 'valid'"):
+        data.from_folder(tmp_path)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".ppm", ".gif", ".JPG", ".webp"])
@@ -98,6 +116,15 @@ def test_16_bits_are_rounded_not_clipped(tmp_path):
     Image.fromarray(values).save(tmp_path / "a" / "x.png")
     found = data.from_folder(tmp_path, validation=0).train.images
     assert found[0, ..., 0].tolist() == [[0, 1, 128], [255, 1, 4]]
+
+
+def test_floating_point_is_grey_from_0_to_1_or_refused(tmp_path):
+    values = np.array([[0, 0.5], [1, 0.25]], np.float32)
+    put(tmp_path / "a", [values], ".tif")
+    assert data.from_folder(tmp_path, validation=0).train.images[0, ..., 0].tolist() == [[0, 128], [255, 64]]
+    put(tmp_path / "a", [values * 255], ".tif")
+    with pytest.raises(data.DatasetError, match=r"lie in \[0, 255\], expected \[0, 1\]"):
+        data.from_folder(tmp_path)
 
 
 def test_pictures_are_turned_as_their_cameras_say(tmp_path):
@@ -183,3 +210,38 @@ def test_folders_that_cannot_be_used(tmp_path):
     for how in ({"channels": 2}, {"image_size": (0, 1)}, {"validation": -1}, {"test": 2.0}):
         with pytest.raises(data.DatasetError, match="expected"):
             data.from_folder(tmp_path, **how)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_the_size_is_that_of_the_turned_picture(tmp_path, suffix, orientation):
+    (tmp_path / "a").mkdir()
+    picture = Image.fromarray(colours(1)[0])
+    exif = picture.getexif()
+    exif[0x0112] = orientation
+    picture.save(tmp_path / "a" / f"x.{suffix}", exif=exif)
+    found = data.from_folder(tmp_path, validation=0).train.images[0]
+    np.testing.assert_array_equal(found, np.rot90(colours(1)[0], {1: 0, 3: 2, 6: -1, 8: 1}[orientation]))
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_pictures_of_more_pixels_than_pillow_allows_are_refused(tmp_path, monkeypatch):
+    put(tmp_path / "a", colours(2))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 19)  # of 20; Pillow itself refuses twice as many
+    with pytest.raises(data.DatasetError, match=r"000.png as an image: it has 5x4 pixels, more than .*19"):
+        data.from_folder(tmp_path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    assert len(data.from_folder(tmp_path, validation=0).train) == 2
+
+
+def test_warnings_stay_as_they_were_whichever_thread_reads_first(tmp_path):
+    odd = Image.new("P", (5, 4))
+    odd.putpalette([0, 0, 0, 9, 9, 9])
+    (tmp_path / "a").mkdir()
+    odd.save(tmp_path / "a" / "x.png", transparency=b"\x00\x80")  # Pillow warns of it
+    pictures = PictureFiles((str(tmp_path / "a" / "x.png"),) * 50, None, (4, 5, 3))
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda i: pictures.read(np.arange(50)), range(8)))
+    added = [entry for entry in warnings.filters if entry not in before]
+    assert len(added) <= 1 and all(entry[0] == "ignore" and entry[2] is UserWarning for entry in added)

@@ -42,6 +42,23 @@ def test_a_folder_of_someone_else_is_left_alone(tmp_path, capsys):
     assert "move it away" in capsys.readouterr().err and foreign.read_text() == "mine"
 
 
+@pytest.mark.parametrize("written", ['"fileFormat": "tfrecord",', ""])
+def test_a_folder_in_another_format_is_no_dead_end(tmp_path, capsys, written):
+    write_idx(tmp_path / "archives")
+    arguments = ["prepare", "mnist", "--archives", str(tmp_path / "archives")]
+    assert main(arguments) == 0
+    folder = tmp_path / "tfds" / "mnist" / "3.0.1"
+    info = folder / "dataset_info.json"
+    info.write_text(info.read_text().replace('"fileFormat": "array_record",', written))
+    with pytest.raises(data.DatasetError, match=r"3\.0\.1, got format 'tfrecord'; move that folder away"):
+        data.load("mnist")
+    capsys.readouterr()
+    assert main(["list"]) == 0 and "'tfrecord', which cannot be loaded" in capsys.readouterr().out
+    assert main(arguments) == 2 and "move that folder away" in capsys.readouterr().err
+    folder.rename(tmp_path / "away")
+    assert main(arguments) == 0 and main(["list"]) == 0 and "tfrecord" not in capsys.readouterr().out
+
+
 def test_a_data_dir_that_cannot_be_written(tmp_path, capsys):
     (tmp_path / "tfds").write_text("a file")
     write_idx(tmp_path / "archives")

@@ -58,15 +58,11 @@ def test_real_sets_begin_as_published(name):
 
     folder = _tfds.PreparedFolder(name, find_folder(name, real_dir(name)))
     assert folder.class_names == (REAL[name][3] or folder.class_names) and len(folder.class_names) == len(REAL[name][1])
-    source = folder._source("train")
-    assert len(source) == sum(REAL[name][1]) and len(folder._source("test")) == 10000
-    first = source.__getitems__([0, 1, 2])
-    assert [example["label"] for example in first] == {
-        "mnist": [5, 0, 4],
-        "cifar10": [6, 9, 9],
-        "cifar100": [19, 29, 0],
-    }[name]
-    assert first[0]["image"].shape == REAL[name][0]
+    records = folder._records("train", None)
+    assert len(records) == sum(REAL[name][1]) and len(folder._records("test", None)) == 10000
+    images, labels = records.read_labelled(np.arange(3))
+    assert labels.tolist() == {"mnist": [5, 0, 4], "cifar10": [6, 9, 9], "cifar100": [19, 29, 0]}[name]
+    assert images.shape[1:] == REAL[name][0]
 
 
 def test_real_sets_link_and_load(tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from test_stream import class_folder
-from tfds_folders import make_folder
+from tfds_folders import Source, make_folder, png
 
 from noprop_ode import data
 from noprop_ode.data import _errors, _streamed
@@ -41,13 +41,8 @@ def test_a_file_that_changed_is_named(tmp_path):
 
 
 def test_records_of_many_sizes_are_refused_when_they_come(tmp_path):
-    source = [{"image": np.zeros((4 + i // 3, 4, 3), np.uint8), "label": 0} for i in range(6)]
-
-    class Mixed(list):
-        def __getitems__(self, keys):
-            return [self[k] for k in keys]
-
-    records = Records(tmp_path, "train", Mixed(source), ("image", "label"), None)
+    source = Source({"image": png(np.zeros((4 + i // 3, 4, 3), np.uint8)), "label": 0} for i in range(6))
+    records = Records(tmp_path, "train", source, ("image", "label"), 3, None)
     assert records.shape == (4, 4, 3) and records.read(np.arange(3)).shape == (3, 4, 4, 3)
     with pytest.raises(data.DatasetError, match=r"\(4, 4, 3\) and \(5, 4, 3\); pass image_size=\(height, width\)"):
         records.read(np.arange(3, 6))

@@ -112,6 +112,32 @@ def test_floating_point_is_scaled_from_0_to_1_or_refused(tmp_path):
         read_image(tmp_path / "a.tiff", (8, 8, 1))
 
 
+@pytest.mark.parametrize("suffix", [".png", ".ppm", ".tif"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_files_are_read_as_those_that_a_model_is_trained_on(suffix, channels, tmp_path):
+    rng = np.random.default_rng(0)
+    path = save(tmp_path / "a" / f"x{suffix}", rng.integers(0, 256, (9, 7, 3), dtype=np.uint8))
+    assert find_images(tmp_path) == [path]
+    trained = no.data.from_folder(tmp_path, image_size=(4, 5), channels=channels, validation=0).train.images[0]
+    np.testing.assert_array_equal(read_image(path, (4, 5, channels)), trained)
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_transparency_is_kept_where_the_model_has_it(mode, tmp_path):
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 7, 4), dtype=np.uint8)).convert(mode)
+    picture.save(tmp_path / "x.png")
+    smaller = np.asarray(picture.resize((5, 4), Image.Resampling.BILINEAR))
+    np.testing.assert_array_equal(read_image(tmp_path / "x.png", (4, 5, len(mode))), smaller)
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_pictures_too_large_are_refused(tmp_path, monkeypatch):
+    save(tmp_path / "a.png", np.zeros((4, 5), np.uint8))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 19)
+    with pytest.raises(RunError, match="5x4 pixels, more than"):
+        read_image(tmp_path / "a.png", (4, 5, 1))
+
+
 def test_folders_behind_links_are_not_searched(tmp_path):
     save(tmp_path / "in" / "a.png", np.zeros((2, 2), np.uint8))
     (tmp_path / "in" / "loop").symlink_to(tmp_path / "in")

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from .._errors import DatasetError, MissingDependencyError
-from .._folders import BUILT_IN, list_prepared, resolve_data_dir
+from .._folders import BUILT_IN, list_prepared, resolve_data_dir, unread_format
 from ._prepare import prepare
 from ._sources import SOURCES
 
@@ -75,7 +75,9 @@ def _list(data_dir: Path) -> None:
     print(f"{BUILT_IN}  (built in)")
     prepared = list_prepared(data_dir)
     for name, folder in prepared:
-        print(f"{name} {folder.name}  {_splits(folder)}")
+        other = unread_format(folder)
+        note = f"  (format {other!r}, which cannot be loaded; move {folder} away to prepare it again)" if other else ""
+        print(f"{name} {folder.name}  {_splits(folder)}{note}")
     if not prepared:
         print(f"nothing is prepared in {data_dir}", file=sys.stderr)
 

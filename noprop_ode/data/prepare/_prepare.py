@@ -7,6 +7,7 @@ from pathlib import Path
 from ..._hints import did_you_mean
 from ..._types import AnyPath
 from .._errors import DatasetError
+from .._folders import unread_format
 from .._tfds import import_tfds
 from ._archives import Contents
 from ._download import DownloadError, download, sha256_of
@@ -63,6 +64,11 @@ def prepare(name: str, data_dir: AnyPath, archives: AnyPath | None) -> tuple[Pat
 
 def _is_ready(final: Path) -> bool:
     if (final / "dataset_info.json").is_file():
+        if other := unread_format(final):
+            raise DatasetError(
+                f"expected array_record files in {final}, got format {other!r}, which cannot be loaded; "
+                "move that folder away and run this again, or choose another --data-dir"
+            )
         return True
     if os.path.lexists(final):
         raise DatasetError(f"{final} exists and holds no dataset_info.json; move it away and run this again")

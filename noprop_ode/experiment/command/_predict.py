@@ -37,7 +37,10 @@ def predict_command(arguments: Sequence[str] | None = None, *, prog: str | None 
     parser = parser_of(_ABOUT, prog)
     parser.add_argument("run", type=Path, help="output folder of a run")
     parser.add_argument(
-        "images", type=Path, nargs="+", help="PNG, JPEG, GIF, BMP, TIFF or WebP files, or folders that hold such files"
+        "images",
+        type=Path,
+        nargs="+",
+        help="PNG, JPEG, GIF, BMP, TIFF, WebP or PPM files, or folders that hold such files",
     )
     parser.add_argument("--top", type=int, default=3, help="classes to show for each image")
     parser.add_argument("--format", choices=("table", "csv", "json"), default="table")

@@ -17,7 +17,7 @@ from .._config import Config
 from .._context import DataSpec
 from .._errors import RunError
 from .._evaluate import evaluation_key
-from ._images import find_images, mode_of, read_image
+from ._images import check_shape, find_images, read_image
 from ._text import printable
 
 
@@ -40,7 +40,7 @@ def classify_files(
     **Arguments:**
 
     - `model`, `config`, `spec`: from [`noprop_ode.experiment.load_model`][].
-    - `paths`: PNG, JPEG, GIF, BMP, TIFF or WebP files, or folders, which are searched with the folders in them.
+    - `paths`: PNG, JPEG, GIF, BMP, TIFF, WebP or PPM files, or folders, which are searched with the folders in them.
     - `top`: how many classes to give for each.
 
     **Returns:** one prediction a file; one that cannot be read has an `error` instead of classes.
@@ -55,7 +55,7 @@ def classify_files(
         raise RunError(
             f"The header of the model names {len(spec.class_names)} classes, but it has {model.embedding.num_classes}."
         )
-    mode_of(spec.image_shape)
+    check_shape(spec.image_shape)
     prediction, key = build_prediction(config, model, spec), evaluation_key(config)
     files = [file for path in paths for file in find_images(Path(path))]
     images, errors = [], {}
