@@ -42,7 +42,8 @@ def predict_log_proba(
     is probable, not as often as the most probable class is. A prediction therefore has three choices: where
     trajectories start and how many there are, how they are integrated, and where the probabilities come from.
     The default of DT and CT is one step from the mean, read from the denoiser: the network's own $p(y | x)$, in one
-    evaluation; that of FM one step from each of four draws. The paper's protocol is `prediction=model.paper_prediction`.
+    evaluation; that of FM is one step from each of four draws. The paper's protocol is
+    `prediction=model.paper_prediction`.
 
     **Arguments:**
 
