@@ -54,7 +54,7 @@ class LearnedSchedule(AbstractNoiseSchedule, AbstractFreezable):
         - `trainable`: whether the optimiser learns the schedule.
         - `key`: initialises the hidden units.
 
-        **Raises:** `ValueError` unless the ends are finite and ordered and `width` is positive.
+        **Raises:** `ValueError` unless the ends are ordered and within [-80, 40] and `width` is positive.
         """
         check_ends(log_snr_0, log_snr_1)
         if width < 1:

@@ -1,12 +1,16 @@
 """Plots of learning and of probabilities: what they say."""
 
+import sys
+
 import numpy as np
 import pytest
 from figure_texts import texts
 from runs import SETTINGS
 
+import noprop_ode as no
 from noprop_ode.experiment.report import _learning
-from noprop_ode.experiment.report._groups import group_runs, is_in_nats
+from noprop_ode.experiment.report._canvas import new_figure
+from noprop_ode.experiment.report._groups import group_runs
 from noprop_ode.experiment.report._learning import plot_learning_curves
 from noprop_ode.experiment.report._probabilities import Chosen, _draw as draw_probabilities, choose
 
@@ -27,7 +31,7 @@ class TestLearningCurves:
             tmp_path / "a.png", {"a": records}, settings={"a": SETTINGS | {"model": {"variant": "ct"}}}
         )
         loss, accuracy, nll, rate = figures[0].axes
-        assert loss.get_xlabel() == "epoch" and loss.get_ylabel() == "loss (nats)" and loss.get_yscale() == "log"
+        assert loss.get_xlabel() == "epoch" and loss.get_ylabel() == "loss" and loss.get_yscale() == "log"
         assert max(max(line.get_xdata(), default=0) for line in loss.lines) == 4.0
         drawn = [line for line in loss.lines if len(line.get_xdata())]
         assert all(line.get_label() == "denoising" or line.get_label().startswith("_") for line in drawn)
@@ -35,14 +39,6 @@ class TestLearningCurves:
         assert accuracy.get_title() == "validation accuracy" and nll.get_ylabel() == "NLL (nats)"
         assert rate.get_title() == "learning rate" and len(rate.lines) == 1
         assert "mathdefault" not in texts(figures[0])
-
-    def test_a_squared_error_is_not_in_nats(self, figures, tmp_path):
-        plot_learning_curves(tmp_path / "a.png", {"a": self.records()}, settings={"a": {"model": {"variant": "fm"}}})
-        assert figures[0].axes[0].get_ylabel() == "loss"
-        assert is_in_nats({"model": {"variant": "dt", "objective": {"type": "cross-entropy"}}})
-        assert not is_in_nats({"model": {"variant": {"type": "dt", "eta": 0.1}, "objective": "cross-entropy"}})
-        assert not is_in_nats({"model": {"variant": "ct", "objective": "squared-error"}})
-        assert not is_in_nats({"model": {"variant": "ct", "weighting": {"type": "elbo"}}}) and not is_in_nats({})
 
     def test_runs_that_differ_in_their_seed_alone_are_one_curve(self, figures, tmp_path):
         def settings(width, seed):
@@ -106,3 +102,9 @@ class TestProbabilities:
             colors = [line.get_color() for line in panel.lines if not line.get_label().startswith("_")]
             assert len(colors) >= 5 and len(set(colors)) == len(colors)
         assert "true: class 1\npredicted: class 13 100%" in texts(figures[0])
+
+
+def test_a_plot_without_matplotlib_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(no.RunError, match=r"A plot needs matplotlib.*noprop_ode\[experiments\]"):
+        new_figure(1, 1)

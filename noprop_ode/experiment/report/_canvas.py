@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
+from ..._training.files import need
 from ..._types import AnyPath
 from ._output import write_file
 from ._text import shortened
@@ -16,9 +17,7 @@ from ._text import shortened
 
 def new_figure(width: float, height: float) -> Any:
     """An empty figure of a size in inches."""
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
+    return need("matplotlib.figure", "A plot").Figure(figsize=(width, height), layout="constrained")
 
 
 def plain(name: object, length: int = 24) -> str:

@@ -22,6 +22,7 @@ from ... import (
     encode,
     evaluate,
 )
+from ..._training.files import need
 from ..._types import AnyPath, Key
 from . import _canvas
 
@@ -82,8 +83,7 @@ def measure_cost(
 
     **Arguments:** as for `plot_cost`. **Returns:** what was found, by the names of the samplers.
     """
-    from tqdm import tqdm
-
+    tqdm = need("tqdm", "The progress of an evaluation").tqdm
     points: dict[str, list[CostPoint]] = {}
     encoded = encode(model, images.images, mirror=any(how.mirror for ways in samplers.values() for how in ways))
     bar = tqdm(total=sum(map(len, samplers.values())), unit="sampler", disable=None, file=sys.stderr, leave=False)

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from ... import AbstractModel, predict_log_proba
+from ..._training.files import need
 from ..._types import AnyPath
 from .._build import build_prediction
 from .._config import Config
@@ -47,8 +48,7 @@ def classify_files(
 
     **Raises:** `RunError` for a path that does not exist, or if no image can be read.
     """
-    from tqdm import tqdm
-
+    tqdm = need("tqdm", "The progress of a prediction").tqdm
     if top < 1:
         raise RunError(f"Expected at least one class to show; got top={top}.")
     if len(spec.class_names) != model.embedding.num_classes:

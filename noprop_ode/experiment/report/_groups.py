@@ -87,16 +87,3 @@ def name_of_runs(settings: Sequence[Settings]) -> str:
 
 _FIRST = ("data.name", "model.variant", "model.field")
 _PARTS = (("data.name", ""), ("model.variant", ""), ("model.field", ""), ("training.seed", "seed "))
-
-
-def is_in_nats(settings: Settings) -> bool:
-    """Whether the training loss is a plain negative log-likelihood; a squared error, or a weighted one, has no unit."""
-    known = flat(settings)
-    if known.get("model.variant") in ("backprop", "adjoint"):
-        return True
-    return (
-        known.get("model.variant") in ("ct", "dt")
-        and known.get("model.objective", "cross-entropy") == "cross-entropy"
-        and known.get("model.weighting", "default") in ("default", "uniform")
-        and known.get("model.variant.eta", 1.0) == 1.0
-    )

@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from ..._types import AnyPath
 from . import _canvas
-from ._groups import group_runs, is_in_nats, name_of_run, name_of_runs
+from ._groups import group_runs, name_of_run, name_of_runs
 
 
 Series = tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]  # steps, and what was measured there
@@ -55,8 +55,7 @@ def plot_learning_curves(
             _draw_group(axes[panel], found, "validation", key, scale, color, label, marker=True)
         if "rate" in axes:
             _draw_group(axes["rate"], found, "train", "learning_rate", scale, color, label, smooth=False)
-    nats = all(is_in_nats(settings.get(name, {})) for name in runs)
-    axes["loss"].set(title="training loss", ylabel="loss (nats)" if nats else "loss")
+    axes["loss"].set(title="training loss", ylabel="loss")  # some are in nats, and others have no unit
     axes["accuracy"].set(title="validation accuracy", ylabel="accuracy")
     axes["nll"].set(title="validation negative log-likelihood", ylabel="NLL (nats)")
     if "rate" in axes:
