@@ -53,6 +53,6 @@ def build_learning_rate(config: Config, num_steps: int, *, model: AbstractModel)
 
 def _one_in(model: AbstractModel) -> int:
     """Of how many steps a block takes part in one: its optimiser counts those alone."""
-    if isinstance(model, AbstractBlockModel) and isinstance(getattr(model, "plan", None), SampledBlock):
+    if isinstance(model, AbstractBlockModel) and isinstance(model.plan, SampledBlock):
         return model.field.num_blocks
     return 1
