@@ -5,7 +5,7 @@
 Writes a data set as TFDS does into a temporary folder, and trains a small network on it for an epoch in processes of
 their own: in memory, and streamed with 0, 1 and 2 workers. Each process may allocate no more than `--allowed` MiB
 beyond what it has when everything is imported (RLIMIT_DATA), which is less than the decoded images take, so that the
-one in memory fails; `--free` measures it without that limit. Prints what its memory grew by at most (peak RSS), what
+one in memory fails; it is measured without that limit too. Prints what its memory grew by at most (peak RSS), what
 the largest worker took in whole, and the images a second, compilation left out.
 """
 

@@ -83,6 +83,8 @@ def found(folder: Path, name: str) -> list[dict[str, Any]]:
     """What the finished runs of a row found, one for each seed."""
     results = []
     for out in sorted(folder.glob(_folder(folder, name, 0).name.removesuffix("0") + "*")):
+        if not (out / "metrics.jsonl").exists():
+            continue  # stopped before its first record
         records = [json.loads(line) for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
         validation = [record for record in records if record["kind"] == "validation"]
         if not validation or validation[-1]["epoch"] != EPOCHS:

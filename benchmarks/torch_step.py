@@ -15,7 +15,7 @@ import noprop_ode as no
 
 from ._measure import alternating, compared
 from ._models import BATCH, SETS, Shape, batch, ct, training
-from ._record import Row
+from ._record import Row, machine
 from ._skipped import Skipped
 from ._text import milliseconds, ratio, table
 
@@ -32,7 +32,7 @@ def measure(quick: bool) -> Iterator[Row]:
         torch = importlib.import_module("torch")
     except ImportError as error:
         raise Skipped(f"PyTorch cannot be imported here ({error})") from None
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(machine()["cores"])  # those that XLA has
     rounds, size = (2, 4) if quick else (7, BATCH)
     for name, shape in ({"small": (8, 8, 1)} if quick else SETS).items():
         data = batch(shape, size)

@@ -180,6 +180,8 @@ def table(path: Path) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for record in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
+        if "test" not in record:  # of `--validation`, where settings are chosen
+            continue
         cells = []
         for protocol in ("paper", "draws", "mean"):
             found = record["test"].get(protocol)

@@ -27,7 +27,7 @@ def main(args: argparse.Namespace) -> None:
     )
     model = no.NoPropCT(field, embedding=no.OneHot(10), objective=no.CrossEntropy(), times=no.PowerTimes(3.0))
 
-    steps = args.epochs * (len(train) // args.batch_size)
+    steps = args.epochs * max(1, len(train) // args.batch_size)
     rate = no.warmup_cosine(args.learning_rate, steps)
     result = no.fit(
         model,

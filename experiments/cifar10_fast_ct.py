@@ -34,7 +34,7 @@ def main(args: argparse.Namespace) -> None:
         evidence_skip=True,
     )
 
-    steps = args.epochs * (len(train) // args.batch_size)
+    steps = args.epochs * max(1, len(train) // args.batch_size)
     rate = no.warmup_cosine(args.learning_rate, steps, warmup=0.1)
     result = no.fit(
         model,

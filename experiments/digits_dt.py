@@ -31,7 +31,7 @@ def main(args: argparse.Namespace) -> None:
     blocks = no.Blocks(block, 10, key=jr.key(args.seed))
     model = no.NoPropDT(blocks, embedding=no.OneHot(10), objective=no.CrossEntropy(), eta=1.0)
 
-    steps = args.epochs * (len(train) // args.batch_size)
+    steps = args.epochs * max(1, len(train) // args.batch_size)
     rate = no.warmup_cosine(args.learning_rate, steps)
     result = no.fit(
         model,

@@ -28,7 +28,7 @@ def main(args: argparse.Namespace) -> None:
     )
     model = no.NoPropFM(field, embedding=no.OneHot(10), states_per_image=8)
 
-    steps = args.epochs * (len(train) // args.batch_size)
+    steps = args.epochs * max(1, len(train) // args.batch_size)
     rate = no.warmup_cosine(args.learning_rate, steps)
     result = no.fit(
         model,

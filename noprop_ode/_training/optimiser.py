@@ -38,7 +38,9 @@ def scaled(state: TrainState, optimiser: optax.GradientTransformation, scale: fl
         updates, state = optimiser.update(updates, state, params)
         return jax.tree.map(lambda u: (scale * u).astype(u.dtype), updates), state
 
-    return dataclasses.replace(state, optimiser=optax.GradientTransformation(optimiser.init, update))
+    # What is known to keep blocks apart still does.
+    kind = BlockwiseTransformation if isinstance(optimiser, BlockwiseTransformation) else optax.GradientTransformation
+    return dataclasses.replace(state, optimiser=kind(optimiser.init, update))
 
 
 def warmup_cosine(peak: float, steps: int, *, warmup: float = 0.05, final: float = 0.0) -> optax.Schedule:

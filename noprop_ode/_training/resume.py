@@ -100,6 +100,11 @@ def _checked(run: Run, found: tuple[TrainState, dict[str, Any]] | None) -> tuple
     if progress.step != int(state.step):
         raise RunError(f"The newest checkpoint in {run.folder.path} is of step {state.step}, but says {progress.step}.")
     now = run.metadata["fit"]
+    if progress.step > run.num_steps:
+        raise RunError(
+            f"{run.folder.path} holds a run that has taken {progress.step} steps already, and {run.epochs} epochs are "
+            f"{run.num_steps}. Ask for as many epochs as it had, or more."
+        )
     if differing := [name for name in now if began.get(name) != now[name]]:
         raise RunError(
             f"{run.folder.path} holds a run that began with "

@@ -104,6 +104,11 @@ def build_parallel(config: Config, model: AbstractModel) -> Parallel | None:
     """
     section = config.parallel
     if section.data * section.block == 1 and not section.sharded_checkpoints:
+        if jax.process_count() > 1:
+            raise ConfigError(
+                f"parallel: {jax.process_count()} processes with {jax.device_count()} devices train together by a "
+                f"layout, such as --parallel.data {jax.device_count()}, or --parallel.block for blocks; got none."
+            )
         return None
     with within("parallel"):
         found = Parallel(

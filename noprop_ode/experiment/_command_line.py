@@ -123,7 +123,11 @@ def _main(name: str | None, arguments: Sequence[str], prog: str | None) -> None:
     elif known.resume is not None and known.seeds is not None:
         raise ConfigError("--resume goes on with one run; to go on with several seeds, give their --out again.")
     elif known.resume is not None:
-        _resume(known.resume, pairs, alone=not positional and file is None, trust_imports=known.trust_imports)
+        config = _resumed(known.resume, pairs, not positional and file is None, known.trust_imports)
+        if known.print_config:
+            print(dump_yaml(config), end="")
+        else:
+            run(config, resume=known.resume)
     else:
         config = configured(chosen, file, pairs)
         if known.print_config:
@@ -158,7 +162,8 @@ def _plain(name: str | None, file: Path | None, pairs: Sequence[tuple[str, str]]
     return values
 
 
-def _resume(folder: Path, pairs: Sequence[tuple[str, str]], *, alone: bool, trust_imports: bool) -> None:
+def _resumed(folder: Path, pairs: Sequence[tuple[str, str]], alone: bool, trust_imports: bool) -> Config:
+    """The settings to go on with."""
     parallel = tuple(f"parallel.{f.name}" for f in dataclasses.fields(ParallelConfig))
     free = ("epochs", "training.epochs", "data.dir", "workers", "data.workers", *parallel)
     if not alone or any(setting not in free for setting, _ in pairs):
@@ -167,4 +172,4 @@ def _resume(folder: Path, pairs: Sequence[tuple[str, str]], *, alone: bool, trus
             "--data.workers and --parallel..."
         )
     config: Config = load_run_config(folder, trust_imports=trust_imports)
-    run(override(config.to_plain(), _from_here(pairs)), resume=folder)
+    return override(config.to_plain(), _from_here(pairs))

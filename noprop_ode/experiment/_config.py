@@ -68,7 +68,7 @@ class TrainingConfig:
     validate_every: Count = 1  # epochs
     patience: Count | None = None  # stop after so many validations without a better accuracy
     steps_per_call: Count | None = None  # several on GPU and TPU, one on CPU, if not given
-    # On a loss that is not finite: go back to the last checkpoint, at half the rate, so often.
+    # On a loss that is not finite: go back to the start of the epoch, at half the rate, so often.
     rollbacks: Annotated[int, Interval("[0, 1000]")] = 0
 
 

@@ -40,6 +40,8 @@ def flags(
     args = parser.parse_args(arguments)
     if min(args.epochs, args.batch_size) < 1 or not args.learning_rate > 0:
         parser.error("--epochs and --batch-size are at least 1, and --learning-rate is above 0.")
+    if not 0 <= args.seed < 2**32:
+        parser.error(f"--seed lies in [0, 2^32); got {args.seed}.")
     if args.resume and args.out is None:
         parser.error("--resume goes on with the run in a folder: name it by --out.")
 

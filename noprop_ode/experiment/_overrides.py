@@ -55,8 +55,12 @@ def override(values: dict[str, Any], pairs: Sequence[tuple[str, Any]], *, trust_
     **Raises:** `ConfigError`, with a hint, for a path that is unknown or that could be several.
     """
     config = Config.from_plain(values, trust_imports=trust_imports)
-    plain, (_, components) = config.to_plain(), _settings(config)
-    chosen = {name: _match(name.removesuffix(".type"), components) for name, _ in pairs}
+    plain, (whole, components) = config.to_plain(), _settings(config)
+    # A whole path is what it says, `name` and not the end of `data.name`; but the type of a component is the component.
+    chosen = {
+        name: _match(name.removesuffix(".type"), components) if name.endswith(".type") or name not in whole else None
+        for name, _ in pairs
+    }
     for name, value in pairs:
         if (path := chosen[name]) is not None:
             if isinstance(value, str) and value.startswith("{"):

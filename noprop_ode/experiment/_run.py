@@ -206,7 +206,8 @@ def _training(result: FitResult, started: float) -> dict[str, Any]:
         "best_epoch": progress.best_epoch,
         "steps": progress.step,
         "wall_seconds": round(time.perf_counter() - started, 2),
-        "train_seconds": round(progress.seconds, 2),
+        # The first calls of an epoch are not timed, because they may compile.
+        "train_seconds": round(progress.seconds * progress.step / max(progress.timed_steps, 1), 2),
         "train_images_per_second": None if speed is None else round(speed, 1),
     }
 

@@ -60,7 +60,8 @@ def _reopen(config: Config, path: Path) -> RunFolder:
         raise RunError(f"There is no run to resume at {path}.")
     folder = RunFolder(path)
     try:
-        began = _began_with(path)
+        header = _newest_header(path)
+        began = None if header is None else header["config"]
         if began is not None and (differing := differences(began, config)):
             raise ConfigError(
                 f"The run at {path} began with other settings: {', '.join(differing)}. Undo the changes to its "
@@ -72,21 +73,39 @@ def _reopen(config: Config, path: Path) -> RunFolder:
                 f"The run at {path} is finished; its figures are in {SUMMARY_FILE}. To train it for longer: "
                 f"--resume {path} --epochs N, with more epochs than it had."
             )
+        _refuse_length(path, config, header)
     except BaseException:
         folder.close()
         raise
     return folder
 
 
-def _began_with(path: Path) -> dict[str, Any] | None:
-    """The settings in the newest checkpoint that has any."""
+def _refuse_length(path: Path, config: Config, header: dict[str, Any] | None) -> None:
+    """Before the settings of the run are written anew: they would say what is not so."""
+    progress = {} if header is None else header.get("progress", {})
+    epochs = progress.get("epoch", 0) if isinstance(progress, dict) else 0
+    if epochs > config.training.epochs:
+        raise RunError(
+            f"The run at {path} has trained for {epochs} epochs already, and {config.training.epochs} were asked for. "
+            "Ask for as many as it had, or more."
+        )
+    if (path / SUMMARY_FILE).exists() and isinstance(progress, dict) and progress.get("stopped"):
+        raise RunError(
+            f"The run at {path} stopped by itself after epoch {epochs}, without a better one (training.patience); more "
+            "epochs would change nothing. Begin another run without patience."
+        )
+
+
+def _newest_header(path: Path) -> dict[str, Any] | None:
+    """What the newest checkpoint that has settings says of the run."""
     for checkpoint in step_checkpoints(path):
         try:
-            found = step_header(checkpoint)["config"]
+            header = step_header(checkpoint)
+            found = header["config"]
         except (ValueError, KeyError, OSError):
             continue
         if isinstance(found, dict) and all(isinstance(found.get(section), dict) for section in _SECTIONS):
-            return found
+            return header
     return None
 
 

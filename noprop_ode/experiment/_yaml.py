@@ -124,6 +124,13 @@ def read_text(path: Path) -> str:
 
 def dump_yaml(config: Config) -> str:
     """All settings as YAML; `load_config` gives the same settings back."""
-    return need("yaml", "Writing a configuration").safe_dump(
-        config.to_plain(), sort_keys=False, allow_unicode=True, width=100
-    )
+    yaml = need("yaml", "Writing a configuration")
+
+    class Dumper(yaml.SafeDumper):
+        """PyYAML quotes what its own rules take for no text, and we read `08` and `1e5` as numbers too."""
+
+        def represent_str(self, text: str) -> Any:
+            return self.represent_scalar("tag:yaml.org,2002:str", text, None if _scalar(text) == text else "'")
+
+    Dumper.add_representer(str, Dumper.represent_str)
+    return yaml.dump(config.to_plain(), Dumper=Dumper, sort_keys=False, allow_unicode=True, width=100)

@@ -14,6 +14,7 @@ from noprop_ode.experiment import (
     add_prediction_flags,
     config_names,
     console,
+    load_config,
     main,
     prediction_changes,
 )
@@ -35,6 +36,13 @@ def test_the_command_line_lists_prints_and_round_trips(tmp_path, capsys):
     assert call("--config", str(tmp_path / "mine.yaml"), "--print-config") == printed
     changed = call("--config", str(tmp_path / "mine.yaml"), "--output.dir", "12345", "--print-config")
     assert yaml.safe_load(changed)["output"]["dir"] == "12345"
+    for text in ("08", "1e5", "12e4567", "1_0", ".inf", "null", "yes", "0x1f", "ü: #"):
+        out = f"runs/{text}" if text == "null" else text  # which is how one says none
+        changed = call("digits_ct", "--name", text, "--out", out, "--print-config")
+        (tmp_path / "odd.yaml").write_text(changed)
+        assert call("--config", str(tmp_path / "odd.yaml"), "--print-config") == changed
+        config = load_config(tmp_path / "odd.yaml")
+        assert (config.name, str(config.output.dir), config.data.name.type) == (text, out, "digits")
     (tmp_path / "extra.py").write_text(
         "from noprop_ode.experiment import register\n"
         "@register('times', 'extra-times')\ndef extra(context, *, level: float = 0.5):\n    return None\n"

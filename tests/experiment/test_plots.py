@@ -143,6 +143,23 @@ def test_plots_of_a_run(saved, tmp_path, call_script):
     assert "drawing probabilities.svg" in err
 
 
+def test_plots_of_a_run_without_metrics_and_of_a_block(saved, tmp_path, call_script):
+    joined = shutil.copytree(saved, tmp_path / "joined")
+    (joined / "metrics.jsonl").unlink()
+    code, _, err = call_script("plot", joined, "--only", "learning")
+    assert code == 2 and "no metrics" in err
+    kinds = [path.stem for path in plot_runs([joined], tmp_path / "plots")]
+    assert "learning_curve" not in kinds and "confusion" in kinds
+    blocks = {"variant": {"type": "dt", "num_blocks": 2}}
+    config = Config.from_plain({**SETTINGS, "model": {**SETTINGS["model"], **blocks}, "training": {"one_block": 1}})
+    alone = save_run(tmp_path / "alone", config=config)
+    kinds = [path.stem for path in plot_runs([alone], tmp_path / "plots")]
+    assert kinds == ["learning_curve", "confusion"]
+    code, _, err = call_script("evaluate", alone, "--draws", "8")
+    assert code == 2 and "trained one block, which predicts in one way alone" in err
+    assert call_script("plot", tmp_path / "typo")[0] == 2 and not (tmp_path / "typo").exists()
+
+
 def test_the_folder_of_several_seeds_stands_for_its_runs(tmp_path, monkeypatch, call_script):
     from noprop_ode.experiment.report import _plot_runs
 

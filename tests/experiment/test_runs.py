@@ -17,7 +17,6 @@ from noprop_ode.experiment import (
     evaluation_key,
     load_config,
     load_model,
-    load_run_config,
     protocols,
     run,
 )
@@ -162,30 +161,6 @@ def test_a_run_goes_on_only_with_the_settings_it_began_with(finished, tmp_path, 
     assert_same_run(finished[0], tmp_path)
 
 
-def test_a_finished_run_can_be_extended(tmp_path):
-    constant = {"schedule": {"type": "constant"}}
-    run(into(tmp_path / "whole", optimiser=constant))
-    run(into(tmp_path / "parts", optimiser=constant, training={"epochs": 2}))
-    run(load_run_config(tmp_path / "parts", training={"epochs": 3}), resume=tmp_path / "parts")
-    assert_same_run(tmp_path / "whole", tmp_path / "parts")
-    assert load_run_config(tmp_path / "parts").training.epochs == 3
-
-
-def last_step(folder) -> int:
-    return metrics(folder)[-1]["step"]
-
-
-def test_an_extension_that_is_stopped_can_be_gone_on_with(tmp_path, monkeypatch):
-    run(into(tmp_path / "a", training={"epochs": 1}, prediction={"protocols": []}))
-    longer, last = load_run_config(tmp_path / "a", training={"epochs": 3}), last_step(tmp_path / "a")
-    with monkeypatch.context() as patch:
-        stop_at(patch, last + 1)
-        with pytest.raises(Interrupted):
-            run(longer, resume=tmp_path / "a")
-    run(load_run_config(tmp_path / "a"), resume=tmp_path / "a")  # with what config.yaml says by now
-    assert last_step(tmp_path / "a") == 3 * last
-
-
 def test_a_run_begins_with_the_weights_of_another(finished, tmp_path, monkeypatch):
     def begun(name, start):
         training = {"epochs": 1, "seed": 7, "batch_size": 600, "warm_start": str(start)}
@@ -238,12 +213,3 @@ def test_a_run_begins_only_where_nothing_is_in_its_way(tmp_path):
     (tmp_path / ".env").write_text("mine")
     run(into(tmp_path, training={"epochs": 1}))
     assert (tmp_path / ".env").read_text() == "mine"
-
-
-def test_early_stopping_takes_the_best(tmp_path):
-    config = into(tmp_path, training={"epochs": 30, "patience": 1}, optimiser={"learning_rate": 1e-12})
-    summary = run(config)
-    assert summary["steps"] == 20 and summary["best_epoch"] == 1
-    best = jax.tree.leaves(eqx.filter(load_model(tmp_path, best=True)[0], eqx.is_array))
-    for a, b in zip(weights(tmp_path), best):
-        np.testing.assert_array_equal(a, b)

@@ -49,6 +49,11 @@ def open_run(
     size = config.data.image_size
     if size is not None and size != tuple(spec.image_shape)[:2]:  # before a whole data set is brought to it
         raise RunError(f"{run} brings images to {list(size)}, but its model was trained on {list(spec.image_shape)}.")
+    if prediction and config.training.one_block is not None:
+        raise ConfigError(
+            f"{run} trained one block, which predicts in one way alone; other ways are of the model that blocks make "
+            "(noprop-ode join)."
+        )
     if prediction:
         config = config.replace(prediction=prediction)
     if data_dir is not None:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ... import AbstractGaussianModel, NoPropFM, PrototypeEmbedding, data, read_records
+from ... import AbstractGaussianModel, NoPropFM, OneBlock, PrototypeEmbedding, data, read_records
 from ..._types import AnyPath
 from .._build import build_prediction
 from .._data import load_data
@@ -62,11 +62,14 @@ def plot_runs(
     classes than the model was trained on.
     """
     runs, out = [seed for run in runs for seed in _seeds_of(Path(run))], Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    draw = {"learning": lambda path: _learning(path, runs)} if "learning" in kinds else {}
+    asked = tuple(kinds) != KINDS
+    # A run that blocks were joined to has none, and is passed over where nobody asked for its learning curve.
+    learned = "learning" in kinds and (asked or any((run / "metrics.jsonl").exists() for run in runs))
+    draw = {"learning": lambda path: _learning(path, runs)} if learned else {}
     if [k for k in kinds if k != "learning"]:
         opened = open_run(runs[0], best=best, trust_imports=trust_imports, data_dir=data_dir)
         draw |= _of_model(opened, kinds, indices, split)
+    out.mkdir(parents=True, exist_ok=True)
     names = {"learning": "learning_curve", "trajectories": "probabilities"}
     for kind in (k for k in KINDS if k in draw):
         path = out / f"{names.get(kind, kind)}.{suffix}"
@@ -124,7 +127,7 @@ def _of_model(
         return check_data(split_of(splits, name), spec)
 
     shown = split or "test"
-    if "trajectories" in kinds:
+    if "trajectories" in kinds and not isinstance(model, OneBlock):
         images_shown = part(shown)
         if beyond := [i for i in indices or () if not 0 <= i < len(images_shown)]:
             raise RunError(

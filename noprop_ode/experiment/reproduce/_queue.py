@@ -232,7 +232,8 @@ def _run(arguments: list[str], end: float | None) -> tuple[dict[str, Any], int]:
 
 @contextlib.contextmanager
 def _handled(handler: Callable[[int, Any], None]) -> Iterator[None]:
-    before = {number: signal.signal(number, handler) for number in _SIGNALS}
+    heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # `nohup` ignores one
+    before = {number: signal.signal(number, handler) for number in heard}
     try:
         yield
     finally:

@@ -1,0 +1,65 @@
+"""How long a run is: longer than it was, not shorter, and as long as it gets better."""
+
+import equinox as eqx
+import jax
+import numpy as np
+import pytest
+from runs import assert_same_run, into, metrics, stop_at, weights
+
+from noprop_ode import Interrupted, RunError
+from noprop_ode.experiment import load_model, load_run_config, run
+
+
+pytestmark = pytest.mark.usefixtures("standard_promotion", "without_plots")
+
+
+def test_a_finished_run_can_be_extended(tmp_path):
+    constant = {"schedule": {"type": "constant"}}
+    run(into(tmp_path / "whole", optimiser=constant))
+    run(into(tmp_path / "parts", optimiser=constant, training={"epochs": 2}))
+    run(load_run_config(tmp_path / "parts", training={"epochs": 3}), resume=tmp_path / "parts")
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+    assert load_run_config(tmp_path / "parts").training.epochs == 3
+
+
+def last_step(folder) -> int:
+    return metrics(folder)[-1]["step"]
+
+
+def test_an_extension_that_is_stopped_can_be_gone_on_with(tmp_path, monkeypatch):
+    run(into(tmp_path / "a", training={"epochs": 1}, prediction={"protocols": []}))
+    longer, last = load_run_config(tmp_path / "a", training={"epochs": 3}), last_step(tmp_path / "a")
+    with monkeypatch.context() as patch:
+        stop_at(patch, last + 1)
+        with pytest.raises(Interrupted):
+            run(longer, resume=tmp_path / "a")
+    run(load_run_config(tmp_path / "a"), resume=tmp_path / "a")  # with what config.yaml says by now
+    assert last_step(tmp_path / "a") == 3 * last
+
+
+def test_a_run_does_not_go_on_for_less_than_it_has_trained(tmp_path, monkeypatch):
+    folder = tmp_path / "a"
+    with monkeypatch.context() as patch:
+        stop_at(patch, 25)
+        with pytest.raises(Interrupted):
+            run(into(folder))
+    for epochs, message in (
+        (1, "trained for 2 epochs already, and 1 were"),
+        (2, "taken 25 steps already, and 2 epochs"),
+    ):
+        with pytest.raises(RunError, match=message):
+            run(load_run_config(folder, training={"epochs": epochs}), resume=folder)
+    run(into(folder), resume=folder)
+    assert last_step(folder) == 30
+
+
+def test_early_stopping_takes_the_best(tmp_path):
+    config = into(tmp_path, training={"epochs": 30, "patience": 1}, optimiser={"learning_rate": 1e-12})
+    summary = run(config)
+    assert summary["steps"] == 20 and summary["best_epoch"] == 1
+    best = jax.tree.leaves(eqx.filter(load_model(tmp_path, best=True)[0], eqx.is_array))
+    for a, b in zip(weights(tmp_path), best):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(RunError, match="stopped by itself after epoch 2"):
+        run(load_run_config(tmp_path, training={"epochs": 60}), resume=tmp_path)
+    assert load_run_config(tmp_path).training.epochs == 30
