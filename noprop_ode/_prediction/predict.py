@@ -82,13 +82,13 @@ def predict_with_evaluations(
 
     log_ps, evaluations = [], []
     for n, (log_p, spent, results) in in_batches(run, model, xs, batch_size):
-        _raise_failures(jax.tree.map(operator.itemgetter(slice(n)), results), _sampler_name(how.sampler))
+        raise_failures(jax.tree.map(operator.itemgetter(slice(n)), results), sampler_name(how.sampler))
         log_ps.append(log_p[:n])
         evaluations.append(spent[:n])
     return jnp.concatenate(log_ps), jnp.concatenate(evaluations)
 
 
-def _raise_failures(results: diffrax.RESULTS, name: str) -> None:
+def raise_failures(results: diffrax.RESULTS, name: str) -> None:
     okay = np.asarray(diffrax.is_okay(jax.tree.map(np.asarray, results)))  # on the host: nothing to compile for it
     if okay.all():
         return
@@ -100,7 +100,7 @@ def _raise_failures(results: diffrax.RESULTS, name: str) -> None:
     )
 
 
-def _sampler_name(sampler: AbstractSampler) -> str:
+def sampler_name(sampler: AbstractSampler) -> str:
     parts = [name_of(leaf) for leaf in jax.tree.leaves(sampler, is_leaf=_is_solver) if _is_solver(leaf)]
     return f"{name_of(sampler)}({', '.join(parts)})"
 
