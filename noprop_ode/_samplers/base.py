@@ -6,7 +6,9 @@ from typing import Any
 
 import diffrax
 import equinox as eqx
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from .._choices import AbstractSampler, Sample
@@ -98,9 +100,10 @@ def solve_in_equal_steps(
 
 def in_float32(t1: float, dt0: float | None) -> dict[str, Any]:
     """Start, end and first step for Diffrax, of the type of states: with `jax_enable_x64` numbers of Python would make
-    them, and with them the state, float64."""
-    zero, end = jnp.zeros((), jnp.float32), jnp.asarray(t1, jnp.float32)
-    return {"t0": zero, "t1": end, "dt0": None if dt0 is None else jnp.asarray(dt0, jnp.float32)}
+    them, and with them the state, float64. Without it they stay numbers of Python, at which Diffrax looks at once; at
+    others it looks by a host callback, with which nothing can be exported."""
+    kind = np.float32 if jax.config.read("jax_enable_x64") else float
+    return {"t0": kind(0), "t1": kind(t1), "dt0": None if dt0 is None else kind(dt0)}
 
 
 def steps_until(t1: float, steps: int) -> int:

@@ -171,3 +171,12 @@ def test_a_trajectory_is_that_of_the_prediction(key):
     read = eqx.filter_vmap(lambda z: model.readout(z, model.embedding))(paths.zs[:, -1])
     how = {"start": "noise", "sampler": sampler, "decoder": no.ReadoutDecoder()}
     np.testing.assert_allclose(no.predict_log_proba(model, xs, key=key, **how), read, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("sampler", [no.ODE(diffrax.Heun(), steps=4), no.Ancestral(3), no.EarlyExit(no.Ancestral(3))])
+def test_a_prediction_waits_for_no_host(sampler, key):
+    """With a callback it could not be exported, and a device would wait for Python in every batch."""
+    model = oracle_model(no.OneHot(3), no.CosineSchedule())
+    how = no.Prediction("noise", sampler, no.DenoiserDecoder())
+    text = str(jax.make_jaxpr(lambda x: no.predict_one(model, x, key=key, prediction=how)[0])(jnp.zeros((1, 1, 3))))
+    assert "callback" not in text
