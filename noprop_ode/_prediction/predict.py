@@ -89,6 +89,10 @@ def predict_with_evaluations(
 
 
 def raise_failures(results: diffrax.RESULTS, name: str) -> None:
+    """Looks, on the host, at the result codes `[n, trajectories]` of a sampler of this name.
+
+    **Raises:** `SolverError` if a solver failed.
+    """
     okay = np.asarray(diffrax.is_okay(jax.tree.map(np.asarray, results)))  # on the host: nothing to compile for it
     if okay.all():
         return
@@ -101,6 +105,7 @@ def raise_failures(results: diffrax.RESULTS, name: str) -> None:
 
 
 def sampler_name(sampler: AbstractSampler) -> str:
+    """What messages call a sampler: with its solver."""
     parts = [name_of(leaf) for leaf in jax.tree.leaves(sampler, is_leaf=_is_solver) if _is_solver(leaf)]
     return f"{name_of(sampler)}({', '.join(parts)})"
 

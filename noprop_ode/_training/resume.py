@@ -100,17 +100,17 @@ def _checked(run: Run, found: tuple[TrainState, dict[str, Any]] | None) -> tuple
     if progress.step != int(state.step):
         raise RunError(f"The newest checkpoint in {run.folder.path} is of step {state.step}, but says {progress.step}.")
     now = run.metadata["fit"]
-    if progress.step > run.num_steps:
-        raise RunError(
-            f"{run.folder.path} holds a run that has taken {progress.step} steps already, and {run.epochs} epochs are "
-            f"{run.num_steps}. Ask for as many epochs as it had, or more."
-        )
     if differing := [name for name in now if began.get(name) != now[name]]:
         raise RunError(
             f"{run.folder.path} holds a run that began with "
             f"{', '.join(_told(name, began.get(name)) for name in differing)}; now it would be "
             f"{', '.join(_told(name, now[name]) for name in differing)}. A run goes on with what it began with: change "
             "that back, or begin another run in another folder."
+        )
+    if progress.step > run.num_steps:
+        raise RunError(
+            f"{run.folder.path} holds a run that has taken {progress.step} steps already, and {run.epochs} epochs are "
+            f"{run.num_steps}. Ask for as many epochs as it had, or more."
         )
     return state, metadata["progress"]
 

@@ -48,12 +48,14 @@ def log_probabilities(
     return log_p - np.logaddexp.reduce(log_p, axis=1, keepdims=True)
 
 
-def _by_one_key(model: AbstractModel, images: Float32[np.ndarray, "n h w c"], key: Key, how: Prediction) -> Any:
-    log_ps, _, results = _one_key_for_all(model, jnp.asarray(images), key, how)
+def _by_one_key(
+    model: AbstractModel, images: Float32[np.ndarray, "n h w c"], key: Key, how: Prediction
+) -> Float32[np.ndarray, "n classes"]:
+    log_ps, _, results = _run_by_one_key(model, jnp.asarray(images), key, how)
     raise_failures(results, sampler_name(how.sampler))
     return np.asarray(log_ps)
 
 
 @eqx.filter_jit
-def _one_key_for_all(model: AbstractModel, images: Any, key: Key, how: Prediction) -> Any:
+def _run_by_one_key(model: AbstractModel, images: Any, key: Key, how: Prediction) -> Any:
     return eqx.filter_vmap(lambda x: predict_one(model, x, key=key, prediction=how))(images)
