@@ -29,8 +29,6 @@ class SignalGuard:
 
     def __enter__(self) -> "SignalGuard":
         for number in (signal.SIGINT, signal.SIGTERM):
-            if signal.getsignal(number) is signal.SIG_IGN:  # whoever started us wants it so
-                continue
             try:
                 self._before[number] = signal.signal(number, self._note)
                 self._untold.add(number)

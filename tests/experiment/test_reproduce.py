@@ -140,6 +140,17 @@ def test_a_signal_is_passed_on_and_nothing_else_begins(tmp_path, monkeypatch):
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="a signal of POSIX")
+def test_a_hangup_that_is_ignored_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with _queue._handled(lambda number, frame: pytest.fail("it was heard")):
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.slow
 def test_a_row_from_training_to_its_page(tmp_path):
     flags = "--field mlp --model.field.width 16 --epochs 1 --paper_steps 5 --protocols none".split()

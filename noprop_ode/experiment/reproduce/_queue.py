@@ -230,10 +230,15 @@ def _run(arguments: list[str], end: float | None) -> tuple[dict[str, Any], int]:
     return cost, received
 
 
+def _hung_up(number: int) -> bool:
+    """Whether it is the signal that `nohup` has us ignore. A job in the background of a script ignores SIGINT too, but
+    is sent it on purpose."""
+    return signal.Signals(number).name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN
+
+
 @contextlib.contextmanager
 def _handled(handler: Callable[[int, Any], None]) -> Iterator[None]:
-    heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # `nohup` ignores one
-    before = {number: signal.signal(number, handler) for number in heard}
+    before = {number: signal.signal(number, handler) for number in _SIGNALS if not _hung_up(number)}
     try:
         yield
     finally:
