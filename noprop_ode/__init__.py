@@ -6,11 +6,12 @@ NoProp (Li, Teh and Pascanu, arXiv 2503.24322) in JAX, with Equinox and Diffrax.
 from jaxtyping import install_import_hook as _install_import_hook
 
 from . import _typecheck as _typecheck  # before the hook, which looks it up here
+from ._importing import collector_paused as _collector_paused
 from ._typecheck import ArgumentError as ArgumentError
 
 
 # Shapes and types of every function are checked from here on; `JAXTYPING_DISABLE=1` in the environment turns it off.
-with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
+with _collector_paused(), _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
     from . import nn as nn
     from ._allocator import keep_freed_memory as keep_freed_memory
     from ._block_model import AbstractBlockModel as AbstractBlockModel
@@ -28,6 +29,7 @@ with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
         Prediction as Prediction,
         Sample as Sample,
     )
+    from ._freezable import AbstractFreezable as AbstractFreezable
     from ._gaussian import (
         AbstractEndState as AbstractEndState,
         AbstractGaussianModel as AbstractGaussianModel,
@@ -117,13 +119,13 @@ with _install_import_hook("noprop_ode", "noprop_ode._typecheck.typecheck"):
     from ._schedules.linear import LinearSchedule as LinearSchedule
     from ._schedules.sigmoid import SigmoidSchedule as SigmoidSchedule
     from ._sizes import SizeError as SizeError
-    from ._trainable import AbstractFreezable as AbstractFreezable, trainable_mask as trainable_mask
+    from ._trainable import trainable_mask as trainable_mask
     from ._training.blockwise import (
         BlockwiseState as BlockwiseState,
         BlockwiseTransformation as BlockwiseTransformation,
         blockwise as blockwise,
     )
-    from ._training.callbacks import ProgressBar as ProgressBar, Validate as Validate
+    from ._training.callbacks import ProgressBar as ProgressBar
     from ._training.checkpoint import load_arrays as load_arrays, read_header as read_header, save_arrays as save_arrays
     from ._training.errors import (
         CheckpointError as CheckpointError,

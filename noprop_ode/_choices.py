@@ -127,10 +127,12 @@ class AbstractDecoder(eqx.Module):
 class Prediction(NamedTuple):
     r"""The choices of a prediction: where trajectories `start` (`"noise"`, $z_0 \sim \mathcal{N}(0, I)$, or `"mean"`,
     $z_0 = 0$), the `sampler` that carries them, the `decoder` that reads the class probabilities, and the number of
-    `draws` whose probabilities are averaged; with `mirror`, over the image and its mirror image too."""
+    `draws` whose probabilities are averaged; with `mirror`, over the image and its mirror image too, and
+    with a `shift`, over each of them moved by so many pixels towards its four corners."""
 
     start: Start
     sampler: AbstractSampler
     decoder: AbstractDecoder
     draws: int = 1
     mirror: bool = False
+    shift: int = 0

@@ -4,18 +4,18 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import numpy as np
 from jaxtyping import PyTree
 
 from ._choices import AbstractSampler
+from ._freezable import AbstractFreezable
+from ._objectives.objective import AbstractObjective
+from ._objectives.times import AbstractTimes
+from ._objectives.weighting import AbstractWeighting
 
 
-class AbstractFreezable(eqx.Module):
-    """A module that says whether the optimiser may change it.
-
-    A module whose `trainable` is false takes no part in optimisation at all: no gradient, and no weight decay either.
-    """
-
-    trainable: eqx.AbstractVar[bool]
+# Their arrays are settings, such as the times of a sampler or the weights of a loss.
+_SETTINGS = (AbstractSampler, AbstractObjective, AbstractTimes, AbstractWeighting)
 
 
 def trainable_mask(model: PyTree[Any]) -> PyTree[bool]:
@@ -26,16 +26,16 @@ def trainable_mask(model: PyTree[Any]) -> PyTree[bool]:
     - `model`: any PyTree of modules.
 
     **Returns:** the same structure with a boolean in place of each leaf: true for floating-point arrays that are
-    not part of a frozen module or of a sampler.
+    not part of a frozen module, or of a sampler, an objective, a weighting or a distribution of times.
     """
 
     def frozen(node: Any) -> bool:
-        # The times of a sampler say where it steps, and are nothing to learn.
-        return isinstance(node, AbstractSampler) or (isinstance(node, AbstractFreezable) and not node.trainable)
+        return isinstance(node, _SETTINGS) or (isinstance(node, AbstractFreezable) and not node.trainable)
 
     def mark(node: Any) -> PyTree[bool]:
         if frozen(node):
             return jax.tree.map(lambda _: False, node)
-        return eqx.is_inexact_array(node)
+        # A number of NumPy's, from `np.linspace` for instance, is a setting too; Equinox takes it for an array.
+        return eqx.is_inexact_array(node) and not isinstance(node, np.generic)
 
     return jax.tree.map(mark, model, is_leaf=frozen)

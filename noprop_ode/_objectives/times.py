@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float
 
+from .._freezable import number
 from .._types import Key
 
 
@@ -63,7 +64,7 @@ class PowerTimes(AbstractTimes):
     **Raises:** `ValueError` unless the power is positive.
     """
 
-    power: float = 3.0
+    power: float = eqx.field(default=3.0, converter=number)
 
     def __check_init__(self):
         if not self.power > 0:

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax.nn as jnn
 import jax.numpy as jnp
 
+from .._freezable import number
 from .._schedules.base import AbstractNoiseSchedule
 from .._types import Scalar
 
@@ -79,7 +80,7 @@ class MinSNRWeighting(AbstractWeighting):
     **Raises:** `ValueError` unless the cap is positive.
     """
 
-    cap: float = 5.0
+    cap: float = eqx.field(default=5.0, converter=number)
 
     def __check_init__(self):
         if not self.cap > 0:
@@ -107,7 +108,7 @@ class SigmoidWeighting(AbstractWeighting):
     - `bias`: the log-SNR b above which the weight is damped, in nats.
     """
 
-    bias: float = 0.0
+    bias: float = eqx.field(default=0.0, converter=number)
 
     def __call__(self, schedule: AbstractNoiseSchedule, t: Scalar) -> Scalar:
         return jnp.exp(self.bias) * jnn.sigmoid(schedule.log_snr(t) - self.bias) * schedule.log_snr_rate(t)

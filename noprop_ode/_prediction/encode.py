@@ -11,7 +11,7 @@ from .._blocks import Blocks
 from .._choices import Prediction
 from .._gaussian import AbstractGaussianModel
 from .._model import AbstractModel
-from .._types import Features, Image
+from .._types import Features
 from .._vector_field import AbstractVectorField
 
 
@@ -34,19 +34,6 @@ def encode_batch(model: AbstractModel, xs: Shaped[Array, "n *image"], prediction
         return _encoded(field, xs)
     asked = range(field.num_blocks) if prediction is None else _asked(model, field, prediction)
     return _stacked({k: _encoded_by_block(field, jnp.asarray(k), xs) for k in asked}, field.num_blocks)
-
-
-def mirrored_one(x: Image) -> Image:
-    """An image with its left and right exchanged.
-
-    **Raises:** `ValueError` for anything but `[height, width, channels]`.
-    """
-    if jnp.ndim(x) != 3:
-        raise ValueError(f"A mirror image is of an image, [height, width, channels]; got shape {jnp.shape(x)}.")
-    return jnp.flip(jnp.asarray(x), axis=1)
-
-
-mirrored = jax.jit(jax.vmap(mirrored_one))
 
 
 def _asked(model: AbstractModel, field: Blocks, prediction: Prediction) -> Collection[int]:

@@ -8,12 +8,15 @@ import jax.numpy as jnp
 
 from .._check import check_alive, check_images
 from .._model import AbstractModel
-from .encode import encode_batch, mirrored
+from .encode import encode_batch
 from .encoded import EncodedImages
 from .in_batches import in_batches
+from .views import viewed, views_of
 
 
-def encode(model: AbstractModel, xs: Any, *, mirror: bool = False, batch_size: int = 500) -> EncodedImages:
+def encode(
+    model: AbstractModel, xs: Any, *, mirror: bool = False, shift: int = 0, batch_size: int = 500
+) -> EncodedImages:
     """Runs the image branch on many images, once for whatever is predicted of them.
 
     Prediction encodes an image once, whatever the number of steps and of draws; several predictions of the same images
@@ -33,6 +36,7 @@ def encode(model: AbstractModel, xs: Any, *, mirror: bool = False, batch_size: i
     - `model`: the model. The features are of its present weights; another model would make nothing of them.
     - `xs`: images, `[n, height, width, channels]`, as for `predict_log_proba`.
     - `mirror`: encode the mirror images too, for predictions with `mirror=True`.
+    - `shift`: encode shifted images too, for predictions with this `shift`.
     - `batch_size`: images per call on the device.
 
     **Returns:** the encoded images, whose features stay in memory: of the paper's networks 1 KiB an image, of T blocks
@@ -45,8 +49,8 @@ def encode(model: AbstractModel, xs: Any, *, mirror: bool = False, batch_size: i
 
     def run(model: AbstractModel, images: Any, first: Any) -> EncodedImages:
         del first
-        views = (images, mirrored(images)) if mirror else (images,)
-        return EncodedImages(tuple(encode_batch(model, view) for view in views))
+        kinds = views_of(mirror=mirror, shift=shift)
+        return EncodedImages(tuple(encode_batch(model, viewed(images, kind)) for kind in kinds), kinds)
 
     found = [batch[:n] for n, batch in in_batches(run, model, xs, batch_size)]
     arrays, rest = zip(*(eqx.partition(batch, eqx.is_array) for batch in found))

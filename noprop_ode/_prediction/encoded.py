@@ -7,16 +7,19 @@ import jax
 import jax.numpy as jnp
 
 from .._types import Features
+from .views import View
 
 
 class EncodedImages(eqx.Module):
     """What the image branch of a model made of some images, from [`noprop_ode.encode`][].
 
-    `views` are its features of the images and, if they were encoded too, of their mirror images; each array in them
-    has a leading axis n.
+    `views` are its features of the images and, if they were encoded too, of their mirror images and of both shifted;
+    each array in them has a leading axis n. `kinds` says what each of them is: whether mirrored, and by how many
+    pixels moved down and to the right.
     """
 
     views: tuple[Features, ...]
+    kinds: tuple[View, ...] = eqx.field(static=True)
 
     def __len__(self) -> int:
         return len(jax.tree.leaves(eqx.filter(self.views, eqx.is_array))[0])

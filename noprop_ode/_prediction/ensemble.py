@@ -15,7 +15,8 @@ from .._types import Features, LogProbs
 
 
 class EnsembleDecoder(AbstractDecoder):
-    r"""What the denoiser says of the image at several times, averaged.
+    r"""What the denoiser says of the image at several times, averaged: the default of [`noprop_ode.NoPropDT`][] with
+    one-hot labels, whose times are those of the first half of its blocks.
 
     The optimal denoiser is $\log p(y | x, z_t) = \log p(y | x) + e_t(z_t)_y + \mathrm{const}$ with the
     [`noprop_ode.evidence`][] $e_t$, so at every time its logits minus the evidence are an estimate of the same

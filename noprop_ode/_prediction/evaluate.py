@@ -11,6 +11,7 @@ from .._model import AbstractModel
 from .._types import Key
 from .predict import predict_with_evaluations
 from .prediction import complete
+from .views import views_asked
 
 
 class Evaluation(NamedTuple):
@@ -45,6 +46,7 @@ def evaluate(
     decoder: AbstractDecoder | None = None,
     draws: int | None = None,
     mirror: bool | None = None,
+    shift: int | None = None,
     batch_size: int = 500,
 ) -> Evaluation:
     """Predicts many images and compares with their labels. The labels never reach the model.
@@ -58,7 +60,9 @@ def evaluate(
     **Raises:** as `predict_log_proba`, and `ValueError` or `TypeError` for labels that are not labels.
     """
     check_labels(ys, model.embedding.num_classes, len(xs))
-    how = complete(model, prediction, start=start, sampler=sampler, decoder=decoder, draws=draws, mirror=mirror)
+    how = complete(
+        model, prediction, start=start, sampler=sampler, decoder=decoder, draws=draws, mirror=mirror, shift=shift
+    )
     full = how.sampler.full_evaluations(t1=how.decoder.t1(how.sampler)) + how.decoder.num_evaluations
     log_ps, evaluations = predict_with_evaluations(model, xs, how, key=key, batch_size=batch_size)
     log_ps, ys = np.asarray(log_ps), np.asarray(ys)
@@ -68,7 +72,7 @@ def evaluate(
         nll=-float(np.mean(log_ps[np.arange(len(ys)), ys], dtype=np.float64)),
         calibration_error=calibration_error(log_ps, ys),
         num_evaluations=num_evaluations,
-        num_saved=(1 + how.mirror) * how.draws * full - num_evaluations,
+        num_saved=len(views_asked(how)) * how.draws * full - num_evaluations,
         num_examples=len(ys),
     )
 

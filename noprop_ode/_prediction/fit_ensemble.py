@@ -56,7 +56,8 @@ def fit_ensemble(
     EnsembleDecoder(times)  # whether they are times
     check_labels(ys, model.embedding.num_classes, len(xs))
     how = model.default_prediction._replace(start="mean", draws=1)
-    images = xs if isinstance(xs, EncodedImages) else encode(model, xs, mirror=how.mirror, batch_size=batch_size)
+    views = {"mirror": how.mirror, "shift": how.shift}
+    images = xs if isinstance(xs, EncodedImages) else encode(model, xs, **views, batch_size=batch_size)
     found = [
         # Nothing is drawn on the way from the mean to the start, and so the key does not matter.
         predict_log_proba(

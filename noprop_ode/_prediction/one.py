@@ -16,8 +16,9 @@ from jaxtyping import Array, Float, Int, PyTree, Shaped
 from .._choices import Prediction, Start
 from .._model import AbstractModel
 from .._types import Features, Image, Key, Latent, LogProbs, Scalar
-from .encode import encode_batch, mirrored, mirrored_one
+from .encode import encode_batch
 from .encoded import EncodedImages
+from .views import viewed, viewed_one, views_asked
 
 
 # States at t = 0 `[draws, dim]`, and a key for each.
@@ -39,7 +40,7 @@ def predict_one(
     **Returns:** log-probabilities `[classes]`, the number of evaluations of the vector field over all draws, and the
     solver's result code for each trajectory `[trajectories]`.
     """
-    views = (x, mirrored_one(x)) if prediction.mirror else (x,)
+    views = [viewed_one(x, view) for view in views_asked(prediction)]
     features = [model.field.encode(view) for view in views]  # once, whatever the number of steps and of draws
     starts = _starts(model, prediction.start, prediction.draws, key)
     return _predict_from(model, features, starts, prediction)
@@ -58,7 +59,7 @@ def _starts(model: AbstractModel, start: Start, draws: int, key: Key) -> _Starts
 def _predict_from(
     model: AbstractModel, features: Sequence[Features], starts: _Starts, prediction: Prediction
 ) -> tuple[LogProbs, Scalar, diffrax.RESULTS]:
-    """As `predict_one`, from the features of an image, or of it and its mirror image."""
+    """As `predict_one`, from the features of the views of an image."""
     sampler, decoder = prediction.sampler, prediction.decoder
 
     def draw(features: Features, z0: Latent, key: Key):
@@ -86,16 +87,16 @@ def predict_batch(
 
 
 def _views(model: AbstractModel, xs: Any, prediction: Prediction) -> list[Features]:
-    """The features of a batch, and of its mirror images where they are asked for."""
+    """The features of each view of a batch that is asked for."""
+    asked = views_asked(prediction)
     if not isinstance(xs, EncodedImages):
-        views = (xs, mirrored(xs)) if prediction.mirror else (xs,)
-        return [encode_batch(model, view, prediction) for view in views]
-    if len(xs.views) <= prediction.mirror:
+        return [encode_batch(model, viewed(xs, view), prediction) for view in asked]
+    if not set(asked) <= set(xs.kinds):
         raise ValueError(
-            "Expected images that were encoded with their mirror images; got images alone. Encode them by "
-            "noprop_ode.encode(model, images, mirror=True)."
+            "Expected images that were encoded with their mirror images or shifts; got others. Encode them by "
+            f"noprop_ode.encode(model, images, mirror={prediction.mirror}, shift={prediction.shift})."
         )
-    return list(xs.views[: 1 + prediction.mirror])
+    return [xs.views[xs.kinds.index(view)] for view in asked]
 
 
 class Positions(eqx.Module):

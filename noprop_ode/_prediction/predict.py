@@ -34,6 +34,7 @@ def predict_log_proba(
     decoder: AbstractDecoder | None = None,
     draws: int | None = None,
     mirror: bool | None = None,
+    shift: int | None = None,
     batch_size: int = 500,
 ) -> Float[Array, "n classes"]:
     r"""Class log-probabilities of many images, compiled once and run in batches.
@@ -41,8 +42,9 @@ def predict_log_proba(
     A trajectory carries noise to a *sample* $y \sim p(y | x)$, so a single one is right as often as the true class
     is probable, not as often as the most probable class is. A prediction therefore has three choices: where
     trajectories start and how many there are, how they are integrated, and where the probabilities come from.
-    The default of DT and CT is one step from the mean, read from the denoiser: the network's own $p(y | x)$, in one
-    evaluation; that of FM is one step from each of four draws. The paper's protocol is
+    The default of CT is one step from the mean, read from the denoiser: the network's own $p(y | x)$, in one
+    evaluation. That of DT with one-hot labels asks the blocks of the lower half of the SNR the same, one evaluation
+    each, and averages them; that of FM is one step from each of four draws. The paper's protocol is
     `prediction=model.paper_prediction`.
 
     **Arguments:**
@@ -51,21 +53,26 @@ def predict_log_proba(
     - `xs`: images, `[n, height, width, channels]`, NumPy or JAX; uint8 in [0, 255] or floating point in [0, 1]. Or
         what [`noprop_ode.encode`][] made of them.
     - `key`: randomness of draws and samplers.
-    - `prediction`: how to predict; the `default_prediction` of the model if not given. Each of the five arguments that
+    - `prediction`: how to predict; the `default_prediction` of the model if not given. Each of the six arguments that
         follow replaces a part of it.
     - `start`: `"noise"`, $z_0 \sim \mathcal{N}(0, I)$, or `"mean"`, $z_0 = 0$.
-    - `sampler`: from t = 0 to t = 1.
+    - `sampler`: from t = 0 to t = 1. Where the default runs none, as that of DT with one-hot labels, a sampler given
+        without decoder is read from the denoiser, where its last step begins.
     - `decoder`: where the probabilities come from.
     - `draws`: number of trajectories whose probabilities are averaged; they share the features of the image.
     - `mirror`: average over the image and its mirror image, for twice the cost. It suits images that were mirrored at
         random in training.
+    - `shift`: average over the image as it is and moved by so many pixels towards each of its four corners, for five
+        times the cost; with `mirror`, of the mirror image too. It suits images that were shifted in training.
     - `batch_size`: images per call on the device; the result does not depend on it.
 
     **Returns:** log-probabilities, shape `[n, classes]`, in nats.
 
     **Raises:** `ValueError` or `TypeError` for images that are not images, `SolverError` if the solver failed.
     """
-    how = complete(model, prediction, start=start, sampler=sampler, decoder=decoder, draws=draws, mirror=mirror)
+    how = complete(
+        model, prediction, start=start, sampler=sampler, decoder=decoder, draws=draws, mirror=mirror, shift=shift
+    )
     return predict_with_evaluations(model, xs, how, key=key, batch_size=batch_size)[0]
 
 
@@ -125,6 +132,7 @@ def predict(
     decoder: AbstractDecoder | None = None,
     draws: int | None = None,
     mirror: bool | None = None,
+    shift: int | None = None,
     batch_size: int = 500,
 ) -> Int[Array, " n"]:
     """The most probable class of many images.
@@ -133,5 +141,7 @@ def predict(
 
     **Returns:** classes, shape `[n]`.
     """
-    how = complete(model, prediction, start=start, sampler=sampler, decoder=decoder, draws=draws, mirror=mirror)
+    how = complete(
+        model, prediction, start=start, sampler=sampler, decoder=decoder, draws=draws, mirror=mirror, shift=shift
+    )
     return jnp.argmax(predict_log_proba(model, xs, key=key, prediction=how, batch_size=batch_size), axis=-1)

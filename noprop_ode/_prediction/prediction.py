@@ -2,6 +2,8 @@
 
 from .._choices import AbstractDecoder, AbstractSampler, Prediction, Start
 from .._model import AbstractModel
+from .decoder import DenoiserDecoder
+from .ensemble import EnsembleDecoder
 
 
 def complete(
@@ -13,16 +15,24 @@ def complete(
     decoder: AbstractDecoder | None = None,
     draws: int | None = None,
     mirror: bool | None = None,
+    shift: int | None = None,
 ) -> Prediction:
     """A prediction with some of its parts replaced; that of the model where none is given.
 
+    A sampler is there to be followed: where the model's own decoder asks the network at the start alone, as that of DT
+    does, and no other is given, the denoiser is read where the last step begins.
+
     **Raises:** `ValueError` for draws that would all be the same, or fewer than one.
     """
-    parts = {"start": start, "sampler": sampler, "decoder": decoder, "draws": draws, "mirror": mirror}
+    parts = {"start": start, "sampler": sampler, "decoder": decoder, "draws": draws, "mirror": mirror, "shift": shift}
     base = model.default_prediction if prediction is None else prediction
+    if sampler is not None and prediction is None and isinstance(base.decoder, EnsembleDecoder):
+        base = base._replace(decoder=DenoiserDecoder())
     how = prediction_of(**base._replace(**{name: part for name, part in parts.items() if part is not None})._asdict())
     if how.draws < 1:
         raise ValueError(f"A prediction needs at least one trajectory; got draws={how.draws}.")
+    if how.shift < 0:
+        raise ValueError(f"shift is a number of pixels, 0 for none; got {how.shift}.")
     if how.start == "mean" and how.draws > 1 and not how.sampler.stochastic:
         raise ValueError(
             f"From the mean, {how.draws} draws of a deterministic sampler are all the same; use draws=1, or "
@@ -32,7 +42,7 @@ def complete(
 
 
 def prediction_of(
-    start: Start, sampler: AbstractSampler, decoder: AbstractDecoder, draws: int, mirror: bool
+    start: Start, sampler: AbstractSampler, decoder: AbstractDecoder, draws: int, mirror: bool, shift: int
 ) -> Prediction:
     """A prediction whose parts are checked, which those of a named tuple are not."""
-    return Prediction(start, sampler, decoder, draws, mirror)
+    return Prediction(start, sampler, decoder, draws, mirror, shift)

@@ -3,10 +3,12 @@
 from typing import Any, NamedTuple
 
 import diffrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 
+from .._freezable import number
 from .._gaussian import AbstractGaussianModel
 from .._model import AbstractModel
 from .._schedules.base import AbstractNoiseSchedule
@@ -125,7 +127,7 @@ class Ancestral(AbstractSolverSampler):
     """
 
     steps: int  # pyright: ignore[reportIncompatibleVariableOverride]
-    churn: float = 1.0
+    churn: float = eqx.field(default=1.0, converter=number)
 
     def __check_init__(self):
         check_steps(self.steps)

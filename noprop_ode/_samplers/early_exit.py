@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from .._blocks import Blocks
 from .._choices import AbstractSampler, Sample
+from .._freezable import number
 from .._gaussian import AbstractGaussianModel
 from .._model import AbstractModel, name_of
 from .._types import Features, Key, Latent, Scalar
@@ -49,7 +50,7 @@ class EarlyExit(AbstractSampler):
         if not 0 < confidence <= 1:
             raise ValueError(f"confidence is a class probability in (0, 1]; got {confidence}.")
         self.sampler = sampler
-        self.confidence = confidence
+        self.confidence = number(confidence)
 
     @property
     def stochastic(self) -> bool:

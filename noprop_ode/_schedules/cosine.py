@@ -2,8 +2,10 @@
 
 import math
 
+import equinox as eqx
 import jax.numpy as jnp
 
+from .._freezable import number
 from .._types import Scalar
 from .base import AbstractNoiseSchedule, check_ends
 
@@ -27,8 +29,8 @@ class CosineSchedule(AbstractNoiseSchedule):
     **Raises:** `ValueError` unless the ends are ordered and within [-80, 40].
     """
 
-    log_snr_0: float = -7.0
-    log_snr_1: float = 7.0
+    log_snr_0: float = eqx.field(default=-7.0, converter=number)
+    log_snr_1: float = eqx.field(default=7.0, converter=number)
 
     def __check_init__(self):
         check_ends(self.log_snr_0, self.log_snr_1)

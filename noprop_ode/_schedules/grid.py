@@ -3,15 +3,21 @@
 import itertools
 import math
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from .._freezable import number
 from .._types import Scalar
 from .base import AbstractNoiseSchedule, check_ends
 
 
 _MOST = 100_000  # finer than any sampler goes, and still a list of numbers
+
+
+def _numbers(values: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple(map(number, values))
 
 
 class GridSchedule(AbstractNoiseSchedule):
@@ -27,7 +33,7 @@ class GridSchedule(AbstractNoiseSchedule):
     **Raises:** `ValueError` unless there are two values or more, increasing, within [-80, 40].
     """
 
-    log_snrs: tuple[float, ...]
+    log_snrs: tuple[float, ...] = eqx.field(converter=_numbers)
 
     def __check_init__(self):
         values = self.log_snrs

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float
 
-from .._trainable import AbstractFreezable
+from .._freezable import AbstractFreezable
 from .._types import Key, Scalar
 from .base import AbstractNoiseSchedule, check_ends
 

@@ -1,5 +1,8 @@
 """A log-SNR linear in time."""
 
+import equinox as eqx
+
+from .._freezable import number
 from .._types import Scalar
 from .base import AbstractNoiseSchedule, check_ends
 
@@ -14,8 +17,8 @@ class LinearSchedule(AbstractNoiseSchedule):
     **Raises:** `ValueError` unless the ends are ordered and within [-80, 40].
     """
 
-    log_snr_0: float = -7.0
-    log_snr_1: float = 7.0
+    log_snr_0: float = eqx.field(default=-7.0, converter=number)
+    log_snr_1: float = eqx.field(default=7.0, converter=number)
 
     def __check_init__(self):
         check_ends(self.log_snr_0, self.log_snr_1)

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax.nn as jnn
 import jax.numpy as jnp
 
-from .._trainable import AbstractFreezable
+from .._freezable import AbstractFreezable, number
 from .._types import Scalar
 from .base import AbstractNoiseSchedule, check_ends
 
@@ -58,8 +58,8 @@ class SigmoidSchedule(AbstractNoiseSchedule, AbstractFreezable):
         # A sigmoid keeps the slope within its bounds for every value the optimiser reaches.
         share = (slope - _MIN_SLOPE) / (_MAX_SLOPE - _MIN_SLOPE)
         self.raw_slope = jnp.asarray(math.log(share) - math.log1p(-share), dtype=jnp.float32)
-        self.log_snr_0 = log_snr_0
-        self.log_snr_1 = log_snr_1
+        self.log_snr_0 = number(log_snr_0)
+        self.log_snr_1 = number(log_snr_1)
         self.trainable = trainable
 
     @property

@@ -33,18 +33,31 @@ class Validate:
         """
         self.prediction, self.every, self.patience, self.key = prediction, every, patience, key
         self._best: AbstractModel | None = None
+        self._validated = 0
 
     def __call__(self, run: Run, event: Event) -> None:
-        if not isinstance(event, EpochEnded) or (event.epoch % self.every and event.epoch != run.epochs):
-            return
+        if isinstance(event, EpochEnded) and (event.epoch % self.every == 0 or event.epoch == run.epochs):
+            self.validate(run, event.epoch)
+
+    def at_the_end(self, run: Run) -> None:
+        """Validates the last epoch of a run that a callback ended, if that has not been done."""
+        if run.progress.epoch not in (0, self._validated):
+            self.validate(run, run.progress.epoch)
+
+    def validate(self, run: Run, epoch: int) -> None:
+        """Evaluates, records the result, and keeps the model if it is the best."""
         progress, model, held_out = run.progress, run.evaluation_model, run.validation
-        found = evaluate(model, held_out.images, held_out.labels, key=self.key, prediction=self.prediction)
-        run.record("validation", step=progress.step, epoch=event.epoch, accuracy=found.accuracy, nll=found.nll)
+        self._validated = epoch
+        # Without gradients an image takes a fraction of the memory that it takes in training.
+        size = min(500, 4 * run.batch_size)
+        how = {"key": self.key, "prediction": self.prediction, "batch_size": size}
+        found = evaluate(model, held_out.images, held_out.labels, **how)
+        run.record("validation", step=progress.step, epoch=epoch, accuracy=found.accuracy, nll=found.nll)
         better = found.accuracy > progress.best_accuracy
         progress.stale = 0 if better else progress.stale + 1
         if better:
-            progress.best_accuracy, progress.best_epoch = found.accuracy, event.epoch
-            self._keep(run, model, {"epoch": event.epoch, "validation_accuracy": found.accuracy})
+            progress.best_accuracy, progress.best_epoch = found.accuracy, epoch
+            self._keep(run, model, {"epoch": epoch, "validation_accuracy": found.accuracy})
         if self.patience is not None and progress.stale >= self.patience:
             run.stop()
 
@@ -105,6 +118,10 @@ class ProgressBar:
                 bar_format="{desc} {percentage:3.0f}% "
                 + ("" if _narrow() else "step {n_fmt}/{total_fmt} ")
                 + "{remaining}{postfix}",
+            )
+        elif run.finished and run.progress.epoch < run.epochs:
+            self._say(
+                f"this run was stopped after epoch {run.progress.epoch}, by its patience or by a callback, and is over"
             )
         elif not run.finished:
             self._say(f"{run.num_steps} steps in {run.epochs} epochs from step {self._first}; compiling")

@@ -191,7 +191,9 @@ def check_names(
         raise CheckpointError(f"{path} holds {extra[:3]}, which the model lacks: it was saved from another one.")
     for name, (dtype, shape) in found.items():
         leaf = expected[name]
-        if (leaf.dtype.name, list(leaf.shape)) != (dtype, shape):
+        # An array of NumPy's in double precision is one in single precision once it has been through a step.
+        alike = {leaf.dtype.name, jax.dtypes.canonicalize_dtype(leaf.dtype).name}
+        if dtype not in alike or list(leaf.shape) != shape:
             raise CheckpointError(
                 f"{path} holds {name} as {dtype}{shape}, but the model expects {leaf.dtype.name}{list(leaf.shape)}."
             )

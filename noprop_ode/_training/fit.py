@@ -1,6 +1,7 @@
 """`fit`: a whole run over objects, with validation, checkpoints, resume and logs."""
 
 import contextlib
+import functools
 import os
 import tempfile
 import time
@@ -25,9 +26,9 @@ from .generator import NonFiniteLossError, train
 from .optimiser import kept_apart, on_host, scaled
 from .parallel import Parallel
 from .processes import agreed, is_first, on_first, others_there, tell
-from .resume import data_digest, restore
+from .resume import data_digest, forget_failed_start, restore
 from .rollback import RollBack
-from .run import Callback, EpochEnded, Progress, Run, Started, Stepped, Stopped, rows
+from .run import Callback, EpochEnded, Progress, Run, Started, Stepped, Stopped
 from .signals import SignalGuard, interruption
 from .sinks import JsonLines
 from .step import TrainState
@@ -94,8 +95,9 @@ def fit(
     - `model`: the initial model; one that is trained already is trained on.
     - `splits`: the data: its `train` and, unless that is `None`, `validation` each have `images` `[n, ...]` and
         `labels` `[n]`, as [`noprop_ode.data.Splits`][] does.
-    - `optimiser`: any optax transformation. Blocks that the model trains apart are optimised each on its own, as by
-        [`noprop_ode.blockwise`][], clipping and trust ratios included.
+    - `optimiser`: an optax transformation of gradients and weights; those that ask for the loss as well, such as
+        `optax.contrib.reduce_on_plateau`, are not served. Blocks that the model trains apart are optimised each on its
+        own, as by [`noprop_ode.blockwise`][], clipping and trust ratios included.
     - `epochs`: how often to go through the training part.
     - `batch_size`: images in a step; an incomplete batch is left out, another one each epoch.
     - `seed`: of the order of images and all randomness of training, at least 0 and below 2^32.
@@ -107,7 +109,8 @@ def fit(
     - `augment`: changes the images of a batch at random, `augment(xs, key=key)`.
     - `average_decay`: keep a moving average of the weights with this decay for each step, and evaluate that.
     - `validate_every`: epochs from one validation to the next.
-    - `patience`: stop after so many validations without a better accuracy.
+    - `patience`: stop after so many validations without a better accuracy. A run that was stopped, so or by
+        `Run.stop`, is over: called again, it trains no further.
     - `rollbacks`: on a loss that is not finite, go back to the start of the epoch at half the rate, so often.
     - `steps_per_call`: steps in one call on the device; 1 on CPU and 16 elsewhere by default.
     - `checkpoint_seconds`: time between checkpoints, besides the one after every epoch.
@@ -167,6 +170,7 @@ def fit(
             if not (resume and restore(run)):
                 on_first(lambda: None if run.folder is None else run.folder.claim([METRICS]))
                 run.save()  # from here on the folder is that of this run
+                stack.push(functools.partial(forget_failed_start, run))
             run.state = place(run.state)
         validate = Validate(prediction=prediction, every=validate_every, patience=patience, key=validation_key)
         run.callbacks = (
@@ -184,6 +188,8 @@ def fit(
         stack.callback(run.emit, Stopped())
         try:
             run.emit(Started())
+            if run.progress.notes:
+                run.save()  # what callbacks must know again, should the run be killed before its first checkpoint
             while not run.finished:
                 roll_back.remember(run)
                 try:
@@ -191,7 +197,8 @@ def fit(
                     for run.state, metrics in train(
                         run.state, batches.rest_of_epoch(run), steps_per_call=per_call, parallel=parallel
                     ):
-                        _advance(run, metrics, rate)
+                        run.record_steps(metrics, rate)
+                        run.emit(Stepped(metrics, run.progress.epoch + 1))
                         clock.tick()
                         signal, due = agreed(guard.received, time.monotonic() - saved > checkpoint_seconds)
                         if signal or due:
@@ -201,10 +208,14 @@ def fit(
                         if stop := interruption(signal):
                             raise stop
                 except NonFiniteLossError as error:
+                    run.record_steps(error.metrics, rate, until=int(error.state.step))  # the good ones of the call
                     run.state = scaled(roll_back(run, error), optimiser, run.progress.rate_scale)
                     continue
                 run.progress.epoch += 1
                 run.emit(EpochEnded(run.progress.epoch))
+                run.progress.stopped = any(agreed(run.progress.stopped))
+                if run.progress.stopped and splits.validation is not None:
+                    validate.at_the_end(run)
                 run.save()
                 saved = time.monotonic()
                 if stop := interruption(*agreed(guard.received)):
@@ -224,17 +235,6 @@ def _as_it_is(state: TrainState) -> TrainState:
 def _opened(folder: str | os.PathLike[str] | RunFolder | None, stack: contextlib.ExitStack) -> RunFolder | None:
     """The folder of the run, locked until the stack unwinds, unless the caller holds it already."""
     return folder if folder is None or isinstance(folder, RunFolder) else stack.enter_context(RunFolder(folder))
-
-
-def _advance(run: Run, metrics: Any, rate: Callable[[int], float] | None) -> None:
-    """Records the steps of a call."""
-    epoch = run.progress.epoch + 1
-    for row in rows(metrics):
-        if rate is not None:
-            row["learning_rate"] = rate(int(row["step"]) - 1) * run.progress.rate_scale
-        run.record("train", **row, epoch=epoch)
-        run.progress.step = int(row["step"])
-    run.emit(Stepped(metrics, epoch))
 
 
 def _rescue(run: Run) -> str:

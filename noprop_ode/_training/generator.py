@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, PyTree
 
 from .._check import check_alive, check_images, check_labels
@@ -15,7 +16,7 @@ from .._sizes import told_here
 from .by_block import step_by_block, takes_all_blocks
 from .compiled import donating
 from .parallel import Parallel, lies_on_several
-from .step import Metrics, TrainState, copied, train_step
+from .step import Metrics, TrainState, copied, finite, train_step
 
 
 class NonFiniteLossError(RuntimeError):
@@ -26,11 +27,14 @@ class NonFiniteLossError(RuntimeError):
         # Of several steps in a call those after the bad one say nothing: they change no weights, and may be finite.
         where = int(jnp.argmax(jnp.ravel(metrics.step) == step))
         terms = ", ".join(f"{name}={jnp.ravel(getattr(metrics, name))[where]:g}" for name in _TERMS)
-        super().__init__(
-            f"The loss or its gradient stopped being finite at step {step} ({terms}). The weights before that step "
-            "are kept in `.state`. A lower learning rate, gradient clipping, or a weighting with a smaller range "
-            "usually helps."
+        kept = (
+            "The weights before that step are kept in `.state`. A lower learning rate, gradient clipping, or a "
+            "weighting with a smaller range usually helps."
+            if finite(state.model)
+            else "The weights were no longer finite before it: the update of an earlier step was not, though its "
+            "gradient was. Look at the learning rate of that step, and at what the optimiser divides by."
         )
+        super().__init__(f"The loss or its gradient stopped being finite at step {step} ({terms}). {kept}")
         self.step = step
         self.metrics = metrics
         self.state = state
@@ -146,7 +150,7 @@ def _int32(ys: Any) -> Array:
 def _grouped(batches: Iterable[tuple[Any, Any]], size: int) -> Iterator[list[tuple[Any, Any]]]:
     iterator = iter(batches)
     while group := list(itertools.islice(iterator, size)):
-        if len(group) == size:
+        if len(group) == size and len({np.shape(part) for batch in group for part in batch}) <= 2:
             yield group
         else:
             yield from ([batch] for batch in group)

@@ -10,7 +10,8 @@ import numpy as np
 import optax
 
 from .._model import AbstractModel
-from .blockwise import BlockwiseTransformation, blockwise
+from .._trainable import trainable_mask
+from .blockwise import BlockwiseState, BlockwiseTransformation, blockwise
 from .step import TrainState
 
 
@@ -20,10 +21,22 @@ def kept_apart(model: AbstractModel, optimiser: optax.GradientTransformation) ->
     **Arguments:** the model, and an optimiser, which may be of [`noprop_ode.blockwise`][] already.
 
     **Returns:** an optimiser that does not couple what the loss keeps apart.
+
+    **Raises:** `ValueError` for one of [`noprop_ode.blockwise`][] within another, which may couple them again.
     """
     if model.independent_blocks is None or isinstance(optimiser, BlockwiseTransformation):
         return optimiser
+    state = jax.eval_shape(optimiser.init, eqx.filter(model, trainable_mask(model)))
+    if any(map(_is_blockwise, jax.tree.leaves(state, is_leaf=_is_blockwise))):
+        raise ValueError(
+            "The optimiser has blockwise(...) within another transformation, such as chain or MultiSteps. Put what is "
+            "around it inside: blockwise(optax.chain(...)); or leave blockwise out, which fit adds itself."
+        )
     return blockwise(optimiser)
+
+
+def _is_blockwise(node: Any) -> bool:
+    return isinstance(node, BlockwiseState)
 
 
 def scaled(state: TrainState, optimiser: optax.GradientTransformation, scale: float) -> TrainState:

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from .._lazy import AbstractLazyImages
-from .errors import CheckpointError, RunError
+from .errors import CheckpointError, Interrupted, RunError
+from .folder import METRICS
+from .generator import NonFiniteLossError
 from .processes import arrays_of_first, on_first, tell
 from .run import Progress, Run
 from .sharded import load_parts
@@ -34,6 +36,19 @@ def data_digest(splits: Any) -> str:
             # As bytes: NumPy hands out no buffer of bfloat16.
             digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
+
+
+def forget_failed_start(run: Run, kind: Any, error: Any, trace: Any) -> None:
+    """Takes back what a new run wrote that failed before its first step was through, because images did not fit the
+    network or memory did not suffice: there is nothing to go on from, and the mended program may begin in the folder.
+
+    **Arguments:** the run; the rest is what a context manager is told of the error.
+    """
+    kept = isinstance(error, Interrupted | NonFiniteLossError | RunError) or not isinstance(error, Exception)
+    if kept or run.progress.step or run.folder is None or run.store is None or not run.folder.is_there:
+        return
+    run.store.clear()
+    (run.folder / METRICS).unlink(missing_ok=True)
 
 
 def restore(run: Run) -> bool:

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import jax
 import numpy as np
 
 from .._model import AbstractModel
 from .folder import RunFolder
 from .processes import gathered, on_first, tell
 from .sharded import save_parts
-from .step import Metrics, TrainState
+from .step import Metrics, TrainState, finite
 from .store import CheckpointStore
 
 
@@ -156,8 +157,9 @@ class Run:
         return self.progress.timed_steps * self.batch_size / max(self.progress.seconds, 1e-9)
 
     def emit(self, event: Event) -> None:
-        """Tells every callback, in their order."""
-        for callback in self.callbacks:
+        """Tells every callback, in their order; the end in the opposite one, so that logs, which come first, hear of
+        what the others record then."""
+        for callback in reversed(self.callbacks) if isinstance(event, Stopped) else self.callbacks:
             callback(self, event)
 
     def record(self, kind: str, **values: Any) -> None:
@@ -167,6 +169,21 @@ class Run:
         """
         self.emit(Recorded({"kind": kind, **values}))
         self.progress.records += 1
+
+    def record_steps(
+        self, metrics: Metrics, rate: Callable[[int], float] | None = None, *, until: int | None = None
+    ) -> None:
+        """Records the steps of a call.
+
+        **Arguments:** what they measured, the learning rate by step, and the last good step, if not all of them are.
+        """
+        for row in rows(metrics):
+            if until is not None and row["step"] > until:
+                return
+            if rate is not None:
+                row["learning_rate"] = rate(int(row["step"]) - 1) * self.progress.rate_scale
+            self.record("train", **row, epoch=self.progress.epoch + 1)
+            self.progress.step = int(row["step"])
 
     def stop(self) -> None:
         """Ends the run after this epoch."""
@@ -180,6 +197,8 @@ class Run:
         **Raises:** [`noprop_ode.RunError`][] if that fails.
         """
         step, store = self.progress.step, self.store
+        if store is not None and jax.process_count() == 1 and not finite(self.state.model):
+            return None  # the next step will say so; what can be gone on from is in the checkpoint before
         if not self.in_parts:
             header = self.header()
             return self.keep(lambda store, state: store.save_step(step, state, header, newest=newest), self.state)

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import secrets
 import socket
 import sys
 import time
@@ -24,7 +25,10 @@ class JsonLines:
         self._file: Any = None
 
     def __call__(self, run: Run, event: Event) -> None:
-        assert run.folder is not None
+        if not is_first():
+            return
+        if run.folder is None:
+            raise RunError("A run without a folder has no place for metrics.jsonl; give it a folder.")
         match event:
             case Started():
                 # Records of steps that are about to be made again are dropped.
@@ -99,17 +103,17 @@ class TensorBoard:
                     folder = self._folder or _inside(run, "tensorboard")
                     folder.mkdir(parents=True, exist_ok=True)
                     self._writer = self._writers.EventsWriter(str(folder / "events"), f".{os.getpid()}")
+                    self._forget(run.progress.step)
                 case Recorded(values) if self._writer is not None:
                     step = int(values.get("step", run.progress.step))
+                    if values["kind"] == "rollback":
+                        self._forget(step)
                     for name, value in _numbers(values).items():
-                        self._writer.write_event(
-                            self._events.Event(
-                                wall_time=time.time(), step=step, summary=self._summary.scalar(name, value)
-                            )
-                        )
+                        self._write(step, summary=self._summary.scalar(name, value))
                     self._writer.flush()
                 case Stopped() if self._writer is not None:
                     self._writer.close()
+                    self._writer = None
                 case _:
                     pass
         except OSError as error:
@@ -118,6 +122,14 @@ class TensorBoard:
                 if writer is not None:
                     writer.close()
             print(f"warning: no more records for TensorBoard: {error.strerror or error}", file=sys.stderr)
+
+    def _forget(self, step: int) -> None:
+        """Has TensorBoard drop what was written of later steps, which are about to be made again."""
+        self._write(step + 1, session_log=self._events.SessionLog(status=self._events.SessionLog.START))
+        self._writer.flush()
+
+    def _write(self, step: int, **content: Any) -> None:
+        self._writer.write_event(self._events.Event(wall_time=time.time(), step=step, **content))
 
 
 class WeightsAndBiases:
@@ -140,17 +152,24 @@ class WeightsAndBiases:
             match event:
                 case Started():
                     where = None if run.folder is None else str(run.folder.path)
+                    # A run that goes on, goes on there; and steps that are made again are logged again, which steps of
+                    # W&B's own, always increasing, would not allow.
+                    own = run.progress.notes.setdefault("wandb", secrets.token_hex(4))
                     self._run = self._wandb.init(
+                        id=own,
+                        resume="allow",
                         project=self._project,
                         name=socket.gethostname() if run.folder is None else run.folder.path.name,
                         dir=where,
                         config=self._config,
                         mode=os.environ.get("WANDB_MODE", "offline"),
                     )
+                    self._run.define_metric("*", step_metric="step")
                 case Recorded(values) if self._run is not None:
-                    self._run.log(_numbers(values), step=int(values.get("step", run.progress.step)))
+                    self._run.log({**_numbers(values), "step": int(values.get("step", run.progress.step))})
                 case Stopped() if self._run is not None:
                     self._run.finish()
+                    self._run = None
                 case _:
                     pass
         except Exception as error:  # whatever a service of somebody else's raises must not cost the run

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
@@ -56,6 +57,8 @@ class TrainState(eqx.Module):
         """
         if average_decay is not None and not 0 <= average_decay < 1:
             raise ValueError(f"average_decay must lie in [0, 1); got {average_decay}.")
+        # As a step returns them: arrays of NumPy's in double precision would be others than those of a checkpoint.
+        model = jax.tree.map(lambda leaf: jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf, model)
         trainable = eqx.filter(model, trainable_mask(model))
         return TrainState(
             model=model,
@@ -108,6 +111,13 @@ def copied(tree: PyTree[Any]) -> PyTree[Any]:
 def _copied(arrays: PyTree[Array]) -> PyTree[Array]:
     """In one program for all, each where it lies: on several processes each copies its part."""
     return jax.tree.map(jnp.copy, arrays)
+
+
+def finite(model: PyTree[Any]) -> bool:
+    """Whether all trainable arrays that this process holds are numbers. A step looks at its gradient alone: an update
+    may be infinite where that is not, by a learning rate that is. On the host, where there is nothing to compile."""
+    arrays = jax.tree.leaves(eqx.filter(model, trainable_mask(model)))
+    return all(np.isfinite(np.asarray(a)).all() for a in arrays if a.is_fully_addressable)
 
 
 def train_step(state: TrainState, xs: Images, ys: Labels) -> tuple[TrainState, Metrics]:

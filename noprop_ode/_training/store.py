@@ -1,5 +1,6 @@
 """The checkpoints of a run."""
 
+import contextlib
 import re
 import shutil
 import sys
@@ -73,6 +74,13 @@ class CheckpointStore:
             _remove(old)
         for unfinished in (self.folder / CHECKPOINTS).glob("step-*.orbax-checkpoint-tmp*"):
             _remove(unfinished)  # of a run that was killed while it wrote
+
+    def clear(self) -> None:
+        """Removes all checkpoints of a run."""
+        for path in (*self.steps(), self.path(BEST), self.path(EPOCH)):
+            _remove(path)
+        with contextlib.suppress(OSError):  # a file of somebody else's is left alone, and its folder with it
+            (self.folder / CHECKPOINTS).rmdir()
 
     def steps(self) -> list[Path]:
         """The checkpoints of steps, newest first."""

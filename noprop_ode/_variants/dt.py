@@ -11,20 +11,19 @@ from .._blocks import AbstractBlockPlan, AllBlocks, Blocks
 from .._check import check_states_per_image
 from .._choices import Prediction
 from .._gaussian import AbstractEndState, AbstractGaussianModel, MarginalEndState, marginal_sample
-from .._labels.embedding import AbstractLabelEmbedding
+from .._labels.embedding import AbstractLabelEmbedding, OneHot
 from .._labels.readout import AbstractReadout, marginal_readout
 from .._model import LossTerms
 from .._objectives.objective import AbstractObjective, SquaredError
 from .._parts import vmap_in_parts
 from .._prediction.decoder import ReadoutDecoder
-from .._prediction.ensemble import EnsembleDecoder
 from .._samplers.ancestral import Ancestral
 from .._schedules.base import AbstractNoiseSchedule
 from .._schedules.cosine import CosineSchedule
 from .._sizes import class_logits
 from .._types import Features, Image, Images, Key, Label, Labels, Latent, Logits, Scalar
 from .._vector_field import AbstractVectorField
-from .protocols import gaussian_protocols, one_ddim_step
+from .protocols import gaussian_protocols, low_snr_blocks, one_ddim_step
 
 
 class NoPropDT(AbstractGaussianModel, AbstractBlockModel):
@@ -103,8 +102,10 @@ class NoPropDT(AbstractGaussianModel, AbstractBlockModel):
 
     @property
     def default_prediction(self) -> Prediction:
-        """One DDIM step from the mean, read from the denoiser."""
-        return one_ddim_step()
+        """With one-hot labels the blocks of the lower half of the SNR, each asked at the mean, averaged. With others
+        the first alone, one DDIM step: where embeddings differ in length, so do their classes at the mean."""
+        low_snr = low_snr_blocks(self.field.num_blocks)
+        return low_snr if isinstance(self.embedding, OneHot) else one_ddim_step()
 
     @property
     def paper_prediction(self) -> Prediction:
@@ -113,11 +114,8 @@ class NoPropDT(AbstractGaussianModel, AbstractBlockModel):
 
     @property
     def protocols(self) -> dict[str, Prediction]:
-        num_blocks = self.field.num_blocks
-        # The half of low SNR, whose blocks were shown states that say little of the class, and so look at the image.
-        times = [k / num_blocks for k in range((num_blocks + 1) // 2)]
-        ensemble = one_ddim_step()._replace(decoder=EnsembleDecoder(times))
-        return {"mean ensemble": ensemble, **gaussian_protocols(self.paper_prediction)}
+        from_mean = {"mean ddim-1": one_ddim_step(), "mean ensemble": low_snr_blocks(self.field.num_blocks)}
+        return {**from_mean, **gaussian_protocols(self.paper_prediction)}
 
     @property
     def independent_blocks(self) -> Blocks:

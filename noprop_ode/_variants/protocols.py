@@ -4,6 +4,7 @@ import diffrax
 
 from .._choices import Prediction
 from .._prediction.decoder import DenoiserDecoder, ReadoutDecoder
+from .._prediction.ensemble import EnsembleDecoder
 from .._samplers.ancestral import Ancestral
 from .._samplers.ode import ODE
 
@@ -11,6 +12,13 @@ from .._samplers.ode import ODE
 def one_ddim_step() -> Prediction:
     """From the mean one deterministic step, read from the denoiser: the network's own p(y | x)."""
     return Prediction("mean", Ancestral(1, churn=0.0), DenoiserDecoder())
+
+
+def low_snr_blocks(num_blocks: int) -> Prediction:
+    """From the mean the half of the blocks that has the lower SNR, averaged. They were shown states that say little of
+    the class, and so look at the image."""
+    times = [k / num_blocks for k in range((num_blocks + 1) // 2)]
+    return one_ddim_step()._replace(decoder=EnsembleDecoder(times))
 
 
 def one_euler_step() -> Prediction:

@@ -137,12 +137,13 @@ def build_prediction(config: Config, model: AbstractModel, spec: DataSpec) -> Pr
     with within("prediction"):
         found = complete(
             model,
-            ways[section.protocol],
+            None if section.protocol == "default" else ways[section.protocol],
             start=None if section.start == "default" else section.start,
             sampler=section.sampler.build("sampler"),
             decoder=decoders.get(section.decoder),
             draws=section.draws,
             mirror=section.mirror,
+            shift=section.shift,
         )
         _trace(model, found, spec)
     return found

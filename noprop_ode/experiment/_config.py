@@ -87,12 +87,15 @@ class ParallelConfig:
 class PredictionConfig:
     """How the model predicts, on the validation split and in the headline figure."""
 
-    protocol: str = "default"  # what the next five change: the model's own way, or another of its ways by name
+    protocol: str = "default"  # what the next six change: the model's own way, or another of its ways by name
     sampler: Choice = component("sampler", "default")
     start: Literal["default", "noise", "mean"] = "default"
     decoder: Literal["default", "denoiser", "readout", "posterior"] = "default"
     draws: Count | None = None
     mirror: bool | None = None  # average over the image and its mirror image
+    shift: Annotated[int, Interval("[0, 100]")] | None = (
+        None  # and over each moved by so many pixels towards its corners
+    )
     # Others to compare with on the test set, by name; nothing stands for all.
     protocols: Literal["all", "none"] | tuple[str, ...] | None = "all"
     paper_steps: Count | None = None  # ODE steps of the paper's protocol, if not the paper's 1000

@@ -36,7 +36,9 @@ def evaluate_protocols(
     results = {}
     images = test.images
     if len(how) > 1:  # the image branch is most of what a prediction costs, and the same for all of them
-        images = encode(model, images, mirror=any(prediction.mirror for prediction in how.values()))
+        # All ways that are shifted are so by the pixels that the settings name.
+        shift = max(prediction.shift for prediction in how.values())
+        images = encode(model, images, mirror=any(prediction.mirror for prediction in how.values()), shift=shift)
     for name, prediction in how.items():
         if is_first():
             print(f"evaluating: {name} ...", file=sys.stderr, flush=True)  # a thousand steps may take minutes

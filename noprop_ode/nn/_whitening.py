@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._trainable import AbstractFreezable
+from .._freezable import AbstractFreezable
 from .._types import Images
 
 

@@ -16,6 +16,8 @@ WAYS = {
     "several draws": {"sampler": no.Ancestral(2), "start": "noise", "draws": 2},
     "to the readout": {"sampler": no.Ancestral(3), "start": "noise", "decoder": no.ReadoutDecoder()},
     "with the mirror image": {"mirror": True},
+    "shifted": {"shift": 1},
+    "in all views": {"mirror": True, "shift": 1},
 }
 
 
@@ -27,7 +29,7 @@ def blocks_model():
 @pytest.mark.parametrize("make", [mlp_model, blocks_model])
 def test_encoded_images_give_what_images_give(key, make):
     model = make()
-    encoded = no.encode(model, XS, mirror=True, batch_size=4)
+    encoded = no.encode(model, XS, mirror=True, shift=1, batch_size=4)
     assert len(encoded) == len(XS)
     for how in WAYS.values():
         own, other = (no.predict_log_proba(model, xs, key=key, batch_size=3, **how) for xs in (XS, encoded))
@@ -65,8 +67,10 @@ def test_features_of_any_form_are_cut_and_padded(key):
 
 def test_mirror_images_that_were_not_encoded_are_asked_for(key):
     model = mlp_model()
-    with pytest.raises(ValueError, match=r"encode\(model, images, mirror=True\)"):
+    with pytest.raises(ValueError, match=r"encode\(model, images, mirror=True, shift=0\)"):
         no.predict(model, no.encode(model, XS), key=key, mirror=True)
+    with pytest.raises(ValueError, match=r"mirror=False, shift=1\)"):
+        no.predict(model, no.encode(model, XS, mirror=True), key=key, shift=1)
 
 
 @pytest.mark.parametrize("xs, error", [(XS[:0], ValueError), (XS.astype(np.int32), TypeError)])

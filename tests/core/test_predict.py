@@ -64,12 +64,12 @@ def test_the_image_branch_is_compiled_once_whatever_the_number_of_blocks_and_of_
     for num_blocks in (2, 5):
         model, traces = blocks_model(num_blocks)
         before = traces.n
-        for how in (model.default_prediction, model.protocols["mean ensemble"]):
+        for how in (model.default_prediction, model.protocols["mean ddim-1"]):
             no.predict_log_proba(model, XS, key=key, prediction=how, batch_size=4)
         assert traces.n == before + 1
 
 
-@pytest.mark.parametrize("way, asked", [("default", 1), ("mean ensemble", 2), ("paper", 4)])
+@pytest.mark.parametrize("way, asked", [("default", 2), ("mean ddim-1", 1), ("paper", 4)])
 def test_blocks_that_a_prediction_does_not_ask_are_not_run(key, way, asked):
     model, _ = blocks_model(4)
     how = {"default": model.default_prediction, **model.protocols}[way]
@@ -139,6 +139,30 @@ def test_with_the_mirror_image_probabilities_are_averaged_over_both(key, how):
     plain, both = (no.evaluate(model, XS, YS, key=key, mirror=mirror, **how) for mirror in (False, True))
     assert both.num_evaluations == 2 * plain.num_evaluations
     assert both.num_saved == plain.num_saved == 0
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_with_shifts_probabilities_are_averaged_over_the_corners_too(key, mirror):
+    """The views are made here by NumPy."""
+    model = mlp_model(image_shape=(4, 3, 1))
+    xs = np.random.default_rng(0).uniform(size=(5, 4, 3, 1)).astype(np.float32)
+    padded = np.pad(xs, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
+    moved = [xs, *(padded[:, down : down + 4, right : right + 3] for down in (0, 2) for right in (0, 2))]
+    views = [view[:, :, ::-1] if flip else view for flip in ((False, True) if mirror else (False,)) for view in moved]
+    each = [no.predict_log_proba(model, np.ascontiguousarray(view), key=key) for view in views]
+    assert np.ptp(each, axis=0).max() > 1e-3
+    found = no.predict_log_proba(model, xs, key=key, mirror=mirror, shift=1)
+    np.testing.assert_allclose(found, np.log(np.mean(np.exp(each), axis=0)), atol=1e-5)
+    how = model.default_prediction._replace(mirror=mirror, shift=1)
+    one = no.predict_one(model, xs[1], key=jr.fold_in(key, 1), prediction=how)
+    np.testing.assert_allclose(one[0], found[1], atol=1e-5)
+    assert no.evaluate(model, xs, np.zeros(5, np.int32), key=key, prediction=how).num_evaluations == len(views)
+
+
+def test_a_shift_is_of_less_than_the_image(key):
+    for shift, message in ((2, "less than 2 pixels"), (-1, "0 for none")):
+        with pytest.raises(ValueError, match=message):
+            no.predict(mlp_model(), XS, key=key, shift=shift)
 
 
 def test_only_an_image_has_a_mirror_image(key):

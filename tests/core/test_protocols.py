@@ -34,7 +34,9 @@ FLOW = ["mean euler-1", "noise euler-1", "noise euler-10", "noise euler-10 x16",
 @pytest.mark.parametrize("name", MODELS)
 def test_every_variant_names_its_protocols(name):
     model = MODELS[name]()
-    assert list(model.protocols) == {"dt": ["mean ensemble", *GAUSSIAN], "ct": GAUSSIAN, "fm": FLOW}.get(name, [])
+    assert list(model.protocols) == {"dt": ["mean ddim-1", "mean ensemble", *GAUSSIAN], "ct": GAUSSIAN, "fm": FLOW}.get(
+        name, []
+    )
     for title, how in model.protocols.items():
         assert (how.start, how.draws in (1, 16)) == (title.split()[0] if title != "paper" else "noise", True)
     if model.protocols:
@@ -61,9 +63,30 @@ def test_the_way_of_the_paper(name):
     assert isinstance(how.sampler, no.Ancestral if name == "dt" else no.ODE)
 
 
-def test_the_ensemble_of_dt_is_its_blocks_of_low_snr():
-    model = no.NoPropDT(no.Blocks(field, 5, key=jr.key(0)), embedding=no.OneHot(3))
-    np.testing.assert_allclose(model.protocols["mean ensemble"].decoder.times, [0, 0.2, 0.4])
+@pytest.mark.parametrize("num_blocks, times", [(1, [0]), (2, [0]), (5, [0, 0.2, 0.4]), (4, [0, 0.25])])
+def test_dt_predicts_by_its_blocks_of_low_snr(num_blocks, times):
+    model = no.NoPropDT(no.Blocks(field, num_blocks, key=jr.key(0)), embedding=no.OneHot(3))
+    how = model.default_prediction
+    assert (how.start, how.draws) == ("mean", 1)
+    np.testing.assert_allclose(how.decoder.times, times)
+    assert model.protocols["mean ensemble"] == how != model.protocols["mean ddim-1"]
+
+
+def test_dt_with_other_labels_predicts_by_its_first_block():
+    labels = no.LearnedEmbedding(3, 3, key=jr.key(1))
+    model = no.NoPropDT(no.Blocks(field, 4, key=jr.key(0)), embedding=labels)
+    assert model.default_prediction == model.protocols["mean ddim-1"]
+
+
+def test_a_sampler_that_is_given_is_followed(key):
+    model, x = MODELS["dt"](), jnp.ones((3, 2, 2, 1), jnp.float32)
+    sampler = no.Ancestral(2, churn=0.0)
+    found = no.predict_log_proba(model, x, key=key, sampler=sampler)
+    expected = no.predict_log_proba(model, x, key=key, prediction=no.Prediction("mean", sampler, no.DenoiserDecoder()))
+    np.testing.assert_array_equal(found, expected)
+    own = no.Prediction("mean", no.Ancestral(1), no.EnsembleDecoder([0.0, 0.5]))
+    by_own = no.predict_log_proba(model, x, key=key, prediction=own, sampler=sampler)
+    np.testing.assert_array_equal(by_own, no.predict_log_proba(model, x, key=key, prediction=own))
 
 
 def test_only_the_blocks_of_dt_are_kept_apart():

@@ -143,7 +143,10 @@ def test_plots_of_a_run(saved, tmp_path, call_script):
     assert "drawing probabilities.svg" in err
 
 
-def test_plots_of_a_run_without_metrics_and_of_a_block(saved, tmp_path, call_script):
+def test_plots_of_a_run_without_metrics_and_of_a_block(saved, tmp_path, call_script, monkeypatch):
+    from noprop_ode.experiment.report import _plot_runs
+
+    monkeypatch.setattr(_plot_runs, "ways_by_cost", lambda model: {"the default": [model.default_prediction]})
     joined = shutil.copytree(saved, tmp_path / "joined")
     (joined / "metrics.jsonl").unlink()
     code, _, err = call_script("plot", joined, "--only", "learning")

@@ -6,6 +6,7 @@ from helpers import modest
 from hypothesis import given, strategies as st
 from settings import SPEC, parse
 
+import noprop_ode as no
 from noprop_ode.experiment import (
     Config,
     ConfigError,
@@ -135,6 +136,14 @@ def test_predictions_that_do_not_suit_the_model_are_refused_before_training():
     everything, nothing = (protocols(parse(f"--protocols {word}"), model, SPEC) for word in ("all", "none"))
     assert set(everything) == {"default", *model.protocols} and list(nothing) == ["default"]
     assert build_prediction(parse("--sampler heun --steps 3 --start noise --draws 2"), model, SPEC).draws == 2
+
+
+def test_a_sampler_that_is_asked_for_is_followed_whatever_the_default():
+    small = "--variant dt --variant.num_blocks 2 --field mlp --model.field.width 8"
+    config = parse(f"{small} --sampler ddim --steps 3")
+    model = build_model(config, SPEC)
+    assert isinstance(build_prediction(parse(small), model, SPEC).decoder, no.EnsembleDecoder)
+    assert isinstance(build_prediction(config, model, SPEC).decoder, no.DenoiserDecoder)
 
 
 VALUES = st.recursive(

@@ -128,18 +128,23 @@ def test_runs_of_other_settings_have_a_table_of_their_own(tmp_path):
 
 def test_a_run_is_measured_with_mirror_images_where_it_was_trained_on_them(saved, tmp_path):
     folder = shutil.copytree(saved, tmp_path / "run")
-    _measure.measure_mirrored(str(folder))
-    found = json.loads((folder / "mirrored.json").read_text())
-    assert found["validation"]["nfe"] == found["test"]["nfe"] == 2
+    _measure.measure_views(str(folder))
+    found = json.loads((folder / "views.json").read_text())
+    assert {
+        name: found[name][split]["nfe"] for name in ("mirrored", "shifted") for split in ("validation", "test")
+    } == {
+        "mirrored": 2,
+        "shifted": 10,
+    }
     run = {"mirrored": {"validation": {}, "test": {"accuracy": 0.95}}}
     whole = record_of(tmp_path, json.loads(summary(0, 0.9, name="cifar10_fast_ct", epochs=16)))
-    assert "| 16 | 1 | 90.00 | 95.00 | 89.00 |" in page(PAGE, [{**whole, **run}])
+    assert "| 16 | 1 | 90.00 | 95.00 |  | 89.00 |" in page(PAGE, [{**whole, **run}])
     for flips, wanted in (("true", True), ("false", False)):
         (tmp_path / "config.yaml").write_text(
             f"{{data: {{augmentation: {{flip: {flips}}}, validation: 0.1}}, training: {{epochs: 3}}}}"
         )
         job = Job(Row("cifar10", "ct", "one-hot"), "fast", 0, (), tmp_path)
-        assert bool(_queue._mirroring(job, 5)) == wanted
+        assert bool(_queue._viewing(job, 5)) == wanted
 
 
 def test_a_supervised_run_stands_beside_its_twin(tmp_path):
@@ -147,7 +152,7 @@ def test_a_supervised_run_stands_beside_its_twin(tmp_path):
     for name, accuracy in (("cifar10_fast_ct", 0.9), ("cifar10_fast_supervised", 0.92)):
         runs.append(record_of(tmp_path, json.loads(summary(0, accuracy, name=name, epochs=8))))
     found = page(PAGE, runs)
-    assert "| CT, one-hot, the fast network | 8 | 1 | 90.00 |  | 89.00 | 73.35 | 92.00 |" in found
+    assert "| CT, one-hot, the fast network | 8 | 1 | 90.00 |  |  | 89.00 | 73.35 | 92.00 |" in found
     assert "| supervised, one-hot, the fast network | 8 | 1 | 92.00 |  | 91.00 |  |  |" in found
 
 

@@ -64,8 +64,11 @@ def test_wandb_gets_the_same_numbers(tmp_path, monkeypatch):
     logged = []
 
     class Run:
-        def log(self, values, step):
-            logged.append((step, values))
+        def define_metric(self, name, step_metric):
+            assert (name, step_metric) == ("*", "step")
+
+        def log(self, values):
+            logged.append((values["step"], values))
 
         def finish(self):
             logged.append("finished")

@@ -85,7 +85,9 @@ def measure_cost(
     """
     tqdm = need("tqdm", "The progress of an evaluation").tqdm
     points: dict[str, list[CostPoint]] = {}
-    encoded = encode(model, images.images, mirror=any(how.mirror for ways in samplers.values() for how in ways))
+    every = [how for ways in samplers.values() for how in ways]
+    views = {"mirror": any(how.mirror for how in every), "shift": max(how.shift for how in every)}
+    encoded = encode(model, images.images, **views)
     bar = tqdm(total=sum(map(len, samplers.values())), unit="sampler", disable=None, file=sys.stderr, leave=False)
     with bar:
         for name, ways in samplers.items():

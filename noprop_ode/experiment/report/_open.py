@@ -112,7 +112,7 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
 
 def add_prediction_flags(parser: argparse.ArgumentParser) -> None:
     """Flags for another prediction: `--sampler`, `--steps`, `--early-exit`, `--start`, `--decoder`, `--draws`,
-    `--mirror`."""
+    `--mirror`, `--shift`."""
     parser.add_argument("--sampler", help="a sampler: ode, adaptive, ancestral, ddim, sde, or an ODE solver by name")
     parser.add_argument("--steps", type=int, help="its number of steps")
     parser.add_argument("--early-exit", type=float, help="class probability at which to stop")
@@ -122,6 +122,7 @@ def add_prediction_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mirror", action=argparse.BooleanOptionalAction, help="average over each image and its mirror image"
     )
+    parser.add_argument("--shift", type=int, help="and over each moved by so many pixels towards its corners")
 
 
 def prediction_changes(args: argparse.Namespace) -> dict[str, Any]:
@@ -129,7 +130,7 @@ def prediction_changes(args: argparse.Namespace) -> dict[str, Any]:
 
     **Raises:** `ConfigError` for flags that need another.
     """
-    changes = {k: v for k in ("start", "decoder", "draws", "mirror") if (v := getattr(args, k)) is not None}
+    changes = {k: v for k in ("start", "decoder", "draws", "mirror", "shift") if (v := getattr(args, k)) is not None}
     settings = {k: v for k in ("steps", "early_exit") if (v := getattr(args, k)) is not None}
     if args.sampler is None:
         if settings:

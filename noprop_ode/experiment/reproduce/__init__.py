@@ -4,7 +4,7 @@ from ._evaluations import figures as figures
 from ._measure import (
     measure_draws as measure_draws,
     measure_evaluations as measure_evaluations,
-    measure_mirrored as measure_mirrored,
+    measure_views as measure_views,
 )
 from ._page import page as page
 from ._queue import Job as Job, jobs as jobs, work as work

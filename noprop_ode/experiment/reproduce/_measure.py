@@ -15,7 +15,7 @@ from .._saved import load_model
 from ..report import CostPoint, measure_cost, split_of, ways_by_cost
 
 
-DRAWS_FILE, EVALUATIONS_FILE, MIRRORED_FILE = "draws.json", "evaluations.json", "mirrored.json"
+DRAWS_FILE, EVALUATIONS_FILE, VIEWS_FILE = "draws.json", "evaluations.json", "views.json"
 
 
 def measured(folder: Path, name: str, epochs: int) -> dict[str, Any] | None:
@@ -39,7 +39,7 @@ def measure_draws(folder: str, draws: str, trusted: str = "") -> None:
     """
     model, config, _ = load_model(folder, trust_imports=bool(trusted))
     test, how = split_of(load_data(config), "test"), paper_prediction(config, model)
-    images, found = encode(model, test.images, mirror=how.mirror), []
+    images, found = encode(model, test.images, mirror=how.mirror, shift=how.shift), []
     for key in jr.split(jr.fold_in(evaluation_key(config), 1), int(draws)):
         each = evaluate(model, images, test.labels, key=key, prediction=how)
         found.append({"accuracy": each.accuracy, "nll": each.nll, "nfe": each.num_evaluations})
@@ -68,21 +68,25 @@ def measure_evaluations(folder: str, trusted: str = "") -> None:
         run.write(EVALUATIONS_FILE, (json.dumps(found) + "\n").encode())
 
 
-def measure_mirrored(folder: str, trusted: str = "") -> None:
-    """Evaluates a run by its own way, averaged over each image and its mirror image: on validation images, by which it
-    may be chosen, and on test images. What it found is kept in the run's folder.
+def measure_views(folder: str, trusted: str = "") -> None:
+    """Evaluates a run by its own way, averaged over each image and its mirror image, and over these as they are and
+    shifted by a pixel: on validation images, by which either may be chosen, and on test images. What it found is kept
+    in the run's folder.
 
     **Arguments:** the folder, as text, and `trusted` as for `measure_draws`.
     """
     model, config, _ = load_model(folder, trust_imports=bool(trusted))
-    found, how = {}, model.default_prediction._replace(mirror=True)
-    for split in ("validation", "test"):
-        images = split_of(load_data(config), split)
-        each = evaluate(model, images.images, images.labels, key=evaluation_key(config), prediction=how)
-        found[split] = {"accuracy": each.accuracy, "nll": each.nll, "nfe": each.num_evaluations}
+    mirrored = model.default_prediction._replace(mirror=True)
+    data, found = load_data(config), {}
+    for name, how in (("mirrored", mirrored), ("shifted", mirrored._replace(shift=1))):
+        found[name] = {}
+        for split in ("validation", "test"):
+            images = split_of(data, split)
+            each = evaluate(model, images.images, images.labels, key=evaluation_key(config), prediction=how)
+            found[name][split] = {"accuracy": each.accuracy, "nll": each.nll, "nfe": each.num_evaluations}
     with RunFolder(Path(folder)) as run:
         content = {"epochs": config.training.epochs, **found}
-        run.write(MIRRORED_FILE, (json.dumps(content) + "\n").encode())
+        run.write(VIEWS_FILE, (json.dumps(content) + "\n").encode())
 
 
 def _plain(point: CostPoint) -> list[float | None]:

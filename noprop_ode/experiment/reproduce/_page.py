@@ -49,6 +49,11 @@ def _by_default(found: Record) -> float | None:
     return found["ways"]["default"]["accuracy"] if found["protocol"] == "default" else None
 
 
+def _by_views(found: Record, name: str) -> float | None:
+    """Accuracy by the model's own way, averaged over several views of an image."""
+    return found[name]["test"]["accuracy"] if name in found else None
+
+
 def _by_paper(found: Record) -> float | None:
     """Accuracy by the paper's way of predicting, the mean of the draws."""
     if draws := [draw["accuracy"] for draw in found.get("draws", [])]:
@@ -58,8 +63,8 @@ def _by_paper(found: Record) -> float | None:
 
 
 def _overview(records: Sequence[Record], *, changed: bool) -> str:
-    heads = ["data", "", "epochs", "seeds", "default way", "mirrored", "paper's way", "paper", "supervised twin"]
-    heads += ["minutes (CPU)", "GiB"]
+    heads = ["data", "", "epochs", "seeds", "default way", "mirrored", "and shifted"]
+    heads += ["paper's way", "paper", "supervised twin", "minutes (CPU)", "GiB"]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     groups = _groups(records)
     order = {data: i for i, data in enumerate(SETS)}
@@ -75,7 +80,7 @@ def _overview(records: Sequence[Record], *, changed: bool) -> str:
             str(epochs),
             str(len(runs)),
             per_cent([_by_default(r) for r in runs]),
-            per_cent([r["mirrored"]["test"]["accuracy"] if "mirrored" in r else None for r in runs]),
+            *(per_cent([_by_views(r, name) for r in runs]) for name in ("mirrored", "shifted")),
             per_cent([_by_paper(r) for r in runs]),
             f"{PAPER[row]:.2f}" if row in PAPER else "",
             per_cent([_by_default(r) for r in twin]) if twin and twin is not runs else "",

@@ -19,7 +19,7 @@ from .._overrides import parse_overrides
 from .._recipes import read_yaml
 from .._run_folder import differences
 from .._saved import CONFIG_FILE, finished_epochs
-from ._measure import DRAWS_FILE, EVALUATIONS_FILE, MIRRORED_FILE, measured
+from ._measure import DRAWS_FILE, EVALUATIONS_FILE, VIEWS_FILE, measured
 from ._rows import Row
 
 
@@ -171,14 +171,14 @@ def _evaluating(job: Job, draws: int) -> list[str]:
     return _measuring("measure_evaluations", job) if found is None else []
 
 
-def _mirroring(job: Job, draws: int) -> list[str]:
+def _viewing(job: Job, draws: int) -> list[str]:
     del draws
     settings = read_yaml(job.folder / CONFIG_FILE)
     # A mirror image is like an image where the network was trained on both, and there is something to choose it by.
     if not settings["data"]["augmentation"].get("flip") or not settings["data"]["validation"]:
         return []
-    found = measured(job.folder, MIRRORED_FILE, finished_epochs(job.folder))
-    return _measuring("measure_mirrored", job) if found is None else []
+    found = measured(job.folder, VIEWS_FILE, finished_epochs(job.folder))
+    return _measuring("measure_views", job) if found is None else []
 
 
 def _measuring(function: str, job: Job, *arguments: str) -> list[str]:
@@ -191,7 +191,7 @@ _PARTS: dict[str, Callable[[Job, int], list[str]]] = {
     "training": _training,
     "draws": _drawing,
     "evaluations": _evaluating,
-    "mirrored": _mirroring,
+    "views": _viewing,
 }
 
 

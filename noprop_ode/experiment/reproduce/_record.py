@@ -10,7 +10,7 @@ from ... import RunError
 from .._config import Config
 from .._recipes import config_names, find_config
 from .._saved import SUMMARY_FILE
-from ._measure import DRAWS_FILE, EVALUATIONS_FILE, MIRRORED_FILE, measured
+from ._measure import DRAWS_FILE, EVALUATIONS_FILE, VIEWS_FILE, measured
 from ._queue import COSTS_FILE
 
 
@@ -52,8 +52,8 @@ def record(folder: Path) -> Record:
         found["draws"] = draws["draws"]
     if evaluations := measured(folder, EVALUATIONS_FILE, found["epochs"]):
         found["evaluations"] = evaluations
-    if mirrored := measured(folder, MIRRORED_FILE, found["epochs"]):
-        found["mirrored"] = {split: mirrored[split] for split in ("validation", "test")}
+    if views := measured(folder, VIEWS_FILE, found["epochs"]):
+        found |= {name: views[name] for name in ("mirrored", "shifted")}
     return {**found, **_costs(folder)}
 
 
