@@ -142,7 +142,7 @@ def run_row(row: str, args: argparse.Namespace) -> dict[str, Any]:
         seed=args.seed,
         callbacks=[timer],
     )
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
 
     found = {}
     prototypes = embedding == "prototype"
@@ -169,7 +169,7 @@ def run_row(row: str, args: argparse.Namespace) -> dict[str, Any]:
         "embedding_norms": [round(float(n), 3) for n in (norms.min(), norms.max())],
         "validation" if args.validation else "test": found,
         "device": jax.devices()[0].device_kind,
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
         "jax": jax.__version__,
         "python": platform.python_version(),
     }

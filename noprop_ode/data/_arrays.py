@@ -115,7 +115,10 @@ def _numbered(labels: np.ndarray, values: np.ndarray, name: str) -> np.ndarray:
     position = {value: i for i, value in enumerate(values.tolist())}
     if len(position) < len(values):
         raise DatasetError(f"{name}: expected different class_names for labels that are names, got some twice")
-    distinct, inverse = np.unique(labels, return_inverse=True)
+    try:
+        distinct, inverse = np.unique(labels, return_inverse=True)
+    except TypeError as error:
+        raise DatasetError(f"{name}: expected labels that can be sorted, got: {error}; use one type") from error
     if strange := [value for value in distinct.tolist() if value not in position]:
         raise DatasetError(f"{name}: expected labels among {len(values)} classes, got {strange[:3]} too")
     numbers = np.array([position[value] for value in distinct.tolist()], np.int32)

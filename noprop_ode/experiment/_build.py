@@ -20,6 +20,7 @@ from .. import (
     predict_one,
 )
 from .._block_model import AbstractBlockModel
+from .._prediction.ensemble import EnsembleDecoder
 from .._prediction.prediction import complete
 from .._types import Key
 from ..data import Dataset
@@ -134,18 +135,24 @@ def build_prediction(config: Config, model: AbstractModel, spec: DataSpec) -> Pr
     decoders = {"denoiser": DenoiserDecoder(), "readout": ReadoutDecoder(), "posterior": PosteriorDecoder()}
     if section.protocol not in ways:
         raise ConfigError(f"prediction.protocol: {_unknown(section.protocol, ways)}")
+    sampler = section.sampler.build("sampler")
     with within("prediction"):
         found = complete(
             model,
             None if section.protocol == "default" else ways[section.protocol],
             start=None if section.start == "default" else section.start,
-            sampler=section.sampler.build("sampler"),
+            sampler=sampler,
             decoder=decoders.get(section.decoder),
             draws=section.draws,
             mirror=section.mirror,
             shift=section.shift,
         )
         _trace(model, found, spec)
+        if sampler is not None and isinstance(found.decoder, EnsembleDecoder):
+            raise ValueError(
+                f"protocol {section.protocol!r} runs no sampler, and {section.sampler.type!r} was asked for; leave "
+                "one out, or name a decoder."
+            )
     return found
 
 

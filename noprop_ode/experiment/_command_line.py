@@ -135,6 +135,8 @@ def _main(name: str | None, arguments: Sequence[str], prog: str | None) -> None:
         elif known.seeds is not None:
             if config.parallel.distributed:
                 raise ConfigError("--seeds: several processes train one seed together; start a job for each seed.")
+            if any(name in ("seed", "training.seed") for name, _ in pairs):
+                raise ConfigError("--seeds names the seeds; leave out --seed.")
             run_seeds(config, parse_seeds(known.seeds))
         else:
             run(config)

@@ -40,5 +40,10 @@ def load_data(config: Config) -> data.Splits:
 def describe(train_set: data.Dataset) -> DataSpec:
     """What a model must know of its data; pixel statistics of the training part alone, or of a sample of it where
     it is streamed."""
+    if len(train_set.image_shape) != 3:
+        raise ConfigError(
+            f"data.name: expected images of [height, width, channels]; the loader gave {list(train_set.image_shape)}. "
+            "Grey images have one channel, and rows of a table are images of one pixel."
+        )
     height, width, channels = train_set.image_shape
     return DataSpec((height, width, channels), train_set.class_names, train_set.mean, train_set.std)

@@ -19,7 +19,11 @@ from ._saved import load_model
 
 
 def join_runs(
-    runs: Sequence[str | os.PathLike[str]], *, folder: str | os.PathLike[str] | None = None, trust_imports: bool = False
+    runs: Sequence[str | os.PathLike[str]],
+    *,
+    folder: str | os.PathLike[str] | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    trust_imports: bool = False,
 ) -> dict[str, Any]:
     """Makes one model of runs that each trained one block (`training.one_block`), and evaluates it on the test set.
 
@@ -27,6 +31,7 @@ def join_runs(
 
     - `runs`: the folders of the runs, one for each block, in any order.
     - `folder`: for the joined model, as a run leaves it; a new one below `runs/` if not given.
+    - `data_dir`: where prepared data sets are, if not where the first run found them.
     - `trust_imports`: as in [`noprop_ode.experiment.load_model`][].
 
     **Returns:** the summary.
@@ -50,6 +55,8 @@ def join_runs(
         parts.append(part)
     out = None if folder is None else Path(folder)
     config = first.replace(training={"one_block": None}, output={"dir": out})
+    if data_dir is not None:
+        config = config.replace(data={"dir": Path(data_dir)})
     skeleton = eqx.filter_eval_shape(lambda: build_model(config, spec))
     assert isinstance(skeleton, AbstractBlockModel)
     try:

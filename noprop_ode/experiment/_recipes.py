@@ -1,5 +1,6 @@
 """Configurations that stand on others: `base:` in a file, and the recipes of this package by name."""
 
+import dataclasses
 import functools
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,9 @@ def read_yaml(path: Path, above: tuple[Path, ...] = ()) -> dict[Any, Any]:
     values = parse_yaml(read_text(path), str(path))
     if isinstance(values.get("imports"), list):
         values["imports"] = [absolute(name, path.parent) for name in values["imports"]]
+    # A section with nothing in it but comments says nothing, and takes nothing away from the base.
+    sections = {field.name for field in dataclasses.fields(Config)}
+    values = {name: value for name, value in values.items() if value is not None or name not in sections}
     base = values.pop("base", None)
     if base is None:
         return values

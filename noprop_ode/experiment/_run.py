@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import equinox as eqx
+import jax
+import jax.random as jr
 
 from .. import (
     AbstractModel,
@@ -33,7 +35,7 @@ from ._config import Config
 from ._context import DataSpec
 from ._data import describe, load_data
 from ._environment import device, versions, write_json
-from ._errors import ConfigError
+from ._errors import ConfigError, within
 from ._evaluate import evaluate_protocols, evaluation_key, print_table
 from ._lasting import Lasting
 from ._run_folder import open_folder
@@ -82,7 +84,8 @@ def run(config: Config, *, resume: AnyPath | None = None) -> dict[str, Any]:
     build_optimiser(config, 1, model=model)
     build_learning_rate(config, 1, model=model)
     build_parallel(config, model)
-    config.data.augmentation.build("augmentation")
+    with within("data.augmentation"):
+        _trace_augmentation(config.data.augmentation.build("augmentation"), config, splits)
     logs = [Lasting(sink) for sink in _callbacks(config)]
 
     with contextlib.ExitStack() as stack:
@@ -197,6 +200,13 @@ def _callbacks(config: Config) -> list[Any]:
     if config.output.wandb:
         found.append(WeightsAndBiases(config=config.to_plain()))
     return found
+
+
+def _trace_augmentation(augment: Any, config: Config, splits: data.Splits) -> None:
+    """Whether it suits the images."""
+    if augment is not None:
+        batch = jax.ShapeDtypeStruct((config.training.batch_size, *splits.train.image_shape), splits.train.images.dtype)
+        jax.eval_shape(lambda xs: augment(xs, key=jr.key(0)), batch)
 
 
 def _training(result: FitResult, started: float) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import RunError, RunFolder
+from .._training.folder import METRICS
 from .._training.store import step_checkpoints, step_header
 from ._config import Config
 from ._environment import device, versions, write_json
@@ -15,7 +16,7 @@ from ._yaml import dump_yaml
 
 _ENVIRONMENT = "environment.json"
 # What a run writes besides checkpoints, and so must not find.
-_FILES = (CONFIG_FILE, MODEL_FILE, SUMMARY_FILE, "metrics.jsonl", _ENVIRONMENT, "tensorboard", "wandb")
+_FILES = (CONFIG_FILE, MODEL_FILE, SUMMARY_FILE, METRICS, _ENVIRONMENT, "tensorboard", "wandb")
 _PLOTS = ("learning_curve.png", "probabilities.png", "confusion.png")
 
 
@@ -46,7 +47,7 @@ def _new(config: Config) -> RunFolder:
     path = config.output.dir
     if (path / SUMMARY_FILE).exists() or (path / CONFIG_FILE).exists():
         finished = (path / SUMMARY_FILE).exists()
-        way_on = "" if finished else f", go on with it by --resume {path}"
+        way_on = "" if finished or _joined(path) else f", go on with it by --resume {path}"
         raise RunError(
             f"{path} already holds {'a finished run' if finished else 'a run that is not finished'}; choose another "
             f"output.dir, move it away{way_on}."
@@ -54,10 +55,20 @@ def _new(config: Config) -> RunFolder:
     return RunFolder(path)
 
 
+def _joined(path: Path) -> bool:
+    """Whether a model lies here that was not trained here: its blocks were joined."""
+    return (path / MODEL_FILE).exists() and not (path / METRICS).exists() and not step_checkpoints(path)
+
+
 def _reopen(config: Config, path: Path) -> RunFolder:
     """The folder of a run to go on with, if these are its settings."""
     if not path.is_dir():
         raise RunError(f"There is no run to resume at {path}.")
+    if _joined(path):
+        raise RunError(
+            f"The model at {path} was joined of blocks that trained apart, and has nothing to go on from. Join them "
+            "again into another folder, or resume the run of a block."
+        )
     folder = RunFolder(path)
     try:
         header = _newest_header(path)

@@ -25,6 +25,12 @@ def test_bytes_and_strings_are_one_class_in_any_part():
     assert splits.test is not None and splits.test.labels.tolist() == [0, 1]
 
 
+def test_labels_of_a_test_part_that_cannot_be_sorted_are_refused():
+    xs = np.zeros((4, 3), np.uint8)
+    with pytest.raises(data.DatasetError, match="labels that can be sorted"):
+        data.from_arrays(xs, ["b", "a", "b", "a"], test=(xs[:2], np.array(["a", None], object)), validation=0)
+
+
 def test_parts_cut_from_arrays_are_disjoint_and_the_test_part_is_fixed():
     xs = np.random.default_rng(0).random((40, 7)).astype(np.float32)
     first, other = (data.from_arrays(xs, np.arange(40) % 4, test=0.2, validation=0.25, seed=s) for s in (0, 1))

@@ -1,6 +1,7 @@
 """Runs that train one block each, and the run that they make."""
 
 import json
+import shutil
 
 import equinox as eqx
 import jax
@@ -8,8 +9,8 @@ import numpy as np
 import pytest
 from runs import save_run
 
-from noprop_ode import OneBlock
-from noprop_ode.experiment import Config, ConfigError, join_runs, load_model, run
+from noprop_ode import OneBlock, RunError
+from noprop_ode.experiment import Config, ConfigError, _join, join_runs, load_model, run
 
 
 DT = Config.from_plain(
@@ -54,6 +55,32 @@ def test_runs_of_one_block_each_join_into_the_run_of_all(runs, capsys):
     assert summary["samplers"].keys() == together.keys() == {"default", "paper"}
     assert summary["samplers"]["paper"]["nll"] == pytest.approx(together["paper"]["nll"], rel=1e-3)
     assert {path.name for path in (runs / "joined").glob("*.png")} == {"probabilities.png", "confusion.png"}
+
+
+def test_a_join_that_was_stopped_is_not_trained_over(runs, tmp_path):
+    """Its folder has a model, and nothing that a run could go on from."""
+    begun = tmp_path / "joined"
+    begun.mkdir()
+    for name in ("config.yaml", "model.safetensors"):
+        shutil.copy(runs / "together" / name, begun / name)
+    blocks = [runs / "block-0", runs / "block-1"]
+    with pytest.raises(RunError, match=r"not finished; choose another output.dir, move it away\."):
+        join_runs(blocks, folder=begun)
+    with pytest.raises(RunError, match="was joined of blocks"):
+        run(DT.replace(output={"dir": str(begun)}), resume=begun)
+
+
+def test_the_data_may_be_elsewhere_when_blocks_are_joined(runs, tmp_path, monkeypatch):
+    looked = []
+
+    def load(config):
+        looked.append(config.data.dir)
+        raise KeyError("enough")
+
+    monkeypatch.setattr(_join, "load_data", load)
+    with pytest.raises(KeyError, match="enough"):
+        join_runs([runs / "block-0", runs / "block-1"], folder=tmp_path / "a", data_dir=tmp_path)
+    assert looked == [tmp_path]
 
 
 def test_the_folder_of_a_block_is_that_of_a_run(runs):

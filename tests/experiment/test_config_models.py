@@ -79,6 +79,11 @@ class TestBase:
         assert (b.training.epochs, b.training.seed, b.model.field.type) == (9, 3, "mlp")
         assert b.model.field.settings["width"] == 256, "another type starts from its own defaults"
 
+    def test_a_section_of_comments_alone_takes_nothing_from_the_base(self, tmp_path):
+        (tmp_path / "a.yaml").write_text("base: mnist_dt\nmodel:\n  # field: mlp\ndata:\ntraining: {epochs: 5}")
+        a = load_config(tmp_path / "a.yaml")
+        assert (a.model.variant.type, a.model.objective.type, a.data.name.type) == ("dt", "cross-entropy", "mnist")
+
     @pytest.mark.parametrize(
         ("base", "message"),
         [

@@ -47,7 +47,7 @@ def test_the_page_says_what_was_run_and_what_was_not(tmp_path):
     (tmp_path / "costs.jsonl").write_text("".join(json.dumps(p) + "\n" for p in parts))
     found = page(PAGE, [record(tmp_path / "run0"), record(tmp_path / "run1")])
     # These settings predict in the paper's way: 0.91, of two draws, and 0.97, of one.
-    overview = "| MNIST | CT, one-hot, the paper's settings | 3 | 2 |  |  | 94.00 ± 3.00 | 97.84 |  | 2 (4) | 2.0 |"
+    overview = "| MNIST | CT, one-hot, the paper's settings | 3 | 2 |  |  |  | 94.00 ± 3.00 | 97.84 |  | 2 (4) | 2.0 |"
     assert overview in found
     assert "| CT, one-hot | 97.84; 94.00 ± 3.00 (3 epochs, 2 seeds) | 73.35 | 33.66 |" in found
     assert "| adjoint, one-hot | 98.62 |" in found and "old" not in found and "Text." in found
@@ -111,7 +111,7 @@ def test_settings_that_differ_from_the_recipe_are_named(tmp_path):
     text["config"]["prediction"]["protocols"] = []
     found = record_of(tmp_path, text)
     assert changes(found) == {"model.objective.smoothing": 0.1}
-    assert "| CIFAR-10 | CT, one-hot, the fast network, `smoothing` 0.1 | 16 | 1 | 90.00 |  | 89.00 |" in page(
+    assert "| CIFAR-10 | CT, one-hot, the fast network, `smoothing` 0.1 | 16 | 1 | 90.00 |  |  | 89.00 |" in page(
         PAGE, [found]
     )
     del text["samplers"]["paper"]  # nothing else stands in for what was not measured
@@ -153,7 +153,7 @@ def test_a_supervised_run_stands_beside_its_twin(tmp_path):
         runs.append(record_of(tmp_path, json.loads(summary(0, accuracy, name=name, epochs=8))))
     found = page(PAGE, runs)
     assert "| CT, one-hot, the fast network | 8 | 1 | 90.00 |  |  | 89.00 | 73.35 | 92.00 |" in found
-    assert "| supervised, one-hot, the fast network | 8 | 1 | 92.00 |  | 91.00 |  |  |" in found
+    assert "| supervised, one-hot, the fast network | 8 | 1 | 92.00 |  |  | 91.00 |  |  |" in found
 
 
 def test_runs_of_other_settings_are_kept_apart_and_the_same_run_is_replaced(tmp_path, call_script):
@@ -163,6 +163,21 @@ def test_runs_of_other_settings_are_kept_apart_and_the_same_run_is_replaced(tmp_
         (tmp_path / "summary.json").write_text(summary(0, accuracy, epochs=epochs))
         assert call_script("reproduce", "page", tmp_path, *flags)[0] == 0
     assert "97.84; 90.00 (3 epochs, 1 seed), 96.00 (100 epochs, 1 seed)" in (tmp_path / "page.md").read_text()
+
+
+def test_a_run_that_is_recorded_again_replaces_a_record_from_before_settings_were_kept(tmp_path, call_script):
+    """And one from before a setting was there: neither is another seed."""
+    (tmp_path / "page.md").write_text(PAGE)
+    values = json.loads(summary(0, 0.9, name="cifar10_fast_ct", epochs=16))
+    new = record_of(tmp_path, values)
+    del values["config"]["prediction"]["shift"]
+    before = record_of(tmp_path, values)
+    oldest = {name: value for name, value in new.items() if name != "settings"} | {"changes": {}}
+    flags = ["--records", tmp_path / "records.jsonl", "--page", tmp_path / "page.md"]
+    for old in (before, oldest):
+        (tmp_path / "records.jsonl").write_text(json.dumps(old) + "\n")
+        assert call_script("reproduce", "page", tmp_path, *flags)[0] == 0
+        assert len((tmp_path / "records.jsonl").read_text().splitlines()) == 1
 
 
 def record_of(tmp_path, values: dict) -> dict:

@@ -1,12 +1,14 @@
 """The results page says what the results files say."""
 
 import importlib.util
+import json
 from pathlib import Path
 
 import pytest
 
 from noprop_ode.experiment import find_config, override
 from noprop_ode.experiment._overrides import parse_overrides
+from noprop_ode.experiment.reproduce import page
 
 
 ROOT = Path(__file__).parents[2]
@@ -25,6 +27,12 @@ def test_the_tables_are_made_from_the_files(name, mark):
     text = (ROOT / "docs" / "results.md").read_text()
     assert mark in text
     assert module.page(text) == text
+
+
+def test_the_tables_of_runs_are_made_from_their_records():
+    records = [json.loads(line) for line in (ROOT / "benchmarks/results/table.jsonl").read_text().splitlines()]
+    text = (ROOT / "docs" / "results.md").read_text()
+    assert page(text, records, figures="_static/results") == text
 
 
 def test_every_row_of_the_study_can_be_trained_and_is_another():

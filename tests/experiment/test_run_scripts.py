@@ -106,6 +106,14 @@ def plain(rate, *, times: float = 1.0):
             "prediction: With sigma=0",
         ),
         ({"data": {"augmentation": {"type": "crop-flip", "padding": -1}}}, "augmentation.padding"),
+        ({"data": {"augmentation": {"type": "translate-flip", "pixels": 8}}}, "data.augmentation: expected a shift of"),
+        (
+            {
+                "model": {"variant": {"type": "dt", "num_blocks": 2}, "times": "uniform"},
+                "prediction": {"protocol": "mean ensemble", "sampler": "ddim"},
+            },
+            "'mean ensemble' runs no sampler, and 'ddim' was asked for",
+        ),
     ],
 )
 def test_settings_that_do_not_suit_are_refused_before_anything_is_written(sections, message, tmp_path):

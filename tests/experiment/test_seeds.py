@@ -95,3 +95,6 @@ def test_the_flag(runs, tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(None, ["--resume", str(tmp_path), "--seeds", "2"])
     assert "give their --out again" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(None, ["digits_ct", "--seed", "7", "--seeds", "2"])
+    assert "leave out --seed" in capsys.readouterr().err

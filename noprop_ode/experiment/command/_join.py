@@ -24,6 +24,7 @@ def join_command(arguments: Sequence[str] | None = None, *, prog: str | None = N
     parser = parser_of(_ABOUT, prog)
     parser.add_argument("runs", type=Path, nargs="+", help="output folders of the runs, one for each block")
     parser.add_argument("--out", type=Path, help="folder for the joined model; a new one below runs/")
+    parser.add_argument("--data-dir", type=Path, help="where prepared data sets are, if not where the runs found them")
     parser.add_argument("--trust-imports", action="store_true", help="run the code that the runs import")
     args = parser.parse_args(arguments)
-    guarded(lambda: join_runs(args.runs, folder=args.out, trust_imports=args.trust_imports))
+    guarded(lambda: join_runs(args.runs, folder=args.out, data_dir=args.data_dir, trust_imports=args.trust_imports))

@@ -59,6 +59,10 @@ def reproduce_command(arguments: Sequence[str] | None = None, *, prog: str | Non
 
 
 def _run(args: argparse.Namespace) -> None:
+    if sys.platform == "win32":
+        raise RunError(
+            "What a run costs is asked of a system of POSIX, and this is Windows; noprop-ode train runs a row."
+        )
     args.out.mkdir(parents=True, exist_ok=True)
     rows = rows_of(args.rows, args.settings)
     queue = jobs(rows, args.settings, parse_seeds(args.seeds), args.overrides, args.out)

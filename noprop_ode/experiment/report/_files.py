@@ -56,6 +56,11 @@ def classify_files(
             f"The header of the model names {len(spec.class_names)} classes, but it has {model.embedding.num_classes}."
         )
     check_shape(spec.image_shape)
+    if not 0 <= spec.mean <= 1 or spec.std > 0.5:
+        raise RunError(
+            f"The model was trained on images of mean {spec.mean:.3g} and deviation {spec.std:.3g}, which pixels in "
+            "[0, 1] do not have: its loader changed them. Predict in Python, from images that were changed alike."
+        )
     prediction, key = build_prediction(config, model, spec), evaluation_key(config)
     files = [file for path in paths for file in find_images(Path(path))]
     images, errors = [], {}

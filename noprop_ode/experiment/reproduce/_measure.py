@@ -8,7 +8,7 @@ from typing import Any
 import jax.random as jr
 
 from ... import AbstractGaussianModel, NoPropFM, RunFolder, encode, evaluate
-from .._build import paper_prediction
+from .._build import build_prediction, paper_prediction
 from .._data import load_data
 from .._evaluate import evaluation_key
 from .._saved import load_model
@@ -39,13 +39,15 @@ def measure_draws(folder: str, draws: str, trusted: str = "") -> None:
     """
     model, config, _ = load_model(folder, trust_imports=bool(trusted))
     test, how = split_of(load_data(config), "test"), paper_prediction(config, model)
-    images, found = encode(model, test.images, mirror=how.mirror, shift=how.shift), []
-    for key in jr.split(jr.fold_in(evaluation_key(config), 1), int(draws)):
+    before = measured(Path(folder), DRAWS_FILE, config.training.epochs) or {}
+    found = before["draws"] if before.get("of") == int(draws) else []  # those of a process that was stopped
+    images = encode(model, test.images, mirror=how.mirror, shift=how.shift)
+    for key in jr.split(jr.fold_in(evaluation_key(config), 1), int(draws))[len(found) :]:
         each = evaluate(model, images, test.labels, key=key, prediction=how)
         found.append({"accuracy": each.accuracy, "nll": each.nll, "nfe": each.num_evaluations})
-    with RunFolder(Path(folder)) as run:
-        content = {"epochs": config.training.epochs, "draws": found}
-        run.write(DRAWS_FILE, (json.dumps(content) + "\n").encode())
+        with RunFolder(Path(folder)) as run:
+            content = {"epochs": config.training.epochs, "of": int(draws), "draws": found}
+            run.write(DRAWS_FILE, (json.dumps(content) + "\n").encode())
 
 
 def measure_evaluations(folder: str, trusted: str = "") -> None:
@@ -54,9 +56,10 @@ def measure_evaluations(folder: str, trusted: str = "") -> None:
 
     **Arguments:** the folder, as text, and `trusted` as for `measure_draws`.
     """
-    model, config, _ = load_model(folder, trust_imports=bool(trusted))
-    images = split_of(load_data(config), "validation")
-    ways = ways_by_cost(model) if isinstance(model, AbstractGaussianModel | NoPropFM) else {}
+    model, config, spec = load_model(folder, trust_imports=bool(trusted))
+    images, ways = split_of(load_data(config), "validation"), {}
+    if isinstance(model, AbstractGaussianModel | NoPropFM):
+        ways = {**ways_by_cost(model), "the default": [build_prediction(config, model, spec)]}
     points = measure_cost(model, images, ways, key=evaluation_key(config)) if ways else {}
     found = {
         "epochs": config.training.epochs,
@@ -75,8 +78,8 @@ def measure_views(folder: str, trusted: str = "") -> None:
 
     **Arguments:** the folder, as text, and `trusted` as for `measure_draws`.
     """
-    model, config, _ = load_model(folder, trust_imports=bool(trusted))
-    mirrored = model.default_prediction._replace(mirror=True)
+    model, config, spec = load_model(folder, trust_imports=bool(trusted))
+    mirrored = build_prediction(config, model, spec)._replace(mirror=True)
     data, found = load_data(config), {}
     for name, how in (("mirrored", mirrored), ("shifted", mirrored._replace(shift=1))):
         found[name] = {}

@@ -83,8 +83,9 @@ def _costs(folder: Path) -> dict[str, float]:
 
 def identity(found: Record) -> str:
     """Equal for runs that are the same but for where and when they ran."""
-    settings = found.get("settings", found.get("changes"))  # the latter in records from before settings were kept
-    return json.dumps([settings, *(found[name] for name in ("configuration", "epochs", "seed", "embedding"))])
+    # By what differs from the recipe: a record that is older than a setting has its default.
+    names = ("configuration", "data", "variant", "embedding", "epochs", "seed")
+    return json.dumps([changes(found), *(found[name] for name in names)], sort_keys=True)
 
 
 def changes(found: Record) -> dict[str, Any]:
