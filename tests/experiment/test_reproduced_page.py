@@ -4,7 +4,6 @@ import json
 import shutil
 
 from noprop_ode.experiment import Config, find_config, override, parse_overrides
-from noprop_ode.experiment.report import CostPoint
 from noprop_ode.experiment.reproduce import Job, Row, _measure, _queue, figures, identity, page, record
 from noprop_ode.experiment.reproduce._record import changes
 
@@ -245,16 +244,3 @@ def test_a_page_that_cannot_be_made_leaves_the_records_alone(tmp_path, call_scri
     (tmp_path / "summary.json").write_text(json.dumps(values))
     assert call_script("reproduce", "page", tmp_path, *flags)[0] == 0
     assert "| mine | CT, one-hot, " in (tmp_path / "page.md").read_text()
-
-
-def test_evaluations_are_measured_on_held_out_images(saved, tmp_path, monkeypatch):
-    folder, seen = shutil.copytree(saved, tmp_path / "run"), []
-
-    def measured(model, images, ways, *, key):
-        seen.append(images.name)
-        return {"Euler": [CostPoint(1.0, 0.5, float("inf"), 0.1)]}
-
-    monkeypatch.setattr(_measure, "measure_cost", measured)
-    _measure.measure_evaluations(str(folder))
-    found = json.loads((folder / "evaluations.json").read_text())
-    assert seen == ["digits/validation"] and found["points"] == {"Euler": [[1.0, 0.5, None, 0.1]]}

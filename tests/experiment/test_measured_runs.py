@@ -1,0 +1,45 @@
+"""What `reproduce run` measures of a finished run."""
+
+import json
+import shutil
+
+import pytest
+
+from noprop_ode.experiment.report import CostPoint
+from noprop_ode.experiment.reproduce import _measure
+
+
+def test_evaluations_are_measured_on_held_out_images(saved, tmp_path, monkeypatch):
+    folder, seen = shutil.copytree(saved, tmp_path / "run"), []
+
+    def measured(model, images, ways, *, key):
+        seen.append(images.name)
+        return {"Euler": [CostPoint(1.0, 0.5, float("inf"), 0.1)]}
+
+    monkeypatch.setattr(_measure, "measure_cost", measured)
+    _measure.measure_evaluations(str(folder))
+    found = json.loads((folder / "evaluations.json").read_text())
+    assert seen == ["digits/validation"] and found["points"] == {"Euler": [[1.0, 0.5, None, 0.1]]}
+
+
+def test_draws_of_noise_are_kept_as_they_are_measured(saved, tmp_path, monkeypatch):
+    """A process that is stopped after some of them goes on with the others, and arrives at the same."""
+    folder, evaluate = shutil.copytree(saved, tmp_path / "run"), _measure.evaluate
+    _measure.measure_draws(str(folder), "3")
+    whole = json.loads((folder / "draws.json").read_text())
+    (folder / "draws.json").unlink()
+    calls = []
+
+    def stopped(*args, **how):
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(how["key"])
+        return evaluate(*args, **how)
+
+    monkeypatch.setattr(_measure, "evaluate", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        _measure.measure_draws(str(folder), "3")
+    assert len(json.loads((folder / "draws.json").read_text())["draws"]) == 2
+    monkeypatch.setattr(_measure, "evaluate", evaluate)
+    _measure.measure_draws(str(folder), "3")
+    assert json.loads((folder / "draws.json").read_text()) == whole and len(whole["draws"]) == 3
