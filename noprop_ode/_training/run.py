@@ -127,6 +127,10 @@ class Run:
     in_parts: bool = False
     callbacks: Sequence[Callback] = ()
 
+    def __post_init__(self):
+        # A model may have infinite weights on purpose. Of several processes each would see its own part alone.
+        self._began_finite = jax.process_count() == 1 and finite(self.state.model)
+
     @property
     def steps_per_epoch(self) -> int:
         """Steps in an epoch; an incomplete batch is left out."""
@@ -197,7 +201,7 @@ class Run:
         **Raises:** [`noprop_ode.RunError`][] if that fails.
         """
         step, store = self.progress.step, self.store
-        if store is not None and jax.process_count() == 1 and not finite(self.state.model):
+        if store is not None and self._began_finite and not finite(self.state.model):
             return None  # the next step will say so; what can be gone on from is in the checkpoint before
         if not self.in_parts:
             header = self.header()

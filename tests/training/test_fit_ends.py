@@ -1,6 +1,7 @@
 """How runs of `fit` end: stopped by a callback, failed at their first step, or by an update that is no number."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -76,6 +77,25 @@ def test_weights_that_an_update_made_infinite_are_not_saved(tmp_path):
 
 
 ADAM_LIKE_SGD = optax.sgd(lambda step: jnp.full_like(step, 1e-3, jnp.float32))
+
+
+def test_a_model_with_an_infinite_weight_of_its_own_is_saved_all_the_same(tmp_path):
+    """One that the loss does not see, so its gradient is zero."""
+
+    class Masked(no.AbstractVectorField):
+        inner: no.AbstractVectorField
+        mask: jax.Array
+
+        def encode(self, x, *, key=None):
+            return self.inner.encode(x, key=key)
+
+        def __call__(self, t, z, features):
+            return self.inner(t, z, features)
+
+    mask = jnp.full(2, -jnp.inf, jnp.float32)
+    model = eqx.tree_at(lambda m: m.field, mlp_model(), replace_fn=lambda field: Masked(field, mask))
+    no.fit(model, splits(), folder=tmp_path, **how(epochs=1))
+    assert (tmp_path / "checkpoints/step-00000006.safetensors").exists()
 
 
 def test_good_steps_of_a_call_that_fails_are_recorded(tmp_path):
