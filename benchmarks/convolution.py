@@ -129,7 +129,7 @@ def section(rows: Sequence[Row]) -> str:
         "GFLOP",
         "GFLOP/s of a core",
         "product",
-        "time of the product's",
+        "time / product's",
         "by the clock",
     ]
     cells = [

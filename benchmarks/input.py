@@ -119,7 +119,7 @@ def headline(rows: Sequence[Row]) -> str:
 
 def section(rows: Sequence[Row]) -> str:
     """What the page says."""
-    heads = ["data", "a step of `fit` of the compiled step", "by the clock", "ms, `fit`", "ms, compiled step"]
+    heads = ["data", "`fit` / compiled step", "by the clock", "ms, `fit`", "ms, compiled step"]
     heads += ["ms, a batch alone", "its share, %"]
     cells = [
         (

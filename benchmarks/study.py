@@ -21,7 +21,10 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import yaml
+from noprop_ode.experiment._command_line import configured
+from noprop_ode.experiment._overrides import parse_overrides
+from noprop_ode.experiment._recipes import read_yaml
+from noprop_ode.experiment._run_folder import differences
 
 
 ROOT = Path(__file__).parents[1]
@@ -56,10 +59,13 @@ ROWS: Mapping[str, str] = {
     "decay of the weights, twice the rate": "--optimiser.method.weight_decay 0.1 --learning_rate 0.01",
     "decay of the weights, six times the rate": "--optimiser.method.weight_decay 0.1 --learning_rate 0.03",
     "every channel normalised by itself": "--model.field.norm_groups 64",
-    "FM": "--model.variant fm --model.variant.states_per_image 8 --model.objective squared-error",
+    "FM": (
+        "--model.variant fm --model.variant.states_per_image 8 --model.objective squared-error "
+        "--prediction.start mean --prediction.draws 1"
+    ),
     "FM with the anchor": (
         "--model.variant fm --model.variant.states_per_image 8 --model.variant.anchor true "
-        "--model.objective squared-error"
+        "--model.objective squared-error --prediction.start mean --prediction.draws 1"
     ),
 }
 
@@ -69,10 +75,28 @@ def run(folder: Path, name: str, seed: int) -> None:
     out = _folder(folder, name, seed)
     command = [sys.executable, "-c", "from noprop_ode.experiment import console; console()", "train"]
     if (out / "config.yaml").exists():
+        _same(out, name)
         command += ["--resume", str(out)]
     else:
-        command += [*COMMON.split(), *ROWS[name].split(), "--seed", str(seed), "--out", str(out)]
+        command += [*_settings(name, seed), "--out", str(out)]
     subprocess.run(command, check=True)
+
+
+def _settings(name: str, seed: int) -> list[str]:
+    return [*COMMON.split(), *ROWS[name].split(), "--seed", str(seed)]
+
+
+def _same(out: Path, name: str) -> int:
+    """The seed of a run, which must be of the settings that its row has today: they are what the page says of it."""
+    own = read_yaml(out / "config.yaml")
+    seed: int = own["training"]["seed"]
+    recipe, *flags = _settings(name, seed)
+    if other := differences(own, configured(recipe, None, parse_overrides(flags))):
+        raise SystemExit(
+            f"{out} was run by other settings than {name!r} has today: {', '.join(other)}. Move it away, and run the "
+            "row again."
+        )
+    return seed
 
 
 def _folder(folder: Path, name: str, seed: int) -> Path:
@@ -82,14 +106,15 @@ def _folder(folder: Path, name: str, seed: int) -> Path:
 def found(folder: Path, name: str) -> list[dict[str, Any]]:
     """What the finished runs of a row found, one for each seed."""
     results = []
-    for out in sorted(folder.glob(_folder(folder, name, 0).name.removesuffix("0") + "*")):
+    stem = _folder(folder, name, 0).name.removesuffix("0")
+    for out in sorted(path for path in folder.glob(f"{stem}*") if path.name.removeprefix(stem).isdigit()):
         if not (out / "metrics.jsonl").exists():
             continue  # stopped before its first record
         records = [json.loads(line) for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
         validation = [record for record in records if record["kind"] == "validation"]
         if not validation or validation[-1]["epoch"] != EPOCHS:
             continue
-        seed = yaml.safe_load((out / "config.yaml").read_text(encoding="utf-8"))["training"]["seed"]
+        seed = _same(out, name)
         accuracies = [round(record["accuracy"], 4) for record in validation]
         results.append(
             {
@@ -155,7 +180,14 @@ def main() -> None:
                 if all(record["seed"] != seed for record in found(args.out, name)):
                     run(args.out, name, seed)
         return
-    records = [record for name in ROWS for record in found(args.out, name)]
+    if not args.out.is_dir():
+        raise SystemExit(f"There is no folder {args.out}.")
+    new = [record for name in ROWS for record in found(args.out, name)]
+    # What was recorded stays, unless it was run again.
+    lines = RESULTS.read_text(encoding="utf-8").splitlines() if RESULTS.exists() else []
+    both = {(record["row"], record["seed"]): record for record in [*map(json.loads, lines), *new]}
+    order = {name: i for i, name in enumerate(ROWS)}
+    records = sorted(both.values(), key=lambda record: (order.get(record["row"], len(ROWS)), record["seed"]))
     RESULTS.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
     PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
 

@@ -163,7 +163,7 @@ def headline(rows: Sequence[Row]) -> str:
 
 def section(rows: Sequence[Row]) -> str:
     """What the page says."""
-    heads = ["images", "PyTorch's layout", "our step of its step", "ratio by the clock", "ms, ours", "ms, PyTorch"]
+    heads = ["images", "PyTorch's layout", "ours / PyTorch", "ratio by the clock", "ms, ours", "ms, PyTorch"]
     cells = [
         (
             row["set"],

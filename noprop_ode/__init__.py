@@ -97,16 +97,15 @@ with _collector_paused(), _install_import_hook("noprop_ode", "noprop_ode._typech
         predict_log_proba as predict_log_proba,
     )
     from ._prediction.trajectory import Trajectories as Trajectories, trajectories as trajectories
-    from ._samplers.ancestral import (
-        Ancestral as Ancestral,
-        AncestralCoefficients as AncestralCoefficients,
-        AncestralTerm as AncestralTerm,
-        ancestral_coefficients as ancestral_coefficients,
-    )
+    from ._samplers.ancestral import Ancestral as Ancestral, AncestralTerm as AncestralTerm
     from ._samplers.base import AbstractSolverSampler as AbstractSolverSampler
     from ._samplers.early_exit import EarlyExit as EarlyExit
     from ._samplers.ode import ODE as ODE
     from ._samplers.sde import SDE as SDE
+    from ._schedules.ancestral import (
+        AncestralCoefficients as AncestralCoefficients,
+        ancestral_coefficients as ancestral_coefficients,
+    )
     from ._schedules.base import AbstractNoiseSchedule as AbstractNoiseSchedule
     from ._schedules.cosine import CosineSchedule as CosineSchedule
     from ._schedules.grid import (
@@ -181,8 +180,8 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str):
-    """`noprop_ode.data` and `noprop_ode.sklearn` on first use: the core does not import them."""
-    if name in ("data", "sklearn"):
+    """`noprop_ode.data`, `.experiment` and `.sklearn` on first use: the core does not import them."""
+    if name in ("data", "experiment", "sklearn"):
         import importlib
 
         return importlib.import_module(f"noprop_ode.{name}")

@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -117,7 +117,15 @@ def _stacked(make: Callable[[Key], AbstractVectorField], keys: Shaped[Key, " blo
 
 class AbstractBlockPlan(eqx.Module):
     """Which blocks a training step works on. Blocks that take no part have a gradient of exactly zero, and
-    [`noprop_ode.blockwise`][] leaves them as they are."""
+    [`noprop_ode.blockwise`][] leaves them as they are.
+
+    `apart` says whether a step is the mean over all blocks, so that what each contributes may be computed elsewhere:
+    in a call of its own, on a device of its own, or in a run of its own ([`noprop_ode.OneBlock`][]). `one_at_a_time`
+    says whether it is of one block in turn, so that a block takes part in one step of T.
+    """
+
+    apart: ClassVar[bool] = False
+    one_at_a_time: ClassVar[bool] = False
 
     @abc.abstractmethod
     def average(
@@ -142,6 +150,8 @@ class AllBlocks(AbstractBlockPlan):
     Where the loss is one program (`train_step`, several steps a call) the blocks are unrolled, which is fastest; XLA
     may then keep what each computes until all are through, and [`noprop_ode.BlocksInTurn`][] needs the memory of one.
     """
+
+    apart: ClassVar[bool] = True
 
     def average(
         self, loss: Callable[[int | Int[Array, ""]], Float[Array, ""]], num_blocks: int, *, key: Key
@@ -168,6 +178,8 @@ class SampledBlock(AbstractBlockPlan):
     schedule of the learning rate for [`noprop_ode.blockwise`][] spans a T-th of the run.
     """
 
+    one_at_a_time: ClassVar[bool] = True
+
     def average(
         self, loss: Callable[[int | Int[Array, ""]], Float[Array, ""]], num_blocks: int, *, key: Key
     ) -> Float[Array, ""]:
@@ -176,7 +188,7 @@ class SampledBlock(AbstractBlockPlan):
 
 class OnlyBlock(AbstractBlockPlan):
     """One given block: the paper's Algorithm 1 trains the blocks one after another. The position is an array, so going
-    on to the next block does not compile again: `equinox.tree_at(lambda s: s.model.plan.k, state, k)`.
+    on to the next block does not compile again: `equinox.tree_at(lambda s: s.model.plan.k, state, jnp.asarray(k))`.
 
     **Arguments:**
 

@@ -1,7 +1,7 @@
 """The choices of a prediction, as a model meets them: sampler, decoder, and what they hand on."""
 
 import abc
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 import diffrax
 import equinox as eqx
@@ -89,10 +89,13 @@ class AbstractSampler(eqx.Module):
 class AbstractDecoder(eqx.Module):
     """Where a prediction takes its class probabilities from, once a trajectory has been run.
 
-    `num_evaluations` says how often the decoder itself evaluates the vector field.
+    `num_evaluations` says how often the decoder itself evaluates the vector field, and `follows_sampler` whether it
+    reads where a sampler arrived. One that asks the network at the start alone says `False`: a sampler beside it would
+    change nothing, and is not run.
     """
 
     num_evaluations: eqx.AbstractVar[int]
+    follows_sampler: ClassVar[bool] = True
 
     @abc.abstractmethod
     def t1(self, sampler: AbstractSampler) -> float:

@@ -1,7 +1,7 @@
 """What a model is to samplers, decoders and training."""
 
 import abc
-from typing import Any
+from typing import Any, ClassVar
 
 import diffrax
 import equinox as eqx
@@ -42,6 +42,7 @@ class AbstractModel(eqx.Module):
     field: eqx.AbstractVar[AbstractVectorField]
     embedding: eqx.AbstractVar[AbstractLabelEmbedding]
     readout: eqx.AbstractVar[AbstractReadout]
+    own_steps_only: ClassVar[bool] = False  # whether a trajectory has no steps but those of its network
 
     def __check_init__(self) -> None:
         check_parts(self.field, self.embedding, self.readout)
@@ -125,7 +126,11 @@ class AbstractModel(eqx.Module):
         - `key`: randomness of the draw.
 
         **Returns:** the state at t = 0, shape `[dim]`.
+
+        **Raises:** `ValueError` for another start.
         """
+        if start not in ("noise", "mean"):
+            raise ValueError(f"Trajectories start at 'noise' or at the 'mean'; got start={start!r}.")
         if start == "mean":
             return jnp.zeros(self.embedding.dim, jnp.float32)
         return jr.normal(key, (self.embedding.dim,), jnp.float32)

@@ -25,7 +25,13 @@ def check_parts(field: AbstractVectorField, embedding: AbstractLabelEmbedding, r
     """
     classes, dim = embedding.num_classes, embedding.dim
     z = jax.ShapeDtypeStruct((dim,), jnp.float32)
-    log_ps = eqx.filter_eval_shape(readout, z, embedding)
+    try:
+        log_ps = eqx.filter_eval_shape(readout, z, embedding)
+    except (TypeError, ValueError) as error:
+        raise SizeError(
+            f"{type(readout).__name__} cannot be evaluated on a state of dimension {dim}, that of the embedding. Build "
+            f"the readout for a state of dimension {dim} and {classes} classes. ({str(error).strip()[:200]})"
+        ) from error
     if log_ps.shape != (classes,):
         raise SizeError(
             f"The readout gives log-probabilities of shape {_shown(log_ps.shape)}, but the embedding has {classes} "

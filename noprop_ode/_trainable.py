@@ -7,15 +7,25 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from ._choices import AbstractSampler
+from ._blocks import AbstractBlockPlan
+from ._choices import AbstractDecoder, AbstractSampler
 from ._freezable import AbstractFreezable
+from ._gaussian import AbstractEndState
 from ._objectives.objective import AbstractObjective
 from ._objectives.times import AbstractTimes
 from ._objectives.weighting import AbstractWeighting
 
 
 # Their arrays are settings, such as the times of a sampler or the weights of a loss.
-_SETTINGS = (AbstractSampler, AbstractObjective, AbstractTimes, AbstractWeighting)
+_SETTINGS = (
+    AbstractBlockPlan,
+    AbstractDecoder,
+    AbstractEndState,
+    AbstractObjective,
+    AbstractSampler,
+    AbstractTimes,
+    AbstractWeighting,
+)
 
 
 def trainable_mask(model: PyTree[Any]) -> PyTree[bool]:
@@ -26,7 +36,8 @@ def trainable_mask(model: PyTree[Any]) -> PyTree[bool]:
     - `model`: any PyTree of modules.
 
     **Returns:** the same structure with a boolean in place of each leaf: true for floating-point arrays that are
-    not part of a frozen module, or of a sampler, an objective, a weighting or a distribution of times.
+    not part of a frozen module, or of a setting: a sampler, a decoder, an objective, a weighting, a distribution of
+    times, a plan of blocks or an end state.
     """
 
     def frozen(node: Any) -> bool:

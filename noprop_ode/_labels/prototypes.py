@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Integer, Shaped
 
+from .._check import check_images
 from .embedding import AbstractMatrixEmbedding
 
 
@@ -52,8 +53,9 @@ def prototypes(
 
     **Returns:** one image a class, float32.
 
-    **Raises:** `ValueError` if a class has no image.
+    **Raises:** `ValueError` if a class has no image, and `ValueError` or `TypeError` for images that are not images.
     """
+    check_images(images)
     chosen = []
     for c in range(num_classes):
         members = images[labels == c]

@@ -111,8 +111,12 @@ class SigmoidWeighting(AbstractWeighting):
     bias: float = eqx.field(default=0.0, converter=number)
 
     def __call__(self, schedule: AbstractNoiseSchedule, t: Scalar) -> Scalar:
-        return jnp.exp(self.bias) * jnn.sigmoid(schedule.log_snr(t) - self.bias) * schedule.log_snr_rate(t)
+        return self._damped(schedule.log_snr(t)) * schedule.log_snr_rate(t)
 
     def over(self, schedule: AbstractNoiseSchedule, s: Scalar, t: Scalar) -> Scalar:
         rate = (schedule.log_snr(t) - schedule.log_snr(s)) / (t - s)
-        return jnp.exp(self.bias) * jnn.sigmoid(schedule.log_snr(s) - self.bias) * rate
+        return self._damped(schedule.log_snr(s)) * rate
+
+    def _damped(self, log_snr: Scalar) -> Scalar:
+        # One exponential: that of a large bias by itself would be infinite.
+        return jnp.exp(log_snr + jnn.log_sigmoid(self.bias - log_snr))

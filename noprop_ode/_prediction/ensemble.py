@@ -1,6 +1,7 @@
 """Several estimates of p(y | x) from one model, combined."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import equinox as eqx
 import jax.nn as jnn
@@ -31,6 +32,7 @@ class EnsembleDecoder(AbstractDecoder):
     on validation images, low SNR first, or let [`noprop_ode.fit_ensemble`][] weight them.
     """
 
+    follows_sampler: ClassVar[bool] = False
     times: tuple[float, ...] = eqx.field(static=True)
     weights: tuple[float, ...] = eqx.field(static=True)
 

@@ -68,7 +68,8 @@ def evaluate(
     log_ps, ys = np.asarray(log_ps), np.asarray(ys)
     num_evaluations = float(np.mean(np.asarray(evaluations), dtype=np.float64))
     return Evaluation(
-        accuracy=float(np.mean(log_ps.argmax(axis=-1) == ys)),
+        # Where probabilities are not numbers no class is predicted; `argmax` would say the first.
+        accuracy=float(np.mean((log_ps.argmax(axis=-1) == ys) & ~np.isnan(log_ps).any(axis=-1))),
         nll=-float(np.mean(log_ps[np.arange(len(ys)), ys], dtype=np.float64)),
         calibration_error=calibration_error(log_ps, ys),
         num_evaluations=num_evaluations,
@@ -93,8 +94,10 @@ def calibration_error(
     - `ys`: the true classes, `[n]`.
     - `num_bins`: number of bins.
 
-    **Returns:** the error, in [0, 1].
+    **Returns:** the error, in [0, 1]; NaN where probabilities are not numbers.
     """
+    if np.isnan(log_ps).any():
+        return float("nan")
     confidence = np.exp(log_ps.max(axis=-1).astype(np.float64))
     correct = (log_ps.argmax(axis=-1) == ys).astype(np.float64)
     bins = np.clip(np.ceil(confidence * num_bins).astype(int) - 1, 0, num_bins - 1)

@@ -29,7 +29,8 @@ def fit_ensemble(
 
     $$\min_{w \ge 0,\; \sum_k w_k = 1} -\frac{1}{n} \sum_i \log p_w(y_i | x_i).$$
 
-    A time whose network does not look at the image gets the weight 0. Use images that the model was not trained on,
+    The weights sum to one, so a time whose network does not look at the image may keep some: a uniform estimate tempers
+    others that are too sure. Use images that the model was not trained on,
     as those it was trained on favour the network that remembers them best, and none that a result is reported on.
 
     !!! example
@@ -50,7 +51,7 @@ def fit_ensemble(
 
     **Returns:** the decoder with these times and weights.
 
-    **Raises:** `ValueError` or `TypeError` for images, labels or times that are none, and `TypeError` for a model
+    **Raises:** `ValueError` or `TypeError` for values that are not images, labels or times, and `TypeError` for a model
     without a Gaussian path.
     """
     EnsembleDecoder(times)  # whether they are times

@@ -18,6 +18,7 @@ from .._model import AbstractModel
 from .._types import Features, Image, Key, Latent, LogProbs, Scalar
 from .encode import encode_batch
 from .encoded import EncodedImages
+from .prediction import checked
 from .views import viewed, viewed_one, views_asked
 
 
@@ -39,7 +40,10 @@ def predict_one(
 
     **Returns:** log-probabilities `[classes]`, the number of evaluations of the vector field over all draws, and the
     solver's result code for each trajectory `[trajectories]`.
+
+    **Raises:** `ValueError` for draws that would all be the same, or fewer than one, and for a negative shift.
     """
+    checked(prediction)
     views = [viewed_one(x, view) for view in views_asked(prediction)]
     features = [model.field.encode(view) for view in views]  # once, whatever the number of steps and of draws
     starts = _starts(model, prediction.start, prediction.draws, key)

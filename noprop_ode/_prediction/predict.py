@@ -140,8 +140,18 @@ def predict(
     **Arguments:** as for [`noprop_ode.predict_log_proba`][].
 
     **Returns:** classes, shape `[n]`.
+
+    **Raises:** as `predict_log_proba`, and `FloatingPointError` for probabilities that are not numbers.
     """
     how = complete(
         model, prediction, start=start, sampler=sampler, decoder=decoder, draws=draws, mirror=mirror, shift=shift
     )
-    return jnp.argmax(predict_log_proba(model, xs, key=key, prediction=how, batch_size=batch_size), axis=-1)
+    log_ps = predict_log_proba(model, xs, key=key, prediction=how, batch_size=batch_size)
+    bad = np.flatnonzero(np.isnan(np.asarray(log_ps)).any(axis=-1))
+    if len(bad):
+        raise FloatingPointError(
+            f"{len(bad)} of {len(log_ps)} images, the first at index {bad[0]}, have class probabilities that are not "
+            "numbers: weights of the model are NaN or infinite, or its output overflows. Look at the loss of its "
+            "training."
+        )
+    return jnp.argmax(log_ps, axis=-1)

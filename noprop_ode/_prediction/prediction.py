@@ -1,9 +1,8 @@
 """A way of predicting, complete and without contradiction."""
 
 from .._choices import AbstractDecoder, AbstractSampler, Prediction, Start
-from .._model import AbstractModel
+from .._model import AbstractModel, name_of
 from .decoder import DenoiserDecoder
-from .ensemble import EnsembleDecoder
 
 
 def complete(
@@ -22,20 +21,36 @@ def complete(
     A sampler is there to be followed: where the model's own decoder asks the network at the start alone, as that of DT
     does, and no other is given, the denoiser is read where the last step begins.
 
-    **Raises:** `ValueError` for draws that would all be the same, or fewer than one.
+    **Raises:** `ValueError` for a sampler beside a decoder that does not follow it, and for draws that would all be the
+    same, or fewer than one.
     """
     parts = {"start": start, "sampler": sampler, "decoder": decoder, "draws": draws, "mirror": mirror, "shift": shift}
     base = model.default_prediction if prediction is None else prediction
-    if sampler is not None and prediction is None and isinstance(base.decoder, EnsembleDecoder):
+    if sampler is not None and prediction is None and decoder is None and not base.decoder.follows_sampler:
         base = base._replace(decoder=DenoiserDecoder())
-    how = prediction_of(**base._replace(**{name: part for name, part in parts.items() if part is not None})._asdict())
+    how = checked(base._replace(**{name: part for name, part in parts.items() if part is not None}))
+    if sampler is not None and not how.decoder.follows_sampler:
+        raise ValueError(
+            f"{name_of(how.decoder)} asks the network where trajectories start, so {name_of(sampler)} would change "
+            "nothing. Leave the sampler out, or give a decoder that follows it, such as DenoiserDecoder()."
+        )
+    return how
+
+
+def checked(prediction: Prediction) -> Prediction:
+    """A prediction whose parts have been checked, which those of a named tuple are not.
+
+    **Raises:** `ValueError` for draws that would all be the same, or fewer than one, and for a negative shift.
+    """
+    how = prediction_of(**prediction._asdict())
     if how.draws < 1:
         raise ValueError(f"A prediction needs at least one trajectory; got draws={how.draws}.")
     if how.shift < 0:
         raise ValueError(f"shift is a number of pixels, 0 for none; got {how.shift}.")
-    if how.start == "mean" and how.draws > 1 and not how.sampler.stochastic:
+    moved = how.sampler.stochastic and how.decoder.t1(how.sampler) > 0
+    if how.start == "mean" and how.draws > 1 and not moved:
         raise ValueError(
-            f"From the mean, {how.draws} draws of a deterministic sampler are all the same; use draws=1, or "
+            f"From the mean, {how.draws} draws are all the same where no noise is added on the way; use draws=1, or "
             "start='noise'."
         )
     return how
@@ -44,5 +59,4 @@ def complete(
 def prediction_of(
     start: Start, sampler: AbstractSampler, decoder: AbstractDecoder, draws: int, mirror: bool, shift: int
 ) -> Prediction:
-    """A prediction whose parts are checked, which those of a named tuple are not."""
     return Prediction(start, sampler, decoder, draws, mirror, shift)

@@ -58,11 +58,13 @@ class AbstractSolverSampler(AbstractSampler):
         return solution.result.error_if(solution.ys, ~diffrax.is_okay(solution.result))
 
     def full_evaluations(self, *, t1: float = 1.0) -> float:
+        if t1 == 0:
+            return 0.0
         if self.steps is None:
             return float("nan")
         per_step, once = self.step_evaluations
         taken = steps_until(t1, self.steps)
-        return per_step * taken + once * (taken > 0)
+        return per_step * taken + once
 
     @abc.abstractmethod
     def check(self, model: AbstractModel) -> None:
@@ -128,7 +130,8 @@ def evaluations_of(solver: diffrax.AbstractSolver) -> tuple[float, float]:
         # First same as last: each step begins with the evaluation that ended the step before.
         return (stages - 1, 1) if solver.tableau.fsal else (stages, 0)
     if isinstance(solver, diffrax.AbstractSRK):
-        return solver.tableau.b_sol.size, 0
+        ignored = solver.tableau.ignore_stage_f  # such a stage is of the noise alone
+        return solver.tableau.b_sol.size - (0 if ignored is None else int(np.sum(ignored))), 0
     return float("nan"), 0  # implicit solvers iterate: not known in advance
 
 

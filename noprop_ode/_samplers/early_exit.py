@@ -6,13 +6,12 @@ import diffrax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._blocks import Blocks
 from .._choices import AbstractSampler, Sample
 from .._freezable import number
 from .._gaussian import AbstractGaussianModel
 from .._model import AbstractModel, name_of
+from .._schedules.ancestral import ancestral_coefficients
 from .._types import Features, Key, Latent, Scalar
-from .ancestral import ancestral_coefficients
 from .base import AbstractSolverSampler, as_sample
 
 
@@ -70,9 +69,9 @@ class EarlyExit(AbstractSampler):
         """Carries one state along; to t = 1 leads the long step, from where the trajectory was stopped early, and to an
         earlier `t1` none.
 
-        **Raises:** `TypeError` for a chain of blocks without a Gaussian path, [`noprop_ode.Backprop`][].
+        **Raises:** `TypeError` for a model whose blocks take no step but their own, [`noprop_ode.Backprop`][].
         """
-        if isinstance(model.field, Blocks) and not isinstance(model, AbstractGaussianModel):
+        if model.own_steps_only:
             raise TypeError(
                 f"EarlyExit ends with one long step, and the blocks of {name_of(model)} take none but their own. Use "
                 "the sampler alone."

@@ -47,7 +47,7 @@ class ODE(AbstractSolverSampler):
             `diffrax.RecursiveCheckpointAdjoint()` by default.
 
         **Raises:** `ValueError` unless exactly one of `steps` and `stepsize_controller` is given, for fewer than one
-        step, and for adaptive steps with a solver that has no error estimate.
+        step, for a controller that does not adapt, and for adaptive steps with a solver that has no error estimate.
         """
         if (steps is None) == (stepsize_controller is None):
             raise ValueError(
@@ -56,6 +56,11 @@ class ODE(AbstractSolverSampler):
             )
         if steps is not None:
             check_steps(steps)
+        if isinstance(stepsize_controller, diffrax.StepTo | diffrax.ConstantStepSize):
+            raise ValueError(
+                f"{name_of(stepsize_controller)} takes steps that are known beforehand, and stepsize_controller=... is "
+                "for adaptive ones; give steps=... for equal steps."
+            )
         if stepsize_controller is not None and not isinstance(solver, diffrax.AbstractAdaptiveSolver):
             raise ValueError(
                 f"{name_of(solver)} has no error estimate, which adaptive steps need; give steps=... instead, or a "
@@ -106,4 +111,5 @@ class VelocityTerm(eqx.Module):
     model: AbstractModel
 
     def __call__(self, t: Any, y: Latent, args: Features) -> Latent:
-        return self.model.velocity(jnp.asarray(t, dtype=jnp.float32), y, args)
+        # Of the type of the state: with `jax_enable_x64` a network of somebody else's computes in double precision.
+        return self.model.velocity(jnp.asarray(t, dtype=jnp.float32), y, args).astype(y.dtype)

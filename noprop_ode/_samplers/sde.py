@@ -3,6 +3,7 @@
 from typing import Any
 
 import diffrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import lineax as lx
@@ -61,12 +62,33 @@ class SDE(AbstractSolverSampler):
         # Stochastic Runge-Kutta methods of higher order need space-time areas of the path, not its increments alone.
         higher = isinstance(self.solver, diffrax.AbstractSRK)
         levy_area = diffrax.SpaceTimeTimeLevyArea if higher else diffrax.BrownianIncrement
-        terms = generative_terms(gaussian(model, self), levy_area, tolerance=0.25 / self.steps, key=key)
+        terms = generative_terms(gaussian(model, self), levy_area, key=key)
         return solve_in_equal_steps(terms, self.solver, z0, features, self.steps, t1, **how)
 
 
+class _Increments(diffrax.AbstractBrownianPath):
+    """Independent increments, one a step. Diffrax's own path of them is made where it is asked: an adjoint that may run
+    a step twice refuses terms that hold it, though equal times have equal increments."""
+
+    shape: jax.ShapeDtypeStruct = eqx.field(static=True)
+    levy_area: Any = eqx.field(static=True)
+    key: Key
+
+    @property
+    def t0(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return -jnp.inf
+
+    @property
+    def t1(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return jnp.inf
+
+    def evaluate(self, t0: Any, t1: Any = None, left: bool = True, use_levy: bool = False) -> Any:
+        path = diffrax.UnsafeBrownianPath(self.shape, self.key, levy_area=self.levy_area)
+        return path.evaluate(t0, t1, left, use_levy)
+
+
 def generative_terms(
-    model: AbstractGaussianModel, levy_area: Any, *, tolerance: float, key: Key
+    model: AbstractGaussianModel, levy_area: Any, *, key: Key
 ) -> diffrax.MultiTerm[tuple[diffrax.ODETerm, diffrax.ControlTerm]]:
     """The drift and the noise of the generative SDE; see [`noprop_ode.SDE`][].
 
@@ -74,19 +96,21 @@ def generative_terms(
 
     - `model`: a Gaussian model.
     - `levy_area`: what the solver must know of the Brownian path, a Diffrax type.
-    - `tolerance`: resolution of the Brownian path, below the length of a step.
     - `key`: the Brownian path.
 
     **Returns:** terms for `diffrax.diffeqsolve`.
     """
     dim = model.embedding.dim
     shape = jax.ShapeDtypeStruct((dim,), jnp.float32)
-    path = diffrax.VirtualBrownianTree(0.0, 1.0, tol=tolerance, shape=shape, key=key, levy_area=levy_area)
+    # Each step asks for its own increment, once: there is no need of a path that remembers. One that does looks at its
+    # times by a host callback, with which nothing can be exported.
+    path = _Increments(shape, levy_area, key)
 
     def drift(t: Any, y: Latent, args: Features) -> Latent:
-        return model.generative_drift(jnp.asarray(t, dtype=jnp.float32), y, args)
+        return model.generative_drift(jnp.asarray(t, dtype=jnp.float32), y, args).astype(y.dtype)
 
     def diffusion(t: Any, y: Latent, args: Features) -> lx.DiagonalLinearOperator:
-        return lx.DiagonalLinearOperator(jnp.full((dim,), model.diffusion(jnp.asarray(t, dtype=jnp.float32))))
+        deviation = model.diffusion(jnp.asarray(t, dtype=jnp.float32)).astype(y.dtype)
+        return lx.DiagonalLinearOperator(jnp.full((dim,), deviation))
 
     return diffrax.MultiTerm(diffrax.ODETerm(drift), diffrax.ControlTerm(diffusion, path))

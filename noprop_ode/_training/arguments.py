@@ -8,6 +8,7 @@ from .._check import check_images, check_labels
 from .._model import AbstractModel
 from .._sizes import check_field
 from .._wording import given
+from .errors import SettingsError
 from .parallel import Parallel
 
 
@@ -49,7 +50,7 @@ def check_arguments(
         ("keep", keep, 1),
     ):
         if value < least:
-            raise ValueError(f"{name} must be at least {least}; got {name}={value}.")
+            raise SettingsError(f"{name} must be at least {least}; got {name}={value}.")
     if not 0 <= seed < 2**32:
         raise ValueError(f"A seed lies in [0, 2^32): larger ones would repeat smaller ones. Got seed={seed}.")
     for part in (splits.train, splits.validation):
@@ -58,7 +59,7 @@ def check_arguments(
             check_labels(part.labels, model.embedding.num_classes, len(part.images))
     check_field(model.field, model.embedding, splits.train.images)
     if len(splits.train.labels) < batch_size:
-        raise ValueError(
+        raise SettingsError(
             f"batch_size must be at most {len(splits.train.labels)}, the number of training images; got {batch_size}."
         )
     if splits.validation is None and patience is not None:

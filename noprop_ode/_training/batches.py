@@ -19,24 +19,27 @@ class Batches:
     Of several processes each takes its share of every batch, out of the same order of all images.
     """
 
-    def __init__(self, seed: int, augment: Callable[..., Array] | None, key: Array, parallel: Parallel | None):
+    def __init__(
+        self, seed: int, augment: Callable[..., Array] | None, key: Array, parallel: Parallel | None, *, steps: int
+    ):
+        """**Arguments:** what the batches depend on, and the `steps` of an epoch."""
         self.seed, self.augment, self.key = seed, augment, key
         self.parallel = parallel if jax.process_count() > 1 else None
         self._reader: Any = None
-        self._steps = 0
+        self._steps = steps
+
         self._data: Any = None  # that of the reader: a callback may have given the run others
 
     def rest_of_epoch(self, run: Run) -> Iterator[tuple[Any, Any]]:
         """What is left of the epoch that the run is in."""
         epoch, step = run.progress.epoch, run.progress.step
         if self._data is not run.train:
-            if self._data is not None and len(run.train.labels) // run.batch_size != self._steps:
+            if run.steps_per_epoch != self._steps:
                 raise ValueError(
                     f"The run has other training data now, of {len(run.train.labels)} images; expected as many as make "
                     f"{self._steps} batches of {run.batch_size}, because an epoch is as long as it was."
                 )
             self.close()
-            self._steps = run.steps_per_epoch
             self._reader, self._data = self._opened(run), run.train
         for xs, ys in self._reader.epoch(epoch, step - epoch * run.steps_per_epoch):
             if self.augment is not None:

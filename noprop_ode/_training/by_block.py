@@ -10,7 +10,6 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, PyTree
 
 from .._block_model import AbstractBlockModel, batch_keys
-from .._blocks import AllBlocks
 from .._model import AbstractModel, LossTerms
 from .._trainable import trainable_mask
 from .._types import Key, Scalar
@@ -36,7 +35,7 @@ class _Gathered(eqx.Module):
 
 def takes_all_blocks(model: AbstractModel) -> bool:
     """Whether a step of this model is one of all of its blocks, which can be taken one after another."""
-    return isinstance(model, AbstractBlockModel) and isinstance(model.plan, AllBlocks)
+    return isinstance(model, AbstractBlockModel) and model.plan.apart
 
 
 def step_by_block(

@@ -13,6 +13,7 @@ from .._model import AbstractModel
 from .._prediction.evaluate import evaluate
 from .._types import Key
 from .checkpoint import load_arrays
+from .errors import CheckpointError
 from .processes import arrays_of_first, gathered, on_first, tell
 from .run import EpochEnded, Event, Recorded, Run, Started, Stepped, Stopped, rows
 from .step import copied
@@ -71,8 +72,18 @@ class Validate:
         if self._best is not None or run.progress.best_epoch == 0 or not tell(run.store is not None):
             return self._best
         like = gathered(run.evaluation_model)
-        found = on_first(lambda: None if run.store is None else load_arrays(run.store.path(BEST), like))
-        return arrays_of_first(like if found is None else found)
+        found = on_first(lambda: _read_best(run, like))
+        return arrays_of_first(like if found is None else found) if tell(found is not None) else None
+
+
+def _read_best(run: Run, like: AbstractModel) -> AbstractModel | None:
+    """The best model, where its file is; it is not what the run needs to go on, and may have been removed."""
+    assert run.store is not None
+    try:
+        return load_arrays(run.store.path(BEST), like)
+    except (FileNotFoundError, CheckpointError) as error:
+        print(f"warning: the best model, of epoch {run.progress.best_epoch}, is lost. {error}", file=sys.stderr)
+        return None
 
 
 class ProgressBar:
@@ -107,7 +118,7 @@ class ProgressBar:
                 pass
 
     def _start(self, run: Run) -> None:
-        self._first = run.progress.step
+        self._first, self._began, self._told = run.progress.step, None, 0.0
         if sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None:
             self._bar = importlib.import_module("tqdm").tqdm(
                 total=run.num_steps,

@@ -16,7 +16,7 @@ from jaxtyping import PyTree
 
 from .._check import check_alive
 from .errors import CheckpointError
-from .files import need, reason, shown, write_atomically
+from .files import need, plain_number, reason, shown, write_atomically
 
 
 _FORMAT = "noprop_ode checkpoint 2"
@@ -46,7 +46,8 @@ def save_arrays(path: str | os.PathLike[str], tree: PyTree[Any], metadata: dict[
     check_alive(tree)
     numpy_format = need("safetensors.numpy", "Saving arrays")
     arrays = {array_name(where): _stored(leaf) for where, leaf in _leaves(tree) if eqx.is_array(leaf)}
-    content = json.dumps({} if metadata is None else metadata)
+    content = json.dumps({} if metadata is None else metadata, default=plain_number)
+
     # The sum of the arrays is over the bytes as the file has them, so it is taken of a first serialisation.
     plain = numpy_format.save(arrays)
     data = hashlib.sha256(memoryview(plain)[_data_start(plain) :]).hexdigest()

@@ -5,6 +5,10 @@ class RunError(RuntimeError):
     """A run cannot be started, continued or read."""
 
 
+class SettingsError(ValueError):
+    """Arguments of training that do not go together."""
+
+
 class CheckpointError(ValueError):
     """A file is not a checkpoint of ours, is damaged, or does not fit what it is loaded into."""
 

@@ -9,6 +9,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import equinox as eqx
+import numpy as np
+
+from .._wording import given
 from .errors import RunError
 
 
@@ -84,16 +88,26 @@ def remove_leftovers(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def need(module: str, what: str, extra: str = "experiments") -> ModuleType:
+def need(module: str, what: str, extra: str = "experiments", *, error: type[Exception] = RunError) -> ModuleType:
     """Imports an optional package.
 
-    **Arguments:** the name of the module, what needs it, and the extra that installs it.
+    **Arguments:** the name of the module, what needs it, the extra that installs it, and the class of the error.
 
-    **Raises:** `RunError` if it is not installed.
+    **Raises:** the error if it cannot be imported.
     """
     try:
         return importlib.import_module(module)
-    except ImportError as error:
-        raise RunError(
-            f'{what} needs {module.partition(".")[0]}, which is not installed here: pip install "noprop_ode[{extra}]".'
-        ) from error
+    except ImportError as found:
+        raise error(
+            f"{what} needs {module.partition('.')[0]}, which cannot be imported here ({found}): "
+            f'pip install "noprop_ode[{extra}]".'
+        ) from found
+
+
+def plain_number(value: Any) -> Any:
+    """A number of NumPy's or JAX's among plain values."""
+    if isinstance(value, np.generic) or (eqx.is_array(value) and value.size == 1):
+        return value.item()
+    raise TypeError(
+        f"Expected plain values, numbers, text, lists and dictionaries, in what is kept of a run; got {given(value)}."
+    )

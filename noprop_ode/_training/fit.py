@@ -179,7 +179,7 @@ def fit(
             *([validate] if splits.validation is not None else []),
             *callbacks,
         )
-        batches = Batches(seed, augment, augment_key, parallel)
+        batches = Batches(seed, augment, augment_key, parallel, steps=run.steps_per_epoch)
         stack.callback(batches.close)
         roll_back, per_call = RollBack(rollbacks, place), steps_per_call or default_steps_per_call()
         saved, rate = time.monotonic(), None if learning_rate is None else on_host(learning_rate)
@@ -198,8 +198,9 @@ def fit(
                         run.state, batches.rest_of_epoch(run), steps_per_call=per_call, parallel=parallel
                     ):
                         run.record_steps(metrics, rate)
-                        run.emit(Stepped(metrics, run.progress.epoch + 1))
                         clock.tick()
+                        run.emit(Stepped(metrics, run.progress.epoch + 1))
+                        clock.restart()
                         signal, due = agreed(guard.received, time.monotonic() - saved > checkpoint_seconds)
                         if signal or due:
                             run.save()
@@ -208,6 +209,7 @@ def fit(
                         if stop := interruption(signal):
                             raise stop
                 except NonFiniteLossError as error:
+                    run.state = error.state
                     run.record_steps(error.metrics, rate, until=int(error.state.step))  # the good ones of the call
                     run.state = scaled(roll_back(run, error), optimiser, run.progress.rate_scale)
                     continue

@@ -16,14 +16,15 @@ from .._sizes import told_here
 from .by_block import step_by_block, takes_all_blocks
 from .compiled import donating
 from .parallel import Parallel, lies_on_several
+from .processes import agreed
 from .step import Metrics, TrainState, copied, finite, train_step
 
 
 class NonFiniteLossError(RuntimeError):
     """The loss or its gradient became NaN or infinite: at which `step`, with which `metrics`, and the `state` with the
-    last good weights, from which training can go on."""
+    last good weights, from which training can go on. Where it was the update that was not finite, there are none."""
 
-    def __init__(self, step: int, metrics: Metrics, state: TrainState):
+    def __init__(self, step: int, metrics: Metrics, state: TrainState, *, update: bool = False):
         # Of several steps in a call those after the bad one say nothing: they change no weights, and may be finite.
         where = int(jnp.argmax(jnp.ravel(metrics.step) == step))
         terms = ", ".join(f"{name}={jnp.ravel(getattr(metrics, name))[where]:g}" for name in _TERMS)
@@ -31,16 +32,20 @@ class NonFiniteLossError(RuntimeError):
             "The weights before that step are kept in `.state`. A lower learning rate, gradient clipping, or a "
             "weighting with a smaller range usually helps."
             if finite(state.model)
-            else "The weights were no longer finite before it: the update of an earlier step was not, though its "
-            "gradient was. Look at the learning rate of that step, and at what the optimiser divides by."
+            else f"The weights were no longer finite before it: {_LOOK.format('an earlier step was not, though its')}"
         )
-        super().__init__(f"The loss or its gradient stopped being finite at step {step} ({terms}). {kept}")
+
+        what = "The loss or its gradient stopped being finite at"
+        if update:
+            what, kept = "Weights are not finite after", "T" + _LOOK.format("that step was not, though its")[1:]
+        super().__init__(f"{what} step {step} ({terms}). {kept}")
         self.step = step
         self.metrics = metrics
         self.state = state
 
 
 _Data: TypeAlias = tuple[Array, Array, Parallel | None]
+_LOOK = "the update of {} gradient was. Look at the learning rate of that step, and at what the optimiser divides by."
 _TERMS = ("loss", "denoising", "readout", "prior", "gradient_norm")
 
 
@@ -101,8 +106,9 @@ def train(
 
     **Yields:** the state after each step, with what the step measured.
 
-    **Raises:** `ValueError` or `TypeError` for images or labels that are none, and
-    [`noprop_ode.NonFiniteLossError`][], with the last good state, when the loss or its gradient is not finite.
+    **Raises:** `ValueError` or `TypeError` for arrays that are not images or labels, and
+    [`noprop_ode.NonFiniteLossError`][], with the last good state, when the loss or its gradient is not finite; at the
+    end also when weights are not, by an infinite update.
     """
     if check_every < 1 or steps_per_call < 1:
         raise ValueError(f"check_every and steps_per_call must be at least 1; got {check_every} and {steps_per_call}.")
@@ -112,6 +118,7 @@ def train(
     if parallel is not None and parallel.block > 1:
         steps_per_call = 1
     num_classes = state.model.embedding.num_classes
+    began_finite = not any(agreed(not finite(state.model)))
     metrics = None
     for count, group in enumerate(_grouped(batches, steps_per_call), start=1):
         for xs, ys in group:
@@ -140,6 +147,8 @@ def train(
         yield state, metrics
     if metrics is not None:
         _raise_if_ill(state, metrics)
+        if began_finite and any(agreed(not finite(state.model))):
+            raise NonFiniteLossError(int(state.step), metrics, state, update=True)
 
 
 def _int32(ys: Any) -> Array:

@@ -12,7 +12,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
 from .._block_model import AbstractBlockModel
-from .._blocks import AllBlocks, Blocks
+from .._blocks import Blocks
 from .._model import AbstractModel, name_of
 from .blockwise import BlockwiseState
 from .processes import placed
@@ -83,7 +83,7 @@ class Parallel:
 
     def _check_blocks(self, model: AbstractModel) -> None:
         if self.block > 1:
-            if not isinstance(model, AbstractBlockModel) or not isinstance(model.plan, AllBlocks):
+            if not isinstance(model, AbstractBlockModel) or not model.plan.apart:
                 has = name_of(model.plan) if isinstance(model, AbstractBlockModel) else "no blocks"
                 raise TypeError(
                     f"block={self.block} divides the blocks of a step, all of which train in it (AllBlocks); "

@@ -15,6 +15,7 @@ from jax.sharding import NamedSharding
 from jaxtyping import PyTree
 
 from .errors import RunError
+from .files import plain_number
 
 
 _T = TypeVar("_T")
@@ -121,7 +122,7 @@ def tell(value: Any) -> Any:
     """A plain value of the first process, on all of them."""
     if jax.process_count() == 1:
         return value
-    text = np.frombuffer(json.dumps(value).encode() if is_first() else b"", np.uint8)
+    text = np.frombuffer(json.dumps(value, default=plain_number).encode() if is_first() else b"", np.uint8)
     size = int(multihost_utils.broadcast_one_to_all(np.int32(len(text))))
     text = text if is_first() else np.zeros(size, np.uint8)
     return json.loads(np.asarray(multihost_utils.broadcast_one_to_all(text)).tobytes())

@@ -13,7 +13,7 @@ from .._lazy import AbstractLazyImages
 from .errors import CheckpointError, Interrupted, RunError
 from .folder import METRICS
 from .generator import NonFiniteLossError
-from .processes import arrays_of_first, on_first, tell
+from .processes import agreed, arrays_of_first, on_first, tell
 from .run import Progress, Run
 from .sharded import load_parts
 from .step import TrainState
@@ -59,29 +59,40 @@ def restore(run: Run) -> bool:
     **Raises:** [`noprop_ode.RunError`][] if there are checkpoints and none can be used, or if they are of a run with
     other settings or data.
     """
-    if _restore_parts(run):
+    problems: list[str] = []
+    if _restore_parts(run, problems):
         return True
     found = on_first(lambda: _checked(run, _newest(run)))
     if not tell(found is not None):
+        if problems:
+            raise RunError(f"No checkpoint of this run can be used: {' '.join(problems)}")
         return False
-    run.state, plain = (run.state, None) if found is None else found
-    run.state, run.progress = arrays_of_first(run.state), Progress.from_plain(tell(plain))
+    state, plain = (run.state, None) if found is None else found
+    run.go_on_from(arrays_of_first(state), tell(plain))
     return True
 
 
-def _restore_parts(run: Run) -> bool:
+def _restore_parts(run: Run, problems: list[str]) -> bool:
     """From the newest good checkpoint in parts, unless the newest of all is a file; every process reads its own part.
+    What is wrong with others is added to the `problems`.
+
 
     **Returns:** whether there was one.
     """
     for path in map(Path, tell(on_first(lambda: _folders(run)))):
+        found, problem = None, ""
         try:
             found = load_parts(path, run.state)
         except CheckpointError as error:
-            print(f"warning: {error} Trying the one before.", file=sys.stderr)
+            problem = str(error)
+        if any(agreed(found is None)):  # one that a single process cannot read is passed over by all
+            problems.append(problem or f"Another process could not read {path}.")
+            print(f"warning: {problems[-1]} Trying the one before.", file=sys.stderr)
             continue
+        assert found is not None
+
         on_first(lambda found=found: _checked(run, found))
-        run.state, run.progress = found[0], Progress.from_plain(found[1]["progress"])
+        run.go_on_from(found[0], found[1]["progress"])
         return True
     return False
 

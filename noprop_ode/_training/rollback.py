@@ -46,6 +46,7 @@ class RollBack:
             run.save(newest=True)
             raise error
         state, before = self._recall(run, error)
+        run.stopping |= run.progress.stopped
         run.progress = dataclasses.replace(before, rollbacks=used + 1, records=run.progress.records)
         run.record("rollback", step=run.progress.step, failed_step=error.step, rollbacks=used + 1)
         run.state = state = self.place(state)

@@ -1,17 +1,17 @@
 """What a run is to its callbacks: the state, how far it is, and what happens."""
 
 import dataclasses
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import jax
 import numpy as np
 
 from .._model import AbstractModel
 from .folder import RunFolder
-from .processes import gathered, on_first, tell
+from .processes import agreed, gathered, on_first, tell
 from .sharded import save_parts
 from .step import Metrics, TrainState, finite
 from .store import CheckpointStore
@@ -26,6 +26,7 @@ class Progress:
         validations since.
     - `rollbacks`, `records`: how often the run went back, and how many records it has written.
     - `seconds`, `timed_steps`: time spent in steps without compilation, and how many steps that were.
+    - `wall_seconds`: from the beginning to the last checkpoint, but for the time in which the run was stopped.
     - `stopped`: whether a callback ended the run early.
     - `notes`: plain values of callbacks, by name, for what they must know again after a resume.
     """
@@ -39,6 +40,7 @@ class Progress:
     records: int = 0
     seconds: float = 0.0
     timed_steps: int = 0
+    wall_seconds: float = 0.0
     stopped: bool = False
     notes: dict[str, Any] = field(default_factory=dict)
 
@@ -128,8 +130,9 @@ class Run:
     callbacks: Sequence[Callback] = ()
 
     def __post_init__(self):
-        # A model may have infinite weights on purpose. Of several processes each would see its own part alone.
-        self._began_finite = jax.process_count() == 1 and finite(self.state.model)
+        self._began = time.perf_counter()
+        self.stopping = False  # asked for in steps that were taken back
+        self._began_finite = self.is_finite()  # a model may have infinite weights on purpose
 
     @property
     def steps_per_epoch(self) -> int:
@@ -160,6 +163,11 @@ class Run:
             return None
         return self.progress.timed_steps * self.batch_size / max(self.progress.seconds, 1e-9)
 
+    def go_on_from(self, state: TrainState, plain: dict[str, Any]) -> None:
+        """Goes on from a checkpoint: its state, and its progress as plain values."""
+        self.state, self.progress = state, Progress.from_plain(plain)
+        self._began -= self.progress.wall_seconds
+
     def emit(self, event: Event) -> None:
         """Tells every callback, in their order; the end in the opposite one, so that logs, which come first, hear of
         what the others record then."""
@@ -182,12 +190,19 @@ class Run:
         **Arguments:** what they measured, the learning rate by step, and the last good step, if not all of them are.
         """
         for row in rows(metrics):
+            if row["step"] <= self.progress.step:
+                continue  # recorded before the call was found to be bad
             if until is not None and row["step"] > until:
                 return
             if rate is not None:
                 row["learning_rate"] = rate(int(row["step"]) - 1) * self.progress.rate_scale
             self.record("train", **row, epoch=self.progress.epoch + 1)
             self.progress.step = int(row["step"])
+            self.progress.stopped |= self.stopping
+
+    def is_finite(self) -> bool:
+        """Whether the weights are numbers, on all processes."""
+        return not any(agreed(not finite(self.state.model)))
 
     def stop(self) -> None:
         """Ends the run after this epoch."""
@@ -201,7 +216,7 @@ class Run:
         **Raises:** [`noprop_ode.RunError`][] if that fails.
         """
         step, store = self.progress.step, self.store
-        if store is not None and self._began_finite and not finite(self.state.model):
+        if self._began_finite and not self.is_finite():
             return None  # the next step will say so; what can be gone on from is in the checkpoint before
         if not self.in_parts:
             header = self.header()
@@ -220,6 +235,7 @@ class Run:
 
     def header(self) -> dict[str, Any]:
         """What a checkpoint says of the run."""
+        self.progress.wall_seconds = time.perf_counter() - self._began
         return {**self.metadata, "progress": dataclasses.asdict(self.progress)}
 
 

@@ -15,7 +15,7 @@ from jaxtyping import Array, PyTree
 
 from .checkpoint import array_name, check_names, is_key
 from .errors import CheckpointError, RunError
-from .files import need
+from .files import need, plain_number
 
 
 # What Orbax and its storage raise for what they cannot read.
@@ -38,7 +38,8 @@ def save_parts(path: Path, tree: PyTree[Any], metadata: dict[str, Any]) -> None:
     """
     ocp = _orbax()
     arrays = {array_name(where): _words(leaf) for where, leaf in _leaves(tree) if eqx.is_array(leaf)}
-    content, sums = json.dumps(metadata), {name: int(value) for name, value in _sums(arrays).items()}
+    content = json.dumps(metadata, default=plain_number)
+    sums = {name: int(value) for name, value in _sums(arrays).items()}
     header = {"content": content, "arrays": sums, "header": _digest(content, sums)}
     items = ocp.args.Composite(arrays=ocp.args.PyTreeSave(arrays), metadata=ocp.args.JsonSave(header))
     try:

@@ -29,6 +29,8 @@ class SignalGuard:
 
     def __enter__(self) -> "SignalGuard":
         for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) is None:
+                continue  # its handler is not of Python's, which could not be put back
             try:
                 self._before[number] = signal.signal(number, self._note)
                 self._untold.add(number)
@@ -37,13 +39,15 @@ class SignalGuard:
         self._listen()
         return self
 
-    def __exit__(self, *exception: Any) -> None:
+    def __exit__(self, kind: Any, *exception: Any) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         if self._waker is not None:
             waker, before = self._waker
             signal.set_wakeup_fd(before)
             waker.close()  # which ends the thread
+        if kind is None and (stop := interruption(self._received)):
+            raise stop  # it came when there was nothing left to stop, and was acknowledged
 
     @property
     def received(self) -> int:

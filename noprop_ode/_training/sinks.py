@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import RunError
-from .files import need, reason, shown
+from .files import need, plain_number, reason, shown
 from .folder import METRICS
 from .processes import is_first
 from .run import Event, Recorded, Run, Started, Stopped
@@ -40,7 +40,7 @@ class JsonLines:
             case Recorded(values):
                 run.folder.check()
                 try:
-                    self._file.write(json.dumps(values) + "\n")
+                    self._file.write(json.dumps(values, default=plain_number) + "\n")
                     self._file.flush()
                 except OSError as error:
                     raise RunError(f"Could not write {run.folder / METRICS}: {error.strerror}.") from error

@@ -1,5 +1,6 @@
 """One step of training, and what it carries to the next."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -114,10 +115,17 @@ def _copied(arrays: PyTree[Array]) -> PyTree[Array]:
 
 
 def finite(model: PyTree[Any]) -> bool:
-    """Whether all trainable arrays that this process holds are numbers. A step looks at its gradient alone: an update
-    may be infinite where that is not, by a learning rate that is. On the host, where there is nothing to compile."""
+    """Whether all trainable arrays are numbers, as far as this process holds them. A step looks at its gradient alone:
+    an update may be infinite where that is not, by a learning rate that is. On the host, where there is nothing to
+    compile."""
     arrays = jax.tree.leaves(eqx.filter(model, trainable_mask(model)))
-    return all(np.isfinite(np.asarray(a)).all() for a in arrays if a.is_fully_addressable)
+    return all(np.isfinite(np.asarray(part.data)).all() for a in arrays for part in _parts(a))
+
+
+def _parts(array: Any) -> Sequence[Any]:
+    """The parts of an array that this process holds, each once."""
+    array = jnp.asarray(array)
+    return array.addressable_shards[:1] if array.is_fully_replicated else array.addressable_shards
 
 
 def train_step(state: TrainState, xs: Images, ys: Labels) -> tuple[TrainState, Metrics]:

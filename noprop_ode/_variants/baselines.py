@@ -1,5 +1,7 @@
 """What the paper compares with: the same networks, trained through the whole chain of steps."""
 
+from typing import ClassVar
+
 import diffrax
 import jax.nn as jnn
 import jax.numpy as jnp
@@ -30,6 +32,7 @@ class Backprop(AbstractBaseline):
     field: Blocks
     embedding: AbstractLabelEmbedding
     readout: AbstractReadout
+    own_steps_only: ClassVar[bool] = True
     gates: Float[Array, " blocks"]
 
     def __init__(

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from .._block_model import AbstractBlockModel, batch_keys
-from .._blocks import AllBlocks, Blocks
+from .._blocks import Blocks
 from .._choices import Prediction
 from .._labels.embedding import AbstractLabelEmbedding
 from .._labels.readout import AbstractReadout
@@ -50,7 +50,7 @@ class OneBlock(AbstractModel):
         - `model`: a model of T blocks, all of which take part in a step.
         - `k`: the position of the block, 0 to T - 1.
 
-        **Raises:** `ValueError` for a position that is none, and `TypeError` for a model whose blocks share something
+        **Raises:** `ValueError` for a position out of range, and `TypeError` for a model whose blocks share something
         that learns from all of them.
         """
         if not 0 <= k < model.field.num_blocks:
@@ -137,6 +137,8 @@ def join_blocks(model: AbstractBlockModel, parts: Sequence[OneBlock]) -> Abstrac
         )
     ordered = [by_position[k] for k in range(num_blocks)]
     rests = [part.rest for part in ordered]
+    if rests[0].field.num_blocks != num_blocks:
+        raise ValueError(f"Expected the blocks of a model of {num_blocks}; got those of {rests[0].field.num_blocks}.")
     for k, rest in enumerate(rests):
         if not _agree(rests[0], rest):
             raise ValueError(
@@ -171,7 +173,7 @@ def _without_blocks(model: AbstractBlockModel) -> AbstractBlockModel:
 
 
 def _refuse_shared(model: AbstractBlockModel) -> None:
-    if not isinstance(model.plan, AllBlocks):
+    if not model.plan.apart:
         raise TypeError(
             f"A block that trains alone takes part in every step: expected plan=AllBlocks(); got {name_of(model.plan)}."
         )
@@ -183,7 +185,12 @@ def _refuse_shared(model: AbstractBlockModel) -> None:
 
 def _agree(one: PyTree[Any], other: PyTree[Any]) -> bool:
     """Whether what was trained several times over came out alike; machines may round differently."""
-    left, right = (jax.tree.leaves(eqx.filter(tree, eqx.is_array)) for tree in (one, other))
-    return jax.tree.structure(one) == jax.tree.structure(other) and all(
-        a.shape == b.shape and np.allclose(a, b, rtol=1e-2, atol=1e-3) for a, b in zip(left, right, strict=True)
-    )
+    if jax.tree.structure(one) != jax.tree.structure(other):
+        return False
+
+    def alike(a: Any, b: Any) -> bool:
+        if eqx.is_array(a) and eqx.is_array(b):
+            return a.shape == b.shape and np.allclose(a, b, rtol=1e-2, atol=1e-3)
+        return not isinstance(a, int | float | str) or a == b  # a setting, such as an end of the schedule
+
+    return all(map(alike, jax.tree.leaves(one), jax.tree.leaves(other)))

@@ -1,7 +1,8 @@
-"""What goes wrong with data, and the one place where optional packages are imported."""
+"""What goes wrong with data."""
 
-import importlib
 from types import ModuleType
+
+from .._training.files import need
 
 
 class DatasetError(ValueError):
@@ -32,10 +33,4 @@ def require(module: str, *, extra: str = "experiments") -> ModuleType:
 
     `MissingDependencyError` naming the extra to install.
     """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"this needs `{module.split('.')[0]}`, which cannot be imported ({error}); "
-            f'pip install "noprop_ode[{extra}]"'
-        ) from error
+    return need(module, "This data set", extra, error=MissingDependencyError)

@@ -106,7 +106,7 @@ class ReadAhead:
         """
         grain = import_grain()
         self._workers = workers
-        self._others, self._own = set(active_children()), set[BaseProcess]()
+        self._others, self._own, self._all_there = set(active_children()), set[BaseProcess](), False
         reading = grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
         if workers == 0:
             reading = grain.ReadOptions(num_threads=1, prefetch_buffer_size=_AHEAD)
@@ -147,7 +147,8 @@ class ReadAhead:
 
         threading.Thread(target=read, daemon=True).start()
         while True:
-            self._own |= set(active_children()) - self._others
+            if not self._all_there:  # others may start processes of their own later, which are not ours to watch
+                self._own |= set(active_children()) - self._others
             try:
                 array, error = done.get(timeout=_LOOK_SECONDS)
             except queue.Empty:
@@ -156,6 +157,9 @@ class ReadAhead:
                 continue
             if error is not None:
                 raise error
+            if not self._all_there:  # they were started on the way to the first array
+                self._own |= set(active_children()) - self._others
+                self._all_there = True
             return array
 
     def _lost(self, why: str) -> DatasetError:

@@ -15,12 +15,9 @@ with _install_import_hook("noprop_ode.experiment", "noprop_ode._typecheck.typech
     from ._evaluate import (
         evaluate_protocols as evaluate_protocols,
         evaluation_key as evaluation_key,
-        print_table as print_table,
     )
     from ._flags import flags as flags
-    from ._imports import import_components as import_components
     from ._join import join_runs as join_runs
-    from ._main import guarded as guarded
     from ._overrides import override as override, parse_overrides as parse_overrides
     from ._recipes import config_names as config_names, find_config as find_config, load_config as load_config
     from ._registry import register as register
@@ -39,16 +36,8 @@ with _install_import_hook("noprop_ode.experiment", "noprop_ode._typecheck.typech
     )
     from .report import (
         FilePrediction as FilePrediction,
-        OpenedRun as OpenedRun,
-        add_prediction_flags as add_prediction_flags,
-        add_run_flags as add_run_flags,
-        check_data as check_data,
         classify_files as classify_files,
-        confusion_matrix as confusion_matrix,
-        draw_plots as draw_plots,
         export_model as export_model,
-        format_predictions as format_predictions,
-        open_run as open_run,
         plot_confusion as plot_confusion,
         plot_cost as plot_cost,
         plot_learning_curves as plot_learning_curves,
@@ -56,9 +45,5 @@ with _install_import_hook("noprop_ode.experiment", "noprop_ode._typecheck.typech
         plot_runs as plot_runs,
         plot_schedule as plot_schedule,
         plot_trajectories as plot_trajectories,
-        prediction_changes as prediction_changes,
-        printable as printable,
-        say as say,
-        split_of as split_of,
         ways_by_cost as ways_by_cost,
     )

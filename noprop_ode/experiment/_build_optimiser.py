@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import optax
 
-from .. import AbstractModel, SampledBlock, blockwise, partitioned
+from .. import AbstractModel, blockwise, partitioned
 from .._block_model import AbstractBlockModel
 from ._config import Config
 from ._errors import within
@@ -53,6 +53,6 @@ def build_learning_rate(config: Config, num_steps: int, *, model: AbstractModel)
 
 def _one_in(model: AbstractModel) -> int:
     """Of how many steps a block takes part in one: its optimiser counts those alone."""
-    if isinstance(model, AbstractBlockModel) and isinstance(model.plan, SampledBlock):
+    if isinstance(model, AbstractBlockModel) and model.plan.one_at_a_time:
         return model.field.num_blocks
     return 1

@@ -144,12 +144,13 @@ def _main(name: str | None, arguments: Sequence[str], prog: str | None) -> None:
 
 def configured(name: str | None, file: Path | None, pairs: Sequence[tuple[str, str]]) -> Config:
     """The settings of a new run: a configuration by its name or a file, and what overrides it."""
-    return override(_plain(name, file, pairs), _from_here([pair for pair in pairs if pair[0] != "imports"]))
+    config: Config = override(_plain(name, file, pairs), [pair for pair in pairs if pair[0] != "imports"])
+    return _from_here(config)
 
 
-def _from_here(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+def _from_here(config: Config) -> Config:
     """A folder of data as an absolute path, so that a run finds it again from elsewhere."""
-    return [(n, os.path.abspath(os.path.expanduser(text)) if n == "data.dir" else text) for n, text in pairs]
+    return config if config.data.dir is None else config.replace(data={"dir": os.path.abspath(config.data.dir)})
 
 
 def _plain(name: str | None, file: Path | None, pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
@@ -174,4 +175,4 @@ def _resumed(folder: Path, pairs: Sequence[tuple[str, str]], alone: bool, trust_
             "--data.workers and --parallel..."
         )
     config: Config = load_run_config(folder, trust_imports=trust_imports)
-    return override(config.to_plain(), _from_here(pairs))
+    return _from_here(override(config.to_plain(), pairs))

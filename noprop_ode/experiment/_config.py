@@ -152,6 +152,6 @@ class Config:
         """The same settings with some changed, by section: `config.replace(training={"epochs": 5})`."""
         values = self.to_plain()
         for section, changes in sections.items():
-            values[section] = {**values[section], **changes} if isinstance(changes, dict) else changes
+            values[section] = {**values.get(section, {}), **changes} if isinstance(changes, dict) else changes
         # What a configuration imports was imported when it was made.
         return parse_section(Config, values, "")

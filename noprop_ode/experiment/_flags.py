@@ -1,11 +1,14 @@
 """The flags that the experiment scripts share."""
 
 import argparse
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from .. import RunFolder
 from .._training.store import step_checkpoints
+from ._errors import ConfigError
 from ._main import guarded
 from ._saved import MODEL_FILE
 
@@ -48,9 +51,47 @@ def flags(
     def command() -> None:
         stem = f"{Path(parser.prog).stem}-seed{args.seed}"
         with RunFolder.numbered(Path("runs"), stem) if args.out is None else RunFolder(args.out) as folder:
-            if not step_checkpoints(folder.path):
-                folder.claim([MODEL_FILE])  # which the script writes at the end; `fit` claims the rest
+            new = not step_checkpoints(folder.path)
+            if new:  # the script writes its model at the end; `fit` claims the rest
+                folder.claim([MODEL_FILE] if _began(folder) else [MODEL_FILE, _FLAGS])
+            elif args.resume:
+                _refuse_others(folder, args)
+            if new or args.resume:
+                folder.write(_FLAGS, json.dumps({name: vars(args)[name] for name in _KEPT}).encode())
             args.out = folder
-            main(args)
+            try:
+                main(args)
+            except BaseException:
+                if folder.is_there and not step_checkpoints(folder.path):
+                    (folder / _FLAGS).unlink(missing_ok=True)  # it failed to start, and the mended one may
+                raise
 
     guarded(command)
+
+
+_FLAGS, _KEPT = "flags.json", ("epochs", "batch_size", "learning_rate", "seed")
+
+
+def _began(folder: RunFolder) -> dict[str, Any] | None:
+    """The flags that the run in a folder began with, if that is what its file holds."""
+    try:
+        found = json.loads((folder / _FLAGS).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    mine = isinstance(found, dict) and tuple(found) == _KEPT
+    return found if mine and all(type(value) in (int, float) for value in found.values()) else None
+
+
+def _refuse_others(folder: RunFolder, args: argparse.Namespace) -> None:
+    """Refuses other flags than the run began with; a finished one may go on for longer.
+
+    **Raises:** `ConfigError`.
+    """
+    if (began := _began(folder)) is None:
+        return  # of a script that kept none
+    other = [name for name in _KEPT if began[name] != vars(args)[name]]
+    if other == ["epochs"] and args.epochs > began["epochs"] and (folder / MODEL_FILE).exists():
+        return
+    if other:
+        told = ", ".join(f"--{name.replace('_', '-')} {began[name]} (now {vars(args)[name]})" for name in other)
+        raise ConfigError(f"The run in {folder.path} began with {told}. Give that again, or another --out.")

@@ -1,5 +1,6 @@
 """The model of blocks that trained as runs of their own."""
 
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ import equinox as eqx
 from .. import OneBlock, join_blocks
 from .._block_model import AbstractBlockModel
 from ._build import build_model, protocols
+from ._context import DataSpec
 from ._data import load_data
 from ._errors import ConfigError
 from ._run import finish
@@ -45,12 +47,18 @@ def join_runs(
     loaded = [load_model(run, trust_imports=trust_imports) for run in runs]
     _, first, spec = loaded[0]
     parts: list[OneBlock] = []
-    for run, (part, config, _) in zip(runs, loaded):
+
+    for run, (part, config, own) in zip(runs, loaded):
         if not isinstance(part, OneBlock):
             raise ConfigError(f"{run} did not train one block: expected a run with training.one_block; it had none.")
         if found := differences(first.to_plain(), config, _FREE):
             raise ConfigError(
                 f"{run} has other settings than {runs[0]}: {', '.join(found)}. Blocks of one model agree."
+            )
+        if own.image_shape != spec.image_shape or own.class_names != spec.class_names or not _near(own, spec):
+            raise ConfigError(
+                f"{run} was trained on other data than {runs[0]}: shape, names or order of the classes, or mean and "
+                "deviation of the pixels differ. Blocks of one model train on the same data."
             )
         parts.append(part)
     out = None if folder is None else Path(folder)
@@ -76,6 +84,11 @@ def join_runs(
 
     with open_folder(config) as opened:
         return finish(opened, config, model, spec, splits.test, how, training)
+
+
+def _near(one: DataSpec, other: DataSpec) -> bool:
+    """Whether the pixels have the same statistics, but for rounding."""
+    return math.isclose(one.mean, other.mean, rel_tol=1e-4) and math.isclose(one.std, other.std, rel_tol=1e-4)
 
 
 # What may differ between the runs: their block, and where a machine has its data.

@@ -5,10 +5,15 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import CheckpointError, Interrupted, NonFiniteLossError, SolverError, data, keep_freed_memory
+from .._training.errors import SettingsError
 from ._collector import collect_less_often
 from ._errors import ConfigError, RunError
 from ._programs import keep_programs
 from ._random_numbers import compile_random_numbers_fast
+
+
+# Errors whose message is all that there is to say.
+_PLAIN = (CheckpointError, ConfigError, FileNotFoundError, FloatingPointError, RunError, SettingsError, SolverError)
 
 
 def guarded(command: Callable[[], Any]) -> None:
@@ -19,11 +24,11 @@ def guarded(command: Callable[[], Any]) -> None:
     compile_random_numbers_fast()
     try:
         command()
-    except (ConfigError, RunError, CheckpointError, SolverError, FileNotFoundError, data.DatasetError) as error:
+    except (*_PLAIN, data.DatasetError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except NonFiniteLossError as error:
-        print(f"error: {error} They are the newest checkpoint of the run.", file=sys.stderr)
+        print(f"error: {error} The last good state is the newest checkpoint of the run.", file=sys.stderr)
         sys.exit(1)
     except Interrupted as stop:
         print(f"stopped by {stop}", file=sys.stderr)

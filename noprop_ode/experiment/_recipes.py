@@ -1,5 +1,6 @@
 """Configurations that stand on others: `base:` in a file, and the recipes of this package by name."""
 
+import copy
 import dataclasses
 import functools
 from pathlib import Path
@@ -48,7 +49,7 @@ def find_config(name: str) -> dict[str, Any]:
     if name not in _recipes():
         hint = did_you_mean(name, _recipes())
         raise ConfigError(f"There is no configuration {show(name)}. {hint} For a file: --config FILE.")
-    return {"name": name, **_recipes()[name]}
+    return {"name": name, **copy.deepcopy(_recipes()[name])}
 
 
 def read_yaml(path: Path, above: tuple[Path, ...] = ()) -> dict[Any, Any]:

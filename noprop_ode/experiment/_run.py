@@ -38,7 +38,7 @@ from ._environment import device, versions, write_json
 from ._errors import ConfigError, within
 from ._evaluate import evaluate_protocols, evaluation_key, print_table
 from ._lasting import Lasting
-from ._run_folder import open_folder
+from ._run_folder import forget_failed_start, keep_settings, open_folder
 from ._saved import MODEL_FILE, SUMMARY_FILE, warm_start
 from .report._draw import draw_plots
 
@@ -87,6 +87,7 @@ def run(config: Config, *, resume: AnyPath | None = None) -> dict[str, Any]:
     with within("data.augmentation"):
         _trace_augmentation(config.data.augmentation.build("augmentation"), config, splits)
     logs = [Lasting(sink) for sink in _callbacks(config)]
+    callbacks = [keep_settings(config), *logs]
 
     with contextlib.ExitStack() as stack:
         folder = on_first(lambda: stack.enter_context(open_folder(config, resume)))
@@ -95,16 +96,22 @@ def run(config: Config, *, resume: AnyPath | None = None) -> dict[str, Any]:
         if folder is not None:
             print(f"{config.data.name.type}: {_counts(splits)}; writing to {folder.path}")
         metadata = {"config": config.to_plain(), "data": dataclasses.asdict(spec)}
+        before = time.perf_counter() - started
         try:
-            result = _fit(config, model, splits, prediction, folder, metadata, logs, resume is not None)
+            result = _fit(config, model, splits, prediction, folder, metadata, callbacks, resume is not None)
         except Interrupted:
             if folder is not None:
                 print(f"saved; go on with --resume {folder.path}", file=sys.stderr)
             raise
+        except Exception:
+            if folder is not None and resume is None:
+                forget_failed_start(folder)
+            raise
+        began = time.perf_counter() - result.progress.wall_seconds - before  # had it never been stopped
         model = result.model
         if config.training.patience is not None and result.best_model is not None:
             model = result.best_model
-        summary = finish(folder, config, model, spec, splits.test, how, lambda: _training(result, started))
+        summary = finish(folder, config, model, spec, splits.test, how, lambda: _training(result, began))
         for name, figures in summary["samplers"].items():
             for log in logs:
                 log.record(f"test/{name}", figures)
@@ -209,13 +216,13 @@ def _trace_augmentation(augment: Any, config: Config, splits: data.Splits) -> No
         jax.eval_shape(lambda xs: augment(xs, key=jr.key(0)), batch)
 
 
-def _training(result: FitResult, started: float) -> dict[str, Any]:
+def _training(result: FitResult, began: float) -> dict[str, Any]:
     speed, progress = result.images_per_second, result.progress
     return {
         "best_validation_accuracy": progress.best_accuracy,
         "best_epoch": progress.best_epoch,
         "steps": progress.step,
-        "wall_seconds": round(time.perf_counter() - started, 2),
+        "wall_seconds": round(time.perf_counter() - began, 2),
         # The first calls of an epoch are not timed, because they may compile.
         "train_seconds": round(progress.seconds * progress.step / max(progress.timed_steps, 1), 2),
         "train_images_per_second": None if speed is None else round(speed, 1),

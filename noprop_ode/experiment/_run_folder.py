@@ -1,16 +1,17 @@
 """The folder of a run: a new one, or that of a run to go on with."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from .. import RunError, RunFolder
+from .. import Run, RunError, RunFolder, Started
 from .._training.folder import METRICS
 from .._training.store import step_checkpoints, step_header
 from ._config import Config
 from ._environment import device, versions, write_json
 from ._errors import ConfigError
 from ._saved import CONFIG_FILE, MODEL_FILE, SUMMARY_FILE, finished_epochs
+from ._schema import parse_section
 from ._yaml import dump_yaml
 
 
@@ -21,7 +22,8 @@ _PLOTS = ("learning_curve.png", "probabilities.png", "confusion.png")
 
 
 def open_folder(config: Config, resume: Path | None = None) -> RunFolder:
-    """The folder for a run, locked, with its settings in it.
+    """The folder for a run, locked, with its settings in it; those of a run that goes on are as they were, until
+    [`noprop_ode.fit`][] finds that it can (`keep_settings`).
 
     **Arguments:** the settings, and the folder of a run with these settings to go on with.
 
@@ -31,13 +33,33 @@ def open_folder(config: Config, resume: Path | None = None) -> RunFolder:
     try:
         if not (folder / CONFIG_FILE).exists():
             folder.claim([*_FILES, *_PLOTS])
-        folder.write(CONFIG_FILE, dump_yaml(config).encode())  # first: from here on the run can be gone on with
+        if resume is None or not (folder / CONFIG_FILE).exists():
+            folder.write(CONFIG_FILE, dump_yaml(config).encode())  # first: from here on the run can be gone on with
         if not (folder / _ENVIRONMENT).exists():
             write_json(folder, _ENVIRONMENT, {"device": device(), "versions": versions()})
     except BaseException:
         folder.close()
         raise
     return folder
+
+
+def keep_settings(config: Config) -> Callable[[Run, Any], None]:
+    """A callback that writes the settings of a run that goes on: it may be longer now, or its data elsewhere."""
+
+    def keep(run: Run, event: Any) -> None:
+        if isinstance(event, Started) and run.folder is not None:
+            run.folder.write(CONFIG_FILE, dump_yaml(config).encode())
+
+    return keep
+
+
+def forget_failed_start(folder: RunFolder) -> None:
+    """Removes the settings of a new run that failed before its first step was through: there is nothing to go on from,
+    and the mended command may begin in the folder."""
+    left = (METRICS, "tensorboard", "wandb")  # without its settings nobody could go on with these
+    if folder.is_there and not step_checkpoints(folder.path) and not any((folder / name).exists() for name in left):
+        for name in (CONFIG_FILE, _ENVIRONMENT):
+            (folder / name).unlink(missing_ok=True)
 
 
 def _new(config: Config) -> RunFolder:
@@ -136,10 +158,20 @@ def differences(
 
     **Returns:** the paths of the settings that differ.
     """
-    now, defaults = config.to_plain(), Config().to_plain()
+    now, before = config.to_plain(), _completed(began)
     return [
         f"{section}.{name}"
         for section in _SECTIONS
         for name in now[section]
-        if (section, name) not in free and began[section].get(name, defaults[section][name]) != now[section][name]
+        if (section, name) not in free and before[section][name] != now[section][name]
     ]
+
+
+def _completed(began: dict[str, Any]) -> dict[str, Any]:
+    """Settings with the default of those that are missing, those within a component too."""
+    sections = {name: began.get(name) or {} for name in _SECTIONS}
+    try:
+        return parse_section(Config, sections, "").to_plain()
+    except ConfigError:  # of something that is known no longer, or not yet imported
+        defaults = Config().to_plain()
+        return {name: {**defaults[name], **sections[name]} for name in _SECTIONS}

@@ -13,6 +13,7 @@ from .. import RunError, RunFolder
 from ._config import Config
 from ._environment import write_json
 from ._errors import ConfigError, show
+from ._recipes import read_yaml
 from ._run import run
 from ._run_folder import differences
 from ._saved import CONFIG_FILE, SUMMARY_FILE
@@ -94,19 +95,28 @@ def _summary_of(config: Config, seed: int, path: Path) -> dict[str, Any]:
     """The summary of one seed: of a run that is finished, resumed or new."""
     own = config.replace(training={"seed": seed}, output={"dir": str(path)})
     if not (path / SUMMARY_FILE).exists():
-        return run(own, resume=path if (path / CONFIG_FILE).exists() else None)
+        goes_on = (path / CONFIG_FILE).exists()
+        if goes_on:
+            _refuse_others(path, differences(read_yaml(path / CONFIG_FILE), own, _ELSEWHERE))
+        return run(own, resume=path if goes_on else None)
     try:
         summary = json.loads((path / SUMMARY_FILE).read_text())
-        other = differences(summary["config"], own)
+        other = differences(summary["config"], own, _ELSEWHERE)
         together([summary["samplers"]])["default"]  # all that is needed of it is there
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RunError(f"{path / SUMMARY_FILE} cannot be read: {type(error).__name__}. Move it away.") from error
-    if other or summary["config"]["training"]["epochs"] != own.training.epochs:
-        raise ConfigError(
-            f"The run at {path} had other settings: {', '.join(other) or 'training.epochs'}. Choose another folder."
-        )
+    _refuse_others(path, other)
     print(f"{path} is finished already")
     return summary
+
+
+def _refuse_others(path: Path, other: list[str]) -> None:
+    if other:
+        raise ConfigError(f"The run at {path} had other settings: {', '.join(other)}. Choose another folder.")
+
+
+# What may differ between the calls, but not the length: the seeds are of one experiment.
+_ELSEWHERE = (("data", "dir"), ("data", "workers"))
 
 
 def _print(found: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """One plain value against an annotation: what a setting may be."""
 
+import os
 import types
 import unicodedata
 from dataclasses import dataclass
@@ -62,7 +63,7 @@ def convert(value: Any, annotation: Any, path: str) -> Any:
         if all(c in allowed or unicodedata.category(c) not in ("Cc", "Cs") for c in text) and (
             text or annotation is str
         ):
-            return annotation(value)
+            return Path(os.path.expanduser(text)) if annotation is Path else text
     raise ConfigError(f"{path}: expected {_wanted(annotation)}; got {show(value)} ({type(value).__name__}).")
 
 

@@ -12,8 +12,10 @@ from ._errors import ConfigError, show
 
 _MAX_TEXT, _MAX_VALUES, _MAX_DEPTH = 1_000_000, 10_000, 20
 _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
-_WHOLE = re.compile(r"[-+]?[0-9][0-9_]*")
-_NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9][0-9_]*\.?[0-9]*)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_WHOLE = re.compile(r"[-+]?[0-9]+(_[0-9]+)*")
+_NUMBER = re.compile(
+    r"[-+]?(\.[0-9]+|[0-9]+(_[0-9]+)*\.?[0-9]*)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
+)
 
 
 def parse_value(text: str, source: str = "") -> Any:
@@ -88,7 +90,7 @@ def _scalar(text: str) -> Any:
         return _WORDS[text.lower()]
     if len(text) > 60 or not _NUMBER.fullmatch(text):
         return text
-    return int(text) if _WHOLE.fullmatch(text) else float(text.replace(".inf", "inf").replace(".nan", "nan"))
+    return int(text) if _WHOLE.fullmatch(text) else float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
 
 
 def parse_yaml(text: str, source: str) -> dict[Any, Any]:

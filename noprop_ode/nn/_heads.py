@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Shaped
 
 from .._types import Key, Latent, Logits, Scalar
-from ._layers import LayerNorm, Linear, time_embedding
+from ._layers import LayerNorm, Linear, check_time_size, time_embedding
 
 
 class AbstractHead(eqx.Module):
@@ -75,6 +75,7 @@ class ContinuousHead(AbstractHead):
 
         **Raises:** `ValueError` for a size below one (a `width` below two), or an odd `time_size`.
         """
+        check_time_size(time_size)
         keys = jr.split(key, 5)
         self.label = Linear(label_dim, width, key=keys[0]) if label is None else label
         self.time = Linear(time_size, width, key=keys[1])
@@ -117,7 +118,12 @@ class BlockHead(AbstractHead):
         key: Key,
     ):
         """**Arguments:** as for [`noprop_ode.nn.ContinuousHead`][], without the time; `label` is the first part of the
-        label branch."""
+        label branch.
+
+        **Raises:** `ValueError` for a size below one, or a `width` below four, whose half a norm would make constant.
+        """
+        if width < 4:
+            raise ValueError(f"A block's head needs a width of at least 4; got width={width}.")
         keys = jr.split(key, 6)
         self.label = (
             Linear(label_dim, width, key=keys[0]) if label is None else label,

@@ -167,10 +167,16 @@ def time_embedding(t: Scalar, size: int) -> Float[Array, " size"]:
 
     **Raises:** `ValueError` for an odd number.
     """
+    check_time_size(size)
+    frequencies = jnp.geomspace(1.0, 32.0, size // 2, dtype=jnp.float32)
+
+    return jnp.concatenate([jnp.sin(frequencies * t), jnp.cos(frequencies * t)])
+
+
+def check_time_size(size: int) -> None:
+    """**Raises:** `ValueError` for a number of features of time that is not even."""
     if size < 2 or size % 2:
         raise ValueError(f"A sine and a cosine for each frequency: the number of features is even; got {size}.")
-    frequencies = jnp.geomspace(1.0, 32.0, size // 2, dtype=jnp.float32)
-    return jnp.concatenate([jnp.sin(frequencies * t), jnp.cos(frequencies * t)])
 
 
 def _he_uniform(shape: tuple[int, ...], fan_in: int, key: Key) -> Float[Array, "..."]:

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from .._types import Image, Key, Latent, Logits, Scalar
 from .._vector_field import AbstractSizedField, FieldSizes
 from ._image import check_image_shape, to_float
-from ._layers import Linear, time_embedding
+from ._layers import Linear, check_time_size, time_embedding
 
 
 class MLPField(AbstractSizedField):
@@ -42,7 +42,10 @@ class MLPField(AbstractSizedField):
         - `width`: hidden units of each layer.
         - `time_size`: number of sinusoidal features of time, even.
         - `key`: initialises the layers.
+
+        **Raises:** `ValueError` for an odd `time_size`.
         """
+        check_time_size(time_size)
         height, pixels_width, channels = image_shape
         keys = jr.split(key, 5)
         pixels = height * pixels_width * channels

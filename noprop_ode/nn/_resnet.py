@@ -1,6 +1,7 @@
 """Residual networks."""
 
 import abc
+import math
 
 import equinox as eqx
 import jax.nn as jnn
@@ -112,12 +113,21 @@ class ResNet(AbstractBackbone):
         - `width`: channels of the first stage; the others have two, four and eight times as many.
         - `key`: initialises the layers.
 
-        **Raises:** `ValueError` for another depth.
+        **Raises:** `ValueError` for another depth, and for images so small that a norm would be of fewer than four
+        numbers.
         """
         if depth not in _DEPTHS:
             raise ValueError(f"A ResNet has a depth of {', '.join(map(str, _DEPTHS))}; got {depth}.")
         counts, bottleneck = _DEPTHS[depth]
         make, expansion = (_Bottleneck, 4) if bottleneck else (_Basic, 1)
+        for stage in range(4):
+            channels, area = width * 2**stage, math.prod(-(-side // 2**stage) for side in image_shape[:2])
+            if area * channels < 4 * GroupNorm(channels).groups:
+                raise ValueError(
+                    f"Of images of {image_shape[0]}x{image_shape[1]} pixels stage {stage + 1} of a ResNet keeps "
+                    f"{area}, and with width={width} a group norm there has fewer than four numbers to normalise; "
+                    "choose a greater width, such as 64."
+                )
         stem_key, *keys = jr.split(key, 1 + sum(counts))
         self.stem = Conv(image_shape[2], width, key=stem_key)
         self.norm = GroupNorm(width)

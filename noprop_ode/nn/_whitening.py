@@ -1,6 +1,7 @@
 """A fixed first layer whose outputs are uncorrelated over the patches of the training images."""
 
-import equinox as eqx
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,7 +20,7 @@ class Whitening(AbstractFreezable):
 
     weight: Float[Array, "size size in_channels components"]
     bias: Float[Array, " components"]
-    trainable: bool = eqx.field(default=False, static=True)
+    trainable: ClassVar[bool] = False  # pyright: ignore[reportIncompatibleVariableOverride]
 
     @property
     def out_channels(self) -> int:
@@ -93,6 +94,6 @@ def whitening(images: Images, *, size: int = 2, epsilon: float = 5e-4) -> Whiten
 def _pixels(images: Images) -> Float[np.ndarray, "n height width channels"]:
     # In NumPy, so that a network can be built inside of `jax.eval_shape` and `vmap`.
     images = np.asarray(images)
-    if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
+    if images.dtype != np.uint8 and not jnp.issubdtype(images.dtype, jnp.floating):
         raise TypeError(f"Images are uint8 in [0, 255] or floating point in [0, 1]; got dtype {images.dtype}.")
     return images.astype(np.float64) / (255 if images.dtype == np.uint8 else 1)

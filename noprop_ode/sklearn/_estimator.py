@@ -143,8 +143,8 @@ class NoPropClassifier(ClassifierMixin, BaseEstimator):
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> "NoPropClassifier":
         """Learns from some rows, in one epoch over them, from the end of training on, which with `patience` is after
-        the best epoch; if that fails, it stays there. Each row comes once, and as many of them twice as the last batch
-        needs. Rows are standardised with the statistics of all so far.
+        the best epoch; if that fails, it stays there. Each row comes once, and some again to fill the last batch; fewer
+        rows than a batch fill it evenly. Rows are standardised with the statistics of all so far.
 
         **Arguments:** `X`, `y`, `sample_weight` as for `fit`, and `classes`, all labels that there are, needed on the
         first call.

@@ -181,3 +181,33 @@ def test_an_ensemble_needs_a_gaussian_path(key):
             key=key,
             decoder=no.EnsembleDecoder(TIMES),
         )
+
+
+def test_a_sampler_beside_a_decoder_that_runs_none_is_refused(key):
+    blocks = no.Blocks(lambda key: no.nn.MLPField((2, 2, 1), 3, 3, width=8, key=key), 4, key=key)
+    model, xs = no.NoPropDT(blocks, embedding=no.OneHot(3)), np.zeros((2, 2, 2, 1), np.float32)
+    assert not model.default_prediction.decoder.follows_sampler
+    with pytest.raises(ValueError, match="EnsembleDecoder asks the network where trajectories start, so Ancestral"):
+        no.predict(model, xs, key=key, prediction=model.default_prediction, sampler=no.Ancestral(4))
+    # Without one of the user's own the denoiser is read.
+    read = {"start": "mean", "sampler": no.Ancestral(4, churn=0.0)}
+    own = no.predict_log_proba(model, xs, key=key, decoder=no.DenoiserDecoder(), **read)
+    np.testing.assert_array_equal(no.predict_log_proba(model, xs, key=key, **read), own)
+
+
+@pytest.mark.parametrize(
+    "how, message",
+    [
+        ({"draws": 0}, "at least one trajectory"),
+        ({"shift": -1}, "0 for none"),
+        ({"start": "mean", "draws": 4, "sampler": no.Ancestral(2, churn=0.0)}, "are all the same"),
+        ({"start": "mean", "draws": 4, "sampler": no.Ancestral(1)}, "are all the same"),
+    ],
+)
+def test_one_prediction_is_checked_as_many_are(how, message, key):
+    model = no.NoPropCT(no.nn.MLPField((2, 2, 1), 3, 3, width=8, key=key), embedding=no.OneHot(3))
+    prediction = no.Prediction("noise", no.Ancestral(2), no.DenoiserDecoder())._replace(**how)
+    with pytest.raises(ValueError, match=message):
+        no.predict_one(model, jnp.zeros((2, 2, 1)), key=key, prediction=prediction)
+    with pytest.raises(ValueError, match=message):
+        no.predict(model, np.zeros((1, 2, 2, 1), np.float32), key=key, prediction=prediction)

@@ -107,3 +107,14 @@ def test_trajectories_begin_with_noise_and_carry_posteriors(key):
         assert found.zs.shape == (4, 5, 3) and found.log_posteriors.shape == (4, 5, 3)
         np.testing.assert_allclose(np.exp(found.log_posteriors).sum(-1), 1, rtol=1e-5)
         assert bool(jnp.any(found.zs[:, 0] != 0)) == (start == "noise")
+
+
+def test_flow_matching_by_blocks_takes_the_long_step(key):
+    blocks = no.Blocks(lambda key: no.nn.MLPField((2, 2, 1), 3, 3, width=8, key=key), 4, key=key)
+    model = no.NoPropFM(blocks, embedding=no.OneHot(3))
+    sampler = no.EarlyExit(no.ODE(diffrax.Euler(), steps=4), confidence=0.01)
+    xs = np.zeros((2, 2, 2, 1), np.float32)
+    found = no.evaluate(
+        model, xs, np.zeros(2, np.int32), key=key, start="noise", sampler=sampler, draws=1, decoder=no.ReadoutDecoder()
+    )
+    assert np.isfinite(found.nll) and found.num_evaluations < 9  # of four steps with a look after each

@@ -120,10 +120,10 @@ def test_gradients_of_every_readout_reach_a_learned_embedding(key):
 
 
 def test_a_prototype_is_not_near_because_it_is_near_itself():
-    images = np.array([0.0, 3.0, 3.5, 3.9, 100.0, 0.0], np.float32).reshape(-1, 1)
+    images = np.array([0.0, 3.0, 3.5, 3.9, 100.0, 0.0], np.float32).reshape(-1, 1, 1, 1)
     labels = np.array([0, 0, 0, 0, 0, 1])
     # The definition, one image by one.
-    values = images[:5, 0]
+    values = images[:5, 0, 0, 0]
     medians = [np.median(np.abs(np.delete(values, i) - v)) for i, v in enumerate(values)]
     assert values[np.argmin(medians)] == 3.0
     np.testing.assert_array_equal(no.prototypes(images, labels, 2).reshape(-1), [3.0, 0.0])

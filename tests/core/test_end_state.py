@@ -64,3 +64,16 @@ def test_baselines_predict_as_they_were_trained(key):
     backprop = no.Backprop(no.Blocks(lambda key: field, 2, key=key), embedding=no.OneHot(3), key=key)
     assert no.evaluate(adjoint, xs, ys, key=key).num_evaluations == 3
     assert no.evaluate(backprop, xs, ys, key=key).num_evaluations == 2
+
+
+def test_settings_of_a_plan_are_not_trained(key):
+    class Weighted(no.AbstractBlockPlan):
+        probabilities: jax.Array
+
+        def average(self, loss, num_blocks, *, key):
+            return sum(self.probabilities[k] * loss(k) for k in range(num_blocks))
+
+    blocks = no.Blocks(lambda key: no.nn.MLPField((2, 2, 1), 3, 3, width=8, key=key), 2, key=key)
+    model = no.NoPropDT(blocks, embedding=no.OneHot(3), plan=Weighted(jnp.asarray([0.25, 0.75])))
+    mask = no.trainable_mask(model)
+    assert mask.plan.probabilities is False and any(jax.tree.leaves(mask.field))

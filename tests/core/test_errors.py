@@ -85,7 +85,7 @@ def test_a_label_out_of_range_that_cannot_raise_is_no_number():
     [
         ({"draws": 0, "start": "noise"}, "at least one trajectory; got draws=0"),
         ({"batch_size": 0}, "at least one image; got batch_size=0"),
-        ({"draws": 2, "start": "mean"}, "2 draws of a deterministic sampler are all the same; use draws=1"),
+        ({"draws": 2, "start": "mean"}, "2 draws are all the same where no noise is added on the way; use draws=1"),
     ],
 )
 def test_bad_predictions(how, message):

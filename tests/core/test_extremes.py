@@ -173,10 +173,66 @@ def test_a_trajectory_is_that_of_the_prediction(key):
     np.testing.assert_allclose(no.predict_log_proba(model, xs, key=key, **how), read, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("sampler", [no.ODE(diffrax.Heun(), steps=4), no.Ancestral(3), no.EarlyExit(no.Ancestral(3))])
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        no.ODE(diffrax.Heun(), steps=4),
+        no.Ancestral(3),
+        no.EarlyExit(no.Ancestral(3)),
+        no.SDE(3),
+        no.SDE(3, diffrax.SRA1()),
+    ],
+)
 def test_a_prediction_waits_for_no_host(sampler, key):
     """With a callback it could not be exported, and a device would wait for Python in every batch."""
     model = oracle_model(no.OneHot(3), no.CosineSchedule())
     how = no.Prediction("noise", sampler, no.DenoiserDecoder())
     text = str(jax.make_jaxpr(lambda x: no.predict_one(model, x, key=key, prediction=how)[0])(jnp.zeros((1, 1, 3))))
     assert "callback" not in text
+
+
+@pytest.mark.parametrize(
+    "sampler", [no.ODE(diffrax.Euler(), steps=3), no.ODE(diffrax.Tsit5(), steps=3), no.Ancestral(3), no.SDE(3)]
+)
+def test_a_network_in_double_precision_is_sampled(sampler, key):
+    """With `jax_enable_x64` the layers of Equinox are in double precision."""
+
+    class Own(no.AbstractVectorField):
+        net: eqx.nn.MLP
+
+        def encode(self, x, *, key=None):
+            return jnp.asarray(x).reshape(-1)
+
+        def __call__(self, t, z, features):
+            return self.net(jnp.concatenate([z, features]))
+
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+        net = eqx.nn.MLP(6, 3, 8, 1, key=key)
+        assert net.layers[0].weight.dtype == jnp.float64
+        model = no.NoPropCT(Own(net), embedding=no.OneHot(3))
+        x = jnp.ones((1, 1, 3), jnp.float32)
+        log_p = no.predict_log_proba(
+            model, x[None], key=key, start="noise", sampler=sampler, decoder=no.ReadoutDecoder()
+        )
+        np.testing.assert_allclose(np.exp(log_p).sum(), 1, rtol=1e-5)
+
+
+def test_what_is_not_a_number_is_no_prediction(key):
+    class Lost(no.AbstractVectorField):
+        def encode(self, x, *, key=None):
+            return jnp.asarray(x).reshape(-1)
+
+        def __call__(self, t, z, features):
+            return features * jnp.nan
+
+    model, xs = no.NoPropCT(Lost(), embedding=no.OneHot(3)), np.ones((4, 1, 1, 3), np.float32)
+    with pytest.raises(FloatingPointError, match="4 of 4 images, the first at index 0, have class probabilities"):
+        no.predict(model, xs, key=key)
+    found = no.evaluate(model, xs, np.zeros(4, np.int32), key=key)
+    assert found.accuracy == 0 and np.isnan(found.nll) and np.isnan(found.calibration_error)
+
+
+def test_a_large_bias_of_the_sigmoid_weight_is_the_bound(key):
+    schedule, t = no.LinearSchedule(-10.0, 10.0), jnp.asarray(0.3, jnp.float32)
+    bound, damped = no.ELBOWeighting(), no.SigmoidWeighting(200.0)
+    np.testing.assert_allclose(damped(schedule, t), bound(schedule, t), rtol=1e-4)

@@ -142,3 +142,15 @@ def test_a_part_has_no_trajectory():
     part = no.OneBlock(dt_model(), 0)
     with pytest.raises(TypeError, match="join_blocks makes the model"):
         no.predict_log_proba(part, blobs(3)[0], key=jr.key(0), sampler=no.ODE(diffrax.Euler(), steps=3))
+
+
+def test_blocks_of_other_settings_are_not_joined(key):
+    """Numbers of a schedule are no arrays, and change what a block has learned all the same."""
+
+    def made(low):
+        blocks = no.Blocks(lambda key: no.nn.MLPField((2, 2, 1), 3, 3, width=8, key=key), 2, key=key)
+        return no.NoPropDT(blocks, embedding=no.OneHot(3), schedule=no.CosineSchedule(low, 7.0))
+
+    parts = [no.OneBlock(made(-7.0), 0), no.OneBlock(made(-10.0), 1)]
+    with pytest.raises(ValueError, match="Block 1 comes with another readout, embedding or schedule"):
+        no.join_blocks(made(-7.0), parts)

@@ -85,8 +85,8 @@ def test_a_sampler_that_is_given_is_followed(key):
     expected = no.predict_log_proba(model, x, key=key, prediction=no.Prediction("mean", sampler, no.DenoiserDecoder()))
     np.testing.assert_array_equal(found, expected)
     own = no.Prediction("mean", no.Ancestral(1), no.EnsembleDecoder([0.0, 0.5]))
-    by_own = no.predict_log_proba(model, x, key=key, prediction=own, sampler=sampler)
-    np.testing.assert_array_equal(by_own, no.predict_log_proba(model, x, key=key, prediction=own))
+    with pytest.raises(ValueError, match="EnsembleDecoder asks"):
+        no.predict_log_proba(model, x, key=key, prediction=own, sampler=sampler)
 
 
 def test_only_the_blocks_of_dt_are_kept_apart():

@@ -193,3 +193,15 @@ def test_the_velocity_is_the_derivative_of_the_flow():
     for t in map(scalar, (0.0, 0.2, 0.5, 0.8, 1.0)):
         z, rate = jax.jvp(state, (t,), (scalar(1),))
         np.testing.assert_allclose(model.velocity(t, z, X.reshape(-1)), rate, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("controller", [diffrax.StepTo(jnp.asarray([0.0, 0.2, 1.0])), diffrax.ConstantStepSize()])
+def test_a_controller_that_does_not_adapt_is_refused(controller):
+    with pytest.raises(ValueError, match=r"known beforehand.* give steps=\.\.\. for equal steps"):
+        no.ODE(diffrax.Heun(), stepsize_controller=controller)
+
+
+@pytest.mark.parametrize("solver, calls", [(diffrax.ShARK(), 2), (diffrax.SlowRK(), 2), (diffrax.GeneralShARK(), 2)])
+def test_stages_of_the_noise_alone_are_not_counted(solver, calls):
+    assert no.SDE(3, solver).full_evaluations() == 3 * calls
+    assert no.SDE(3, solver).full_evaluations(t1=0.0) == 0

@@ -156,3 +156,23 @@ def test_a_model_is_still_built_under_tracing():
 
     assert eqx.filter_vmap(build)(jr.split(KEY, 2)).field.encoder[0].weight.shape[0] == 2
     assert isinstance(eqx.filter_eval_shape(build, KEY).field.encoder[0].weight, jax.ShapeDtypeStruct)
+
+
+def test_a_readout_of_another_dimension_is_told(key):
+    field = no.nn.MLPField((2, 2, 1), 10, 20, width=8, key=key)
+    with pytest.raises(ValueError, match="LinearReadout cannot be evaluated on a state of dimension 20"):
+        no.NoPropCT(field, embedding=no.LearnedEmbedding(10, 20, key=key), readout=no.LinearReadout(10, 10, key=key))
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda key: no.nn.ResNet(18, (8, 8, 1), width=4, key=key), "stage 4 of a ResNet keeps 1"),
+        (lambda key: no.nn.BlockHead(16, 10, 10, width=3, key=key), "a width of at least 4"),
+        (lambda key: no.nn.ContinuousHead(16, 10, 10, time_size=7, key=key), "is even; got 7"),
+        (lambda key: no.nn.MLPField((2, 2, 1), 3, 3, time_size=7, key=key), "is even; got 7"),
+    ],
+)
+def test_sizes_that_make_a_layer_constant_are_refused(make, message, key):
+    with pytest.raises(ValueError, match=message):
+        make(key)

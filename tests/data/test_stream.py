@@ -169,7 +169,7 @@ def test_a_fingerprint_tells_images_apart_and_not_folders(tmp_path):
     make_folder(tmp_path / "c", train=31, test=8)
     a, b, c = (data.load("toys", data_dir=tmp_path / x, stream=True, validation=0).train for x in "abc")
     assert a.images.fingerprint() == b.images.fingerprint() != c.images.fingerprint()
-    assert a.images.fingerprint() != a.images[:0].tobytes() and len(a.images.fingerprint()) == 32
+    assert a.images.fingerprint() != a.take(np.arange(5)).images.fingerprint() and len(a.images.fingerprint()) == 32
     assert a.take(np.arange(30)[::-1]).images.fingerprint() != a.images.fingerprint()
     root = class_folder(tmp_path)
     before = data.from_folder(root, stream=True, validation=0).train.images.fingerprint()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from runs import save_run
 
-from noprop_ode import OneBlock, RunError
+from noprop_ode import OneBlock, RunError, read_header, save_arrays
 from noprop_ode.experiment import Config, ConfigError, _join, join_runs, load_model, run
 
 
@@ -124,3 +124,13 @@ def test_what_would_make_no_model_is_refused(changes, training, message, tmp_pat
     with pytest.raises(ConfigError, match=message):
         run(config)
     assert not (tmp_path / "a").exists()
+
+
+def test_blocks_of_other_data_are_not_joined(runs, tmp_path):
+    """Another machine may have other classes, or the same in another order, under the same name."""
+    model, _, _ = load_model(runs / "block-1")
+    header = read_header(runs / "block-1" / "model.safetensors")
+    header["data"]["class_names"] = header["data"]["class_names"][::-1]
+    save_arrays(tmp_path / "model.safetensors", model, header)
+    with pytest.raises(ConfigError, match="was trained on other data than"):
+        join_runs([runs / "block-0", tmp_path], folder=tmp_path / "a")

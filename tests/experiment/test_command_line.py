@@ -8,16 +8,8 @@ import pytest
 import yaml
 from settings import parse
 
-from noprop_ode.experiment import (
-    ConfigError,
-    _recipes,
-    add_prediction_flags,
-    config_names,
-    console,
-    load_config,
-    main,
-    prediction_changes,
-)
+from noprop_ode.experiment import ConfigError, _recipes, config_names, console, load_config, main
+from noprop_ode.experiment.report import add_prediction_flags, prediction_changes
 
 
 pytestmark = pytest.mark.usefixtures("standard_promotion")

@@ -84,7 +84,7 @@ def test_every_configuration_takes_a_step(name):
         ),
         "--variant dt --variant.num_blocks 2 --field mlp --model.schedule noise-grid --clip 1.0",
         "--variant dt --num_blocks 2 --field simple-cnn --shared_learning_rate 1e-4",
-        "--field resnet --channels 4 --precision bfloat16",
+        "--field resnet --channels 16 --precision bfloat16",
         "--field mlp --embedding learned --dim 4 --readout posterior --shared_learning_rate 1e-4",
         "--field mlp --model.schedule learned --objective cross-entropy --weighting min-snr",
         "--field mlp --model.schedule sigmoid --weighting sigmoid --end_state sampled --end_state.steps 2",

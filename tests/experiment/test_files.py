@@ -12,7 +12,8 @@ from runs import save_run
 
 import noprop_ode as no
 from noprop_ode import RunError
-from noprop_ode.experiment import FilePrediction, classify_files, evaluation_key, format_predictions, load_model, say
+from noprop_ode.experiment import FilePrediction, classify_files, evaluation_key, load_model
+from noprop_ode.experiment.report import format_predictions, say
 from noprop_ode.experiment.report._images import find_images, read_image
 
 
@@ -159,3 +160,13 @@ def test_an_output_without_the_letters_is_one_line(monkeypatch):
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
     with pytest.raises(RunError, match=r"written as ascii, which has no '\\xe9'; set PYTHONIOENCODING=utf-8"):
         say("café")
+
+
+def test_what_is_said_of_a_file_depends_on_no_other(saved, digits, tmp_path):
+    """Where noise is drawn, too."""
+    model, config, spec = load_model(saved)
+    files = [save(tmp_path / f"{i}.png", digits.test.images[i]) for i in range(3)]
+    config = config.replace(prediction={"start": "noise", "draws": 2})
+    together = classify_files(model, config, spec, files)
+    alone = classify_files(model, config, spec, files[2:])
+    assert together[2] == alone[0] and alone[0].probabilities != together[1].probabilities

@@ -18,13 +18,13 @@ import noprop_ode as no
 from noprop_ode.experiment import (
     ConfigError,
     build_prediction,
-    check_data,
     classify_files,
     load_config,
     load_model,
     load_run_config,
 )
 from noprop_ode.experiment._saved import warm_start
+from noprop_ode.experiment.report import check_data
 
 
 HOSTILE = (None, True, -1, 0, 7, 2**63, 10**400, 1.5, 1e308, float("nan"), float("inf"), "", "\0", "\udcff", "x" * 9999)

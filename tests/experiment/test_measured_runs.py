@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,23 @@ def test_evaluations_are_measured_on_held_out_images(saved, tmp_path, monkeypatc
     _measure.measure_evaluations(str(folder))
     found = json.loads((folder / "evaluations.json").read_text())
     assert seen == ["digits/validation"] and found["points"] == {"Euler": [[1.0, 0.5, None, 0.1]]}
+
+
+def test_data_are_looked_for_where_the_command_line_says(saved, tmp_path, monkeypatch):
+    """They may have been moved since the run was trained."""
+    folder, load, asked = shutil.copytree(saved, tmp_path / "run"), _measure.load_data, []
+
+    def noted(config):
+        asked.append(config.data.dir)
+        return load(config.replace(data={"dir": None}))
+
+    monkeypatch.setattr(_measure, "load_data", noted)
+    monkeypatch.setattr(_measure, "measure_cost", lambda *_, **__: {})
+    _measure.measure_draws(str(folder), "1", str(tmp_path))
+    _measure.measure_evaluations(str(folder), str(tmp_path))
+    _measure.measure_views(str(folder), str(tmp_path))
+    _measure.measure_evaluations(str(folder))
+    assert asked == [*[Path(tmp_path)] * 3, None]
 
 
 def test_draws_of_noise_are_kept_as_they_are_measured(saved, tmp_path, monkeypatch):

@@ -12,8 +12,8 @@ from figure_texts import texts
 from runs import SETTINGS, save_run
 
 import noprop_ode as no
-from noprop_ode.experiment import Config, confusion_matrix, draw_plots, load_model, plot_confusion, plot_cost, plot_runs
-from noprop_ode.experiment.report import _canvas, _confusion, _cost, _draw
+from noprop_ode.experiment import Config, load_model, plot_confusion, plot_cost, plot_runs
+from noprop_ode.experiment.report import _canvas, _confusion, _cost, _draw, confusion_matrix, draw_plots
 
 
 ODD = (r"$a^b", "$x$", "\x1b[31mred\x1b[0m", "a\\b_{c", "", "ü" * 80)

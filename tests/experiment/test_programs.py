@@ -9,7 +9,8 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 from runs import assert_same_run, into, stop_at
 
-from noprop_ode.experiment import _programs, guarded, run
+from noprop_ode.experiment import _programs, run
+from noprop_ode.experiment._main import guarded
 
 
 SETTINGS = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")

@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -65,7 +66,8 @@ def test_code_that_the_command_line_imports_is_trusted_when_a_run_goes_on(tmp_pa
     job.folder.mkdir()
     (job.folder / "config.yaml").write_text("training: {epochs: 2}\n")
     assert job.command[4:] == ["--resume", str(job.folder), "--trust-imports", "--data-dir", "here"]
-    assert _queue._PARTS["draws"](job, 3)[3:] == [str(job.folder), "3", "trusted"]
+    here = str(Path("here").absolute())
+    assert _queue._PARTS["draws"](job, 3)[3:] == [str(job.folder), "3", here, "trusted"]
 
 
 def queue(tmp_path, monkeypatch, code: str, count=2) -> list[Job]:

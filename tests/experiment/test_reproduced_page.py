@@ -3,34 +3,19 @@
 import json
 import shutil
 
-from noprop_ode.experiment import Config, find_config, override, parse_overrides
-from noprop_ode.experiment.reproduce import Job, Row, _measure, _queue, figures, identity, page, record
-from noprop_ode.experiment.reproduce._record import changes
+import pytest
+from tables import PAGE, record_of, summary
+
+from noprop_ode.experiment import ConfigError
+from noprop_ode.experiment.reproduce import Job, Row, _measure, _queue, figures, page, record
 
 
-TABLE = "<!-- table: {} -->\nold\n<!-- end -->\n\n".format
-PAGE = f"# Results\n\n{TABLE('overview')}Text.\n\n{TABLE('other')}{TABLE('paper')}"
 EVALUATIONS = "<!-- table: evaluations -->\n<!-- end -->\n"
 POINTS = {
     "Euler": [[1, 0.5, 0.9, 0.1], [2, 0.899, 0.8, 0.1], [1000, 0.9, None, 0.1]],
     "Heun": [[2, 0.898, 0.7, 0.1], [4, 0.8985, 0.7, 0.1]],
     "the default": [[1, 0.91, 0.3, 0.02]],
 }
-
-
-def summary(seed: int, accuracy: float, name="paper/mnist_ct", epochs=3) -> str:
-    flags = parse_overrides(f"--seed {seed} --epochs {epochs}".split())
-    config: Config = override(find_config(name), flags)
-    way = {"accuracy": accuracy, "nll": 0.1, "calibration_error": 0.01, "nfe": 1.0, "saved": 0.0, "seconds": 1.0}
-    values = {
-        "samplers": {"default": way, "paper": {**way, "accuracy": accuracy - 0.01}},
-        "config": config.to_plain(),
-        "best_validation_accuracy": accuracy,
-        "train_seconds": 120.0,
-        "device": {"kind": "cpu"},
-        "versions": {"jax": "0"},
-    }
-    return json.dumps(values)
 
 
 def test_the_page_says_what_was_run_and_what_was_not(tmp_path):
@@ -77,54 +62,6 @@ def test_what_was_measured_of_a_shorter_run_is_not_of_the_extended_one(tmp_path)
     assert not {"draws", "evaluations"} & set(record_of(tmp_path, json.loads(summary(0, 0.9, epochs=4))))
 
 
-def test_no_two_experiments_are_seeds_of_one(tmp_path):
-    runs = []
-    for flags in ("--model.times uniform", "--model.weighting uniform --seed 1", "--model.embedding.trainable false"):
-        values = json.loads(summary(0, 0.9, name="mnist_ct"))
-        base = find_config("mnist_ct")
-        if "trainable" in flags:
-            base["model"] = {**base["model"], "embedding": {"type": "learned", "dim": 20}}
-        values["config"] = override(base, parse_overrides([*flags.split(), "--epochs", "3"])).to_plain()
-        runs.append(record_of(tmp_path, values))
-    plain = {**runs[2], "settings": {**runs[2]["settings"], "model.embedding.trainable": True}}
-    other = {**runs[0], "configuration": "mine"}
-    text = page(PAGE, [*runs, plain, other])
-    for words in ("`times` uniform | 3 | 1 |", "`weighting` uniform | 3 | 1 |", "`trainable` False | 3 | 1 |"):
-        assert words in text
-    assert "| MNIST | CT, one-hot, `mine` | 3 | 1 |" in text and identity(plain) != identity(runs[2])
-
-
-def test_a_record_is_compared_with_the_recipe_of_today(tmp_path):
-    found = record_of(tmp_path, json.loads(summary(0, 0.9, name="cifar10_fast_ct", epochs=16)))
-    assert changes(found) == {}
-    older = {**found, "settings": dict(found["settings"])}
-    del older["settings"]["training.patience"], older["settings"]["data.augmentation.hole"]
-    # The first is older than a setting whose default it had; the second is named by the recipe, and it had it not.
-    assert changes(older) == {"data.augmentation.hole": None}
-
-
-def test_settings_that_differ_from_the_recipe_are_named(tmp_path):
-    text = json.loads(summary(0, 0.9, name="cifar10_fast_ct", epochs=16))
-    assert changes(record_of(tmp_path, text)) == {}
-    text["config"]["model"]["objective"]["smoothing"] = 0.1
-    text["config"]["prediction"]["protocols"] = []
-    found = record_of(tmp_path, text)
-    assert changes(found) == {"model.objective.smoothing": 0.1}
-    assert "| CIFAR-10 | CT, one-hot, the fast network, `smoothing` 0.1 | 16 | 1 | 90.00 |  |  | 89.00 |" in page(
-        PAGE, [found]
-    )
-    del text["samplers"]["paper"]  # nothing else stands in for what was not measured
-    assert "`smoothing` 0.1 | 16 | 1 | 90.00 |  |  |" in page(PAGE, [record_of(tmp_path, text)])
-
-
-def test_runs_of_other_settings_have_a_table_of_their_own(tmp_path):
-    values = json.loads(summary(0, 0.9, name="cifar10_fast_ct", epochs=16))
-    values["config"]["model"]["objective"]["smoothing"] = 0.1
-    found = page(PAGE, [record_of(tmp_path, values)])
-    overview, other = found.index("| data |"), found.rindex("| data |")
-    assert "`smoothing`" not in found[overview:other] and "`smoothing`" in found[other:]
-
-
 def test_a_run_is_measured_with_mirror_images_where_it_was_trained_on_them(saved, tmp_path):
     folder = shutil.copytree(saved, tmp_path / "run")
     _measure.measure_views(str(folder))
@@ -152,7 +89,7 @@ def test_a_supervised_run_stands_beside_its_twin(tmp_path):
         runs.append(record_of(tmp_path, json.loads(summary(0, accuracy, name=name, epochs=8))))
     found = page(PAGE, runs)
     assert "| CT, one-hot, the fast network | 8 | 1 | 90.00 |  |  | 89.00 | 73.35 | 92.00 |" in found
-    assert "| supervised, one-hot, the fast network | 8 | 1 | 92.00 |  |  | 91.00 |  |  |" in found
+    assert "| supervised, one-hot, the fast network | 8 | 1 | 92.00 |  |  |  |  |  |" in found
 
 
 def test_runs_of_other_settings_are_kept_apart_and_the_same_run_is_replaced(tmp_path, call_script):
@@ -177,11 +114,6 @@ def test_a_run_that_is_recorded_again_replaces_a_record_from_before_settings_wer
         (tmp_path / "records.jsonl").write_text(json.dumps(old) + "\n")
         assert call_script("reproduce", "page", tmp_path, *flags)[0] == 0
         assert len((tmp_path / "records.jsonl").read_text().splitlines()) == 1
-
-
-def record_of(tmp_path, values: dict) -> dict:
-    (tmp_path / "summary.json").write_text(json.dumps(values))
-    return record(tmp_path)
 
 
 def test_the_command_keeps_records_of_folders_that_are_gone(tmp_path, call_script):
@@ -244,3 +176,19 @@ def test_a_page_that_cannot_be_made_leaves_the_records_alone(tmp_path, call_scri
     (tmp_path / "summary.json").write_text(json.dumps(values))
     assert call_script("reproduce", "page", tmp_path, *flags)[0] == 0
     assert "| mine | CT, one-hot, " in (tmp_path / "page.md").read_text()
+
+
+def test_a_page_without_places_or_with_one_that_does_not_end_is_refused():
+    with pytest.raises(ConfigError, match="no place for a table"):
+        page("# Results\n", [])
+    with pytest.raises(ConfigError, match="The table overview of the page has no <!-- end -->"):
+        page(PAGE.replace("<!-- end -->", "", 1), [])
+
+
+def test_a_supervised_run_has_no_trajectory(tmp_path):
+    values = json.loads(summary(0, 0.9, name="cifar10_fast_ct"))
+    values["config"]["model"]["variant"] = {"type": "supervised"}
+    text = page(PAGE, [record_of(tmp_path, values)])
+    line = next(line for line in text.splitlines() if "| supervised, one-hot" in line and "CIFAR-10" in line)
+    cells = [cell.strip() for cell in line.split("|")]
+    assert cells[5] == "90.00" and cells[8] == ""

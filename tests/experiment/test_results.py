@@ -2,12 +2,14 @@
 
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from noprop_ode.experiment import find_config, override
 from noprop_ode.experiment._overrides import parse_overrides
+from noprop_ode.experiment._yaml import dump_yaml
 from noprop_ode.experiment.reproduce import page
 
 
@@ -33,6 +35,23 @@ def test_the_tables_of_runs_are_made_from_their_records():
     records = [json.loads(line) for line in (ROOT / "benchmarks/results/table.jsonl").read_text().splitlines()]
     text = (ROOT / "docs" / "results.md").read_text()
     assert page(text, records, figures="_static/results") == text
+
+
+def test_a_run_of_the_study_by_other_settings_is_not_published(tmp_path):
+    """The page tells of the flags that a row has today."""
+    study = _module("study")
+    out = tmp_path / "one-state-an-image-seed3"
+    flags = [*study.COMMON.split(), *study.ROWS["one state an image"].split(), "--seed", "3"]
+    config = override(find_config(flags[0]), parse_overrides(flags[1:]))
+    out.mkdir()
+    (out / "config.yaml").write_text(dump_yaml(config))
+    epochs = [{"kind": "validation", "epoch": n, "accuracy": n / 10, "nll": 1.0} for n in (1, 2, 3)]
+    (out / "metrics.jsonl").write_text("".join(json.dumps(epoch) + "\n" for epoch in epochs))
+    (found,) = study.found(tmp_path, "one state an image")
+    assert found["seed"] == 3 and found["accuracies"] == [0.1, 0.2, 0.3]
+    shutil.move(out, tmp_path / "uniform-times-seed3")
+    with pytest.raises(SystemExit, match=r"by other settings than 'uniform times' has today: model\.variant, model"):
+        study.found(tmp_path, "uniform times")
 
 
 def test_every_row_of_the_study_can_be_trained_and_is_another():

@@ -1,5 +1,7 @@
 """How long a run is: longer than it was, not shorter, and as long as it gets better."""
 
+from pathlib import Path
+
 import equinox as eqx
 import jax
 import numpy as np
@@ -7,7 +9,8 @@ import pytest
 from runs import assert_same_run, into, metrics, stop_at, weights
 
 from noprop_ode import Interrupted, RunError
-from noprop_ode.experiment import load_model, load_run_config, run
+from noprop_ode.experiment import _run as run_module, load_model, load_run_config, run
+from noprop_ode.experiment._run_folder import differences
 
 
 pytestmark = pytest.mark.usefixtures("standard_promotion", "without_plots")
@@ -49,6 +52,7 @@ def test_a_run_does_not_go_on_for_less_than_it_has_trained(tmp_path, monkeypatch
     ):
         with pytest.raises(RunError, match=message):
             run(load_run_config(folder, training={"epochs": epochs}), resume=folder)
+        assert load_run_config(folder).training.epochs == 3, "what was refused changes nothing"
     run(into(folder), resume=folder)
     assert last_step(folder) == 30
 
@@ -63,3 +67,21 @@ def test_early_stopping_takes_the_best(tmp_path):
     with pytest.raises(RunError, match="stopped by itself after epoch 2"):
         run(load_run_config(tmp_path, training={"epochs": 60}), resume=tmp_path)
     assert load_run_config(tmp_path).training.epochs == 30
+
+
+def test_a_run_that_fails_to_start_leaves_the_folder_to_the_mended_command(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "_fit", lambda *_: (_ for _ in ()).throw(MemoryError("too large a batch")))
+        with pytest.raises(MemoryError):
+            run(into(tmp_path / "a"))
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_setting_that_a_run_is_older_than_is_no_difference():
+    """One within a component, too."""
+    config = into(Path("a"), data={"validation": 0.2})
+    began = config.to_plain()
+    del began["model"]["variant"]["evidence_skip"], began["data"]["validation"]
+    assert differences(began, config) == ["data.validation"]  # its default is another than that of this run
+    began["model"]["variant"]["states_per_image"] = 3
+    assert differences(began, config) == ["data.validation", "model.variant"]

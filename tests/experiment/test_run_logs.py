@@ -114,7 +114,7 @@ def test_a_model_of_weights_that_are_not_numbers_is_refused(finished, tmp_path):
     spoilt = jax.tree.map(lambda a: a * jnp.nan if eqx.is_inexact_array(a) else a, model)
     header = read_header(finished[0] / "model.safetensors")
     no.save_arrays(tmp_path / "model.safetensors", spoilt, header)
-    with pytest.raises(CheckpointError, match="NaN or infinite"):
+    with pytest.raises(CheckpointError, match="not numbers"):
         load_model(tmp_path)
     for header in ({}, {"config": {"training": 3}, "data": {}}, {**header, "data": {"image_shape": 1}}):
         no.save_arrays(tmp_path / "model.safetensors", model, header)

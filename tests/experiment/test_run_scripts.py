@@ -112,7 +112,7 @@ def plain(rate, *, times: float = 1.0):
                 "model": {"variant": {"type": "dt", "num_blocks": 2}, "times": "uniform"},
                 "prediction": {"protocol": "mean ensemble", "sampler": "ddim"},
             },
-            "'mean ensemble' runs no sampler, and 'ddim' was asked for",
+            "prediction: EnsembleDecoder asks the network where trajectories start, so Ancestral",
         ),
     ],
 )

@@ -1,6 +1,7 @@
 """Where a script and a configuration share a name they build the same experiment."""
 
 import importlib.util
+import json
 import re
 from pathlib import Path
 
@@ -114,3 +115,45 @@ def test_a_script_leaves_a_model_of_somebody_elses_as_it_is(resume, tmp_path, ca
     (tmp_path / "model.safetensors").unlink()
     flags(called.append, "", epochs=1, arguments=["--out", str(tmp_path), *resume])
     assert called[0].out.path == tmp_path
+
+
+def test_a_script_goes_on_with_the_flags_it_began_with(tmp_path, capsys):
+    """Another rate, or another length of its cosine, would be a training that nobody asked for."""
+
+    def main(args):
+        (args.out / "checkpoints").mkdir(exist_ok=True)
+        (args.out / "checkpoints" / "step-00000001.safetensors").touch()
+
+    def call(*arguments):
+        flags(main, "", epochs=3, arguments=["--out", str(tmp_path / "a"), *arguments])
+
+    call("--learning-rate", "0.002")
+    with pytest.raises(SystemExit) as stop:
+        call("--resume")
+    assert stop.value.code == 2 and "began with --learning-rate 0.002 (now 0.001)" in capsys.readouterr().err
+    call("--resume", "--learning-rate", "0.002")
+    call("--epochs", "7")  # `fit` refuses it, and what the run began with stays
+    with pytest.raises(SystemExit):
+        call("--resume", "--learning-rate", "0.002", "--epochs", "9")
+    assert "began with --epochs 3 (now 9)" in capsys.readouterr().err
+    (tmp_path / "a" / "model.safetensors").touch()  # it is finished, and may go on for longer
+    call("--resume", "--learning-rate", "0.002", "--epochs", "9")
+
+
+def test_a_script_that_fails_to_start_leaves_nothing(tmp_path):
+    def main(args):
+        raise KeyError("a mistake")
+
+    with pytest.raises(KeyError):
+        flags(main, "", epochs=3, arguments=["--out", str(tmp_path / "a")])
+    assert not (tmp_path / "a").exists()
+    # A kill leaves its flags, which are no reason to refuse it; a file of somebody else's is.
+    (tmp_path / "a").mkdir()
+    kept = tmp_path / "a" / "flags.json"
+    kept.write_text('{"epochs": 3, "batch_size": 128, "learning_rate": 0.001, "seed": 0}')
+    flags(lambda args: None, "", epochs=5, arguments=["--out", str(tmp_path / "a"), "--resume"])
+    assert json.loads(kept.read_text())["epochs"] == 5
+    kept.write_text('{"colour": "red"}')
+    with pytest.raises(SystemExit):
+        flags(lambda args: None, "", epochs=5, arguments=["--out", str(tmp_path / "a")])
+    assert kept.read_text() == '{"colour": "red"}'

@@ -50,6 +50,8 @@ def test_seeds_are_run_and_put_together(runs, tmp_path, capsys):
 def test_the_same_command_goes_on(runs, tmp_path):
     run_seeds(settings(tmp_path), [0, 1])
     (tmp_path / "seed1" / "summary.json").unlink()  # as if it had been stopped
+    with pytest.raises(ConfigError, match=r"seed1 had other settings: training\.epochs"):
+        run_seeds(settings(tmp_path, epochs=99), [1])
     runs.clear()
     found = run_seeds(settings(tmp_path), [0, 1, 2])
     assert runs == [(1, "seed1"), (2, None)] and found["seeds"] == [0, 1, 2]

@@ -1,6 +1,7 @@
 """Runs of `fit` that something befalls: what is kept, and what is taken back."""
 
 import re
+import time
 
 import jax
 import jax.numpy as jnp
@@ -57,6 +58,18 @@ def test_records_are_counted_anew_after_a_power_cut(tmp_path):
     assert result.progress.records == len(no.read_records(tmp_path / "metrics.jsonl"))
 
 
+def test_wall_seconds_are_of_all_sessions(tmp_path):
+    def linger(run, event):
+        if isinstance(event, no.Stepped) and run.progress.step == 8:
+            time.sleep(1)
+
+    with pytest.raises(no.Interrupted):
+        no.fit(mlp_model(), splits(), folder=tmp_path, callbacks=[linger, stop_at(9)], **how(epochs=3))
+    before = no.read_header(tmp_path / "checkpoints" / "step-00000009.safetensors")["progress"]["wall_seconds"]
+    result = no.fit(mlp_model(), splits(), folder=tmp_path, resume=True, **how(epochs=3))
+    assert 1 < before < result.progress.wall_seconds
+
+
 def test_what_is_rescued_from_a_folder_that_vanished_says_its_step(tmp_path):
     def vanish(run, event):
         if isinstance(event, no.Stepped) and run.progress.step == 8:
@@ -70,13 +83,14 @@ def test_what_is_rescued_from_a_folder_that_vanished_says_its_step(tmp_path):
 
 
 @pytest.mark.parametrize("folder", [True, False], ids=["folder", "memory"])
-def test_a_diverging_run_goes_back_and_slows_down(folder, tmp_path):
+@pytest.mark.parametrize("step", [8, 12, 18], ids=["within an epoch", "at its end", "at the end of all"])
+def test_a_diverging_run_goes_back_and_slows_down(step, folder, tmp_path):
     count = iter(range(1000))
 
     def update(updates, state, params=None):
-        # In the second step of the second epoch the weights are lost, once.
+        # In one step the weights are lost, once; what comes after the last of an epoch looks at them, too.
         factor = jax.pure_callback(
-            lambda: np.float32(np.inf if next(count) == 7 else 1), jax.ShapeDtypeStruct((), jnp.float32)
+            lambda: np.float32(np.inf if next(count) == step - 1 else 1), jax.ShapeDtypeStruct((), jnp.float32)
         )
         updates, state = ADAM.update(updates, state, params)
         return jax.tree.map(lambda u: u * factor, updates), state
@@ -110,3 +124,27 @@ def test_no_checkpoint_goes_before_another_is_there(tmp_path, monkeypatch):
     store.prune(6)
     assert [p.name for p in store.steps()] == ["step-00000006.safetensors"]
     store.folder.close()
+
+
+def test_a_run_that_goes_back_still_stops(tmp_path):
+    """A callback that has said so once need not say it again."""
+    poisoned, told = iter(range(1000)), []
+
+    def stop(run, event):
+        if isinstance(event, no.Stepped) and run.progress.step == 8 and not told:
+            told.append(run.progress.step)
+            run.stop()
+
+    def spoil(xs, *, key):
+        return xs - 3e38 * (next(poisoned) == 8)
+
+    result = no.fit(mlp_model(), splits(), callbacks=[stop], **how(epochs=9, augment=spoil, rollbacks=1))
+    assert result.progress.rollbacks == 1 and result.progress.epoch == 2
+
+
+def test_a_run_whose_best_model_was_removed_ends_all_the_same(tmp_path, capsys):
+    no.fit(mlp_model(), splits(), folder=tmp_path, **how(epochs=1))
+    (tmp_path / "checkpoints" / "best.safetensors").unlink()
+    found = no.fit(mlp_model(), splits(), folder=tmp_path, resume=True, **how(epochs=1))
+    assert found.best_model is None and found.progress.epoch == 1
+    assert "the best model, of epoch 1, is lost" in capsys.readouterr().err

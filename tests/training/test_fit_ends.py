@@ -1,5 +1,8 @@
 """How runs of `fit` end: stopped by a callback, failed at their first step, or by an update that is no number."""
 
+import os
+import signal
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -145,3 +148,43 @@ def test_a_smaller_last_batch_is_taken_alone():
 def test_json_lines_want_a_folder():
     with pytest.raises(no.RunError, match="without a folder"):
         no.fit(mlp_model(), splits(), callbacks=[no.JsonLines()], **how(epochs=1))
+
+
+def test_an_infinite_last_update_is_told(tmp_path):
+    """The last step of all, after which no gradient shows it."""
+    optimiser = optax.sgd(lambda step: jnp.where(step == 5, jnp.inf, 1e-3))
+    with pytest.raises(no.NonFiniteLossError, match="Weights are not finite after step 6"):
+        no.fit(mlp_model(), splits(), folder=tmp_path, **how(optimiser=optimiser, epochs=1))
+    steps = [r["step"] for r in no.read_records(tmp_path / "metrics.jsonl") if r["kind"] == "train"]
+    assert steps == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_signal_that_comes_at_the_very_end_is_not_forgotten(tmp_path):
+    """It was acknowledged; whoever sent it does not expect the next run to begin."""
+
+    def last(run, event):
+        if isinstance(event, no.Stopped):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(no.Interrupted) as stop:
+        no.fit(mlp_model(), splits(), folder=tmp_path, callbacks=[last], **how(epochs=1))
+    assert stop.value.exit_code == 143
+    assert no.fit(mlp_model(), splits(), folder=tmp_path, resume=True, **how(epochs=1)).progress.step == 6
+
+
+def test_notes_may_be_numbers_of_numpy(tmp_path):
+    def note(run, event):
+        if isinstance(event, no.EpochEnded):
+            run.progress.notes["best"] = np.float32(0.5)
+            run.record("mine", value=jnp.asarray(0.25))
+
+    no.fit(mlp_model(), splits(), folder=tmp_path, callbacks=[note], **how(epochs=1))
+    newest = max((tmp_path / "checkpoints").glob("step-*"))
+    assert no.read_header(newest)["progress"]["notes"] == {"best": 0.5}
+    assert [r["value"] for r in no.read_records(tmp_path / "metrics.jsonl") if r["kind"] == "mine"] == [0.25]
+
+    def strange(run, event):
+        run.progress.notes["best"] = object()
+
+    with pytest.raises(TypeError, match=r"Expected plain values.* got an object"):
+        no.fit(mlp_model(), splits(), folder=tmp_path / "b", callbacks=[strange], **how(epochs=1))

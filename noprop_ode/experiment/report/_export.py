@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ... import predict_log_proba, predict_one
+from ..._training.files import need
 from ..._types import AnyPath
 from .._build import build_prediction
 from .._data import load_data
@@ -55,11 +56,9 @@ def export_model(
     if unknown := [p for p in platforms if p not in _PLATFORMS]:
         hint = "Use cuda or rocm." if unknown[0] == "gpu" else did_you_mean(unknown[0], _PLATFORMS)
         raise ConfigError(f"--platforms: {printable(unknown[0])!r} is no platform of JAX. {hint}")
-    try:
-        import flatbuffers as flatbuffers
-        import jax.export as exporting
-    except ImportError as error:
-        raise RunError("The export needs flatbuffers: pip install flatbuffers.") from error
+    need("flatbuffers", "The export")
+    import jax.export as exporting
+
     model, config, spec = open_run(run, best=best, trust_imports=trust_imports, data_dir=data_dir)
     prediction, key = build_prediction(config, model, spec), evaluation_key(config)
     test = check_data(split_of(load_data(config), "test"), spec).images[:100]

@@ -10,7 +10,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from ... import AbstractModel, predict_log_proba
+from ... import AbstractModel
+from ..._prediction.alike import predict_alike
 from ..._training.files import need
 from ..._types import AnyPath
 from .._build import build_prediction
@@ -44,7 +45,8 @@ def classify_files(
     - `paths`: PNG, JPEG, GIF, BMP, TIFF, WebP or PPM files, or folders, which are searched with the folders in them.
     - `top`: how many classes to give for each.
 
-    **Returns:** one prediction a file; one that cannot be read has an `error` instead of classes.
+    **Returns:** one prediction a file, which depends on no other; one that cannot be read has an `error` instead of
+    classes.
 
     **Raises:** `RunError` for a path that does not exist, or if no image can be read.
     """
@@ -71,8 +73,9 @@ def classify_files(
             errors[i] = str(error)
     if not images:
         raise RunError(next(iter(errors.values())))
-    log_ps = predict_log_proba(model, np.stack(images), key=key, prediction=prediction)
-    ps = iter(np.exp(np.asarray(log_ps)))
+    # A file is what it is, whatever lies beside it.
+    log_ps = predict_alike(model, np.stack(images), key=key, prediction=prediction)
+    ps = iter(np.exp(log_ps))
     found = []
     for i, file in enumerate(files):
         if i in errors:

@@ -72,7 +72,8 @@ def plot_runs(
     out.mkdir(parents=True, exist_ok=True)
     names = {"learning": "learning_curve", "trajectories": "probabilities"}
     for kind in (k for k in KINDS if k in draw):
-        path = out / f"{names.get(kind, kind)}.{suffix}"
+        of = "_best" if best and kind != "learning" else ""  # beside the plots of the model that was evaluated
+        path = out / f"{names.get(kind, kind)}{of}.{suffix}"
         print(f"drawing {printable(path.name)} ...", file=sys.stderr, flush=True)
         draw[kind](path)
         yield path

@@ -7,12 +7,14 @@ from typing import Any
 
 import jax.random as jr
 
-from ... import AbstractGaussianModel, NoPropFM, RunFolder, encode, evaluate
+from ... import AbstractGaussianModel, AbstractModel, NoPropFM, Prediction, RunFolder, encode, evaluate
 from .._build import build_prediction, paper_prediction
+from .._config import Config
+from .._context import DataSpec
 from .._data import load_data
 from .._evaluate import evaluation_key
 from .._saved import load_model
-from ..report import CostPoint, measure_cost, split_of, ways_by_cost
+from ..report import CostPoint, check_data, measure_cost, split_of, ways_by_cost
 
 
 DRAWS_FILE, EVALUATIONS_FILE, VIEWS_FILE = "draws.json", "evaluations.json", "views.json"
@@ -30,36 +32,37 @@ def measured(folder: Path, name: str, epochs: int) -> dict[str, Any] | None:
     return found if isinstance(found, dict) and found.get("epochs") == epochs else None
 
 
-def measure_draws(folder: str, draws: str, trusted: str = "") -> None:
+def measure_draws(folder: str, draws: str, data_dir: str = "", trusted: str = "") -> None:
     """Evaluates a run by the paper's way of predicting with several draws of noise, and keeps what it found in the
     run's folder.
 
-    **Arguments:** the folder, and the number of draws, as text; and anything if the code may be run that the run
-    imports.
+    **Arguments:** the folder, and the number of draws, as text; where the data are, if not where the run found them;
+    and anything if the code may be run that the run imports.
     """
-    model, config, _ = load_model(folder, trust_imports=bool(trusted))
-    test, how = split_of(load_data(config), "test"), paper_prediction(config, model)
+    model, config, spec = _opened(folder, data_dir, trusted)
+    test, how = check_data(split_of(load_data(config), "test"), spec), paper_prediction(config, model)
     before = measured(Path(folder), DRAWS_FILE, config.training.epochs) or {}
-    found = before["draws"] if before.get("of") == int(draws) else []  # those of a process that was stopped
+    found = before.get("draws", [])  # of a process that was stopped, or was asked for fewer
     images = encode(model, test.images, mirror=how.mirror, shift=how.shift)
-    for key in jr.split(jr.fold_in(evaluation_key(config), 1), int(draws))[len(found) :]:
-        each = evaluate(model, images, test.labels, key=key, prediction=how)
+    key = jr.fold_in(evaluation_key(config), 1)
+    for i in range(len(found), int(draws)):
+        each = evaluate(model, images, test.labels, key=jr.fold_in(key, i), prediction=how)
         found.append({"accuracy": each.accuracy, "nll": each.nll, "nfe": each.num_evaluations})
         with RunFolder(Path(folder)) as run:
-            content = {"epochs": config.training.epochs, "of": int(draws), "draws": found}
+            content = {"epochs": config.training.epochs, "draws": found}
             run.write(DRAWS_FILE, (json.dumps(content) + "\n").encode())
 
 
-def measure_evaluations(folder: str, trusted: str = "") -> None:
+def measure_evaluations(folder: str, data_dir: str = "", trusted: str = "") -> None:
     """Evaluates a run by every sampler with a growing number of evaluations, on its validation images, because a
     sampler is a setting. What it found is kept in the run's folder; of a model without dynamics, nothing.
 
-    **Arguments:** the folder, as text, and `trusted` as for `measure_draws`.
+    **Arguments:** the folder, as text; the others as for `measure_draws`.
     """
-    model, config, spec = load_model(folder, trust_imports=bool(trusted))
-    images, ways = split_of(load_data(config), "validation"), {}
+    model, config, spec = _opened(folder, data_dir, trusted)
+    images, ways = check_data(split_of(load_data(config), "validation"), spec), {}
     if isinstance(model, AbstractGaussianModel | NoPropFM):
-        ways = {**ways_by_cost(model), "the default": [build_prediction(config, model, spec)]}
+        ways = {**ways_by_cost(model), "the default": [_own_way(config, model, spec)]}
     points = measure_cost(model, images, ways, key=evaluation_key(config)) if ways else {}
     found = {
         "epochs": config.training.epochs,
@@ -71,25 +74,37 @@ def measure_evaluations(folder: str, trusted: str = "") -> None:
         run.write(EVALUATIONS_FILE, (json.dumps(found) + "\n").encode())
 
 
-def measure_views(folder: str, trusted: str = "") -> None:
+def measure_views(folder: str, data_dir: str = "", trusted: str = "") -> None:
     """Evaluates a run by its own way, averaged over each image and its mirror image, and over these as they are and
     shifted by a pixel: on validation images, by which either may be chosen, and on test images. What it found is kept
     in the run's folder.
 
-    **Arguments:** the folder, as text, and `trusted` as for `measure_draws`.
+    **Arguments:** the folder, as text; the others as for `measure_draws`.
     """
-    model, config, spec = load_model(folder, trust_imports=bool(trusted))
-    mirrored = build_prediction(config, model, spec)._replace(mirror=True)
+    model, config, spec = _opened(folder, data_dir, trusted)
+    mirrored = _own_way(config, model, spec)._replace(mirror=True)
     data, found = load_data(config), {}
     for name, how in (("mirrored", mirrored), ("shifted", mirrored._replace(shift=1))):
         found[name] = {}
         for split in ("validation", "test"):
-            images = split_of(data, split)
+            images = check_data(split_of(data, split), spec)
             each = evaluate(model, images.images, images.labels, key=evaluation_key(config), prediction=how)
             found[name][split] = {"accuracy": each.accuracy, "nll": each.nll, "nfe": each.num_evaluations}
     with RunFolder(Path(folder)) as run:
         content = {"epochs": config.training.epochs, **found}
         run.write(VIEWS_FILE, (json.dumps(content) + "\n").encode())
+
+
+def _opened(folder: str, data_dir: str, trusted: str) -> tuple[AbstractModel, Config, DataSpec]:
+    model, config, spec = load_model(folder, trust_imports=bool(trusted))
+    return model, config.replace(data={"dir": Path(data_dir)}) if data_dir else config, spec
+
+
+def _own_way(config: Config, model: AbstractModel, spec: DataSpec) -> Prediction:
+    """The way of the model, also where the run was to be evaluated by the paper's."""
+    return (
+        build_prediction(config, model, spec) if config.prediction.protocol == "default" else model.default_prediction
+    )
 
 
 def _plain(point: CostPoint) -> list[float | None]:

@@ -1,14 +1,16 @@
 """The tables of the page of results."""
 
 import functools
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from .._errors import ConfigError
 from ._evaluations import evaluations_table
-from ._record import Record
+from ._record import Record, own_settings
 from ._rows import PAPER, SETS, Row
 from ._words import changes_of, count, listed, name_of, named, per_cent, settings_of
 
@@ -19,6 +21,8 @@ def page(text: str, records: Sequence[Record], *, figures: str | None = None) ->
     how accuracy depends on `evaluations`.
 
     **Arguments:** the page, the records, and the folder of their figures as the page calls it, if there are any.
+
+    **Raises:** `ConfigError` for a page without a place for any table, or with one that has no end.
     """
     tables: dict[str, Callable[[Sequence[Record]], str]] = {
         "overview": functools.partial(_overview, changed=False),
@@ -27,12 +31,19 @@ def page(text: str, records: Sequence[Record], *, figures: str | None = None) ->
         "evaluations": functools.partial(evaluations_table, figures=figures),
     }
 
+    marked = re.compile(rf"<!-- table: ({'|'.join(tables)}) -->\n(.*?)<!-- end -->", re.DOTALL)
+    if not marked.search(text):
+        raise ConfigError(
+            f"The page has no place for a table: expected lines <!-- table: NAME --> and <!-- end -->, with NAME among "
+            f"{', '.join(tables)}."
+        )
+
     def replace(match: re.Match[str]) -> str:
+        if "<!-- table:" in match[2]:
+            raise ConfigError(f"The table {match[1]} of the page has no <!-- end --> before the next table begins.")
         return f"<!-- table: {match[1]} -->\n{tables[match[1]](records)}\n<!-- end -->"
 
-    return re.sub(
-        r"<!-- table: (overview|other|paper|evaluations) -->\n.*?<!-- end -->", replace, text, flags=re.DOTALL
-    )
+    return marked.sub(replace, text)
 
 
 def _groups(records: Iterable[Record]) -> Mapping[tuple[Any, ...], list[Record]]:
@@ -40,7 +51,9 @@ def _groups(records: Iterable[Record]) -> Mapping[tuple[Any, ...], list[Record]]
     groups: dict[tuple[Any, ...], list[Record]] = {}
     for found in records:
         row = Row(found["data"], found["variant"], found["embedding"])
-        groups.setdefault((row, settings_of(found), found["epochs"], changes_of(found)), []).append(found)
+        settings = {name: v for name, v in own_settings(found).items() if not name.startswith("model.variant.")}
+        own = json.dumps(settings, sort_keys=True)
+        groups.setdefault((row, settings_of(found), found["epochs"], changes_of(found), own), []).append(found)
     return groups
 
 
@@ -56,6 +69,8 @@ def _by_views(found: Record, name: str) -> float | None:
 
 def _by_paper(found: Record) -> float | None:
     """Accuracy by the paper's way of predicting, the mean of the draws."""
+    if found["variant"] == "supervised":
+        return None  # it has no trajectory
     if draws := [draw["accuracy"] for draw in found.get("draws", [])]:
         return float(np.mean(draws))
     name = "default" if found["protocol"] == "paper" else "paper"
@@ -69,10 +84,10 @@ def _overview(records: Sequence[Record], *, changed: bool) -> str:
     groups = _groups(records)
     order = {data: i for i, data in enumerate(SETS)}
     by_data = sorted(groups.items(), key=lambda group: (order.get(group[0][0].data, len(SETS)), group[0]))
-    for (row, settings, epochs, changes), runs in by_data:
+    for (row, settings, epochs, changes, own), runs in by_data:
         if bool(changes) != changed:
             continue
-        twin = groups.get((Row(row.data, "supervised", "one-hot"), settings, epochs, changes), [])
+        twin = groups.get((Row(row.data, "supervised", "one-hot"), settings, epochs, changes, own), [])
         cpu, gib = ([r[k] for r in runs if k in r] for k in ("cpu_seconds", "gib"))
         cells = [
             SETS.get(row.data, row.data),
@@ -101,8 +116,8 @@ def _paper(records: Sequence[Record]) -> str:
             found = [
                 f"{per_cent([_by_paper(r) for r in runs])} "
                 f"({listed(count(epochs, 'epoch'), count(len(runs), 'seed'), changes)})"
-                for (own, settings, epochs, changes), runs in sorted(groups.items())
-                if own == row and settings == "paper"
+                for (it, settings, epochs, changes, _), runs in sorted(groups.items())
+                if it == row and settings == "paper"
             ]
             cells.append(f"{PAPER[row]:.2f}" + (f"; {', '.join(found)}" if found else ""))
         lines.append(f"| {name_of(variant)}, {embedding} | {' | '.join(cells)} |")

@@ -7,103 +7,23 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from ..._training.signals import interruption
-from .._command_line import configured
-from .._config import Config
-from .._errors import ConfigError, RunError
-from .._overrides import parse_overrides
 from .._recipes import read_yaml
-from .._run_folder import differences
 from .._saved import CONFIG_FILE, finished_epochs
+from ._job import Job
 from ._measure import DRAWS_FILE, EVALUATIONS_FILE, VIEWS_FILE, measured
-from ._rows import Row
 
 
 COSTS_FILE = "costs.jsonl"
-_COMMAND = [sys.executable, "-c", "from noprop_ode.experiment import console; console()", "train"]
 _MEASURE = """import sys
 from noprop_ode.experiment._main import guarded
 from noprop_ode.experiment.reproduce import {0} as measure
 guarded(lambda: measure(*sys.argv[1:]))"""
 _SIGNALS = [signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 _INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
-
-
-class Job(NamedTuple):
-    """A run: a row with settings and a seed, overrides such as `["--epochs", "3"]`, and the folder it is in."""
-
-    row: Row
-    settings: str
-    seed: int
-    overrides: tuple[str, ...]
-    folder: Path
-
-    @property
-    def arguments(self) -> list[str]:
-        """Its settings, as `noprop-ode train` is told them."""
-        return [*self.row.arguments(self.settings), *self.overrides, "--training.seed", str(self.seed)]
-
-    @property
-    def command(self) -> list[str]:
-        """What begins the run, or goes on with it."""
-        if not (self.folder / CONFIG_FILE).exists():
-            return [*_COMMAND, *self.arguments, "--output.dir", str(self.folder)]
-        data = [text for name, text in parse_overrides(self.overrides) if name == "data.dir"][-1:]
-        trust = ["--trust-imports"] if self.trusted else []
-        return [*_COMMAND, "--resume", str(self.folder), *trust, *(part for d in data for part in ("--data-dir", d))]
-
-    @property
-    def trusted(self) -> bool:
-        """Whether it imports code that the command line names."""
-        return any(name == "imports" for name, _ in parse_overrides(self.overrides))
-
-    @property
-    def finished(self) -> bool:
-        """Whether it is trained and evaluated, for as long as its settings say."""
-        return 0 < self._epochs() <= finished_epochs(self.folder)
-
-    def check(self) -> None:
-        """Refuses a folder that holds a run of other settings.
-
-        **Raises:** `ConfigError`.
-        """
-        for name, _ in parse_overrides(self.overrides):
-            if name.split(".")[-1] == "seed" or name in ("output.dir", "seeds"):
-                raise ConfigError(f"--{name}: seeds are chosen by --seeds and the folder by --out, before the --.")
-        name, *flags = self.arguments
-        config: Config = configured(name, None, parse_overrides(flags))
-        if not (self.folder / CONFIG_FILE).exists():
-            return
-        try:
-            other = differences(read_yaml(self.folder / CONFIG_FILE), config, (("data", "dir"), ("data", "workers")))
-        except (KeyError, TypeError, AttributeError) as error:
-            raise RunError(f"{self.folder / CONFIG_FILE} cannot be read: {type(error).__name__}.") from error
-        if other:
-            raise ConfigError(
-                f"The run at {self.folder} has other settings: {', '.join(other)}. Give those that it began with, or "
-                "another --out."
-            )
-
-    def _epochs(self) -> int:
-        with contextlib.suppress(OSError, ConfigError, KeyError, TypeError, ValueError):
-            return int(read_yaml(self.folder / CONFIG_FILE)["training"]["epochs"])
-        return 0
-
-
-def jobs(rows: Iterable[Row], settings: str, seeds: Sequence[int], overrides: Sequence[str], out: Path) -> list[Job]:
-    """The runs of some rows, all rows with the first seed before any with the second.
-
-    **Arguments:** the rows, `paper`, `ours` or `fast`, the seeds, settings that override, and the folder of all runs.
-    """
-    return [
-        Job(row, settings, seed, tuple(overrides), out / "-".join((settings, *row, f"seed{seed}")))
-        for seed in seeds
-        for row in rows
-    ]
 
 
 def work(queue: Sequence[Job], *, draws: int, hours: float | None, say: Callable[[str], Any] = print) -> int:
@@ -160,6 +80,8 @@ def _training(job: Job, draws: int) -> list[str]:
 
 
 def _drawing(job: Job, draws: int) -> list[str]:
+    if job.row.variant == "supervised":
+        return []  # it draws no noise
     found = measured(job.folder, DRAWS_FILE, finished_epochs(job.folder))
     known = 0 if found is None else len(found["draws"])
     return _measuring("measure_draws", job, str(draws)) if known < draws else []
@@ -183,7 +105,8 @@ def _viewing(job: Job, draws: int) -> list[str]:
 
 def _measuring(function: str, job: Job, *arguments: str) -> list[str]:
     trust = ["trusted"] if job.trusted else []
-    return [sys.executable, "-c", _MEASURE.format(function), str(job.folder), *arguments, *trust]
+    own = [*arguments, os.path.abspath(os.path.expanduser(job.data_dir)) if job.data_dir else ""]
+    return [sys.executable, "-c", _MEASURE.format(function), str(job.folder), *own, *trust]
 
 
 # What each part of a run still needs: a command, and nothing where it is done.

@@ -85,7 +85,16 @@ def identity(found: Record) -> str:
     """Equal for runs that are the same but for where and when they ran."""
     # By what differs from the recipe: a record that is older than a setting has its default.
     names = ("configuration", "data", "variant", "embedding", "epochs", "seed")
-    return json.dumps([changes(found), *(found[name] for name in names)], sort_keys=True)
+    own = own_settings(found)
+    return json.dumps([changes(found), *([own] if own else []), *(found[name] for name in names)], sort_keys=True)
+
+
+def own_settings(found: Record) -> dict[str, Any]:
+    """All settings of a run by a configuration that is none of this package's, of whose name nothing follows."""
+    if found["configuration"] in config_names():
+        return {}
+    # A run that is older than a setting has its default.
+    return {**_settings(Config().to_plain()), **found.get("settings", {})}
 
 
 def changes(found: Record) -> dict[str, Any]:
