@@ -27,7 +27,6 @@ class Batches:
         self.parallel = parallel if jax.process_count() > 1 else None
         self._reader: Any = None
         self._steps = steps
-
         self._data: Any = None  # that of the reader: a callback may have given the run others
 
     def rest_of_epoch(self, run: Run) -> Iterator[tuple[Any, Any]]:

@@ -47,7 +47,6 @@ def save_arrays(path: str | os.PathLike[str], tree: PyTree[Any], metadata: dict[
     numpy_format = need("safetensors.numpy", "Saving arrays")
     arrays = {array_name(where): _stored(leaf) for where, leaf in _leaves(tree) if eqx.is_array(leaf)}
     content = json.dumps({} if metadata is None else metadata, default=plain_number)
-
     # The sum of the arrays is over the bytes as the file has them, so it is taken of a first serialisation.
     plain = numpy_format.save(arrays)
     data = hashlib.sha256(memoryview(plain)[_data_start(plain) :]).hexdigest()

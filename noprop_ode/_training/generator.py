@@ -34,11 +34,12 @@ class NonFiniteLossError(RuntimeError):
             if finite(state.model)
             else f"The weights were no longer finite before it: {_LOOK.format('an earlier step was not, though its')}"
         )
-
-        what = "The loss or its gradient stopped being finite at"
+        text = f"The loss or its gradient stopped being finite at step {step} ({terms}). {kept}"
         if update:
-            what, kept = "Weights are not finite after", "T" + _LOOK.format("that step was not, though its")[1:]
-        super().__init__(f"{what} step {step} ({terms}). {kept}")
+            text = (
+                f"Weights are not finite after step {step} ({terms}): {_LOOK.format('that step was not, though its')}"
+            )
+        super().__init__(text)
         self.step = step
         self.metrics = metrics
         self.state = state

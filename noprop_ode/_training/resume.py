@@ -76,7 +76,6 @@ def _restore_parts(run: Run, problems: list[str]) -> bool:
     """From the newest good checkpoint in parts, unless the newest of all is a file; every process reads its own part.
     What is wrong with others is added to the `problems`.
 
-
     **Returns:** whether there was one.
     """
     for path in map(Path, tell(on_first(lambda: _folders(run)))):
@@ -90,7 +89,6 @@ def _restore_parts(run: Run, problems: list[str]) -> bool:
             print(f"warning: {problems[-1]} Trying the one before.", file=sys.stderr)
             continue
         assert found is not None
-
         on_first(lambda found=found: _checked(run, found))
         run.go_on_from(found[0], found[1]["progress"])
         return True

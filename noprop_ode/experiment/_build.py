@@ -147,7 +147,6 @@ def build_prediction(config: Config, model: AbstractModel, spec: DataSpec) -> Pr
             shift=section.shift,
         )
         _trace(model, found, spec)
-
     return found
 
 

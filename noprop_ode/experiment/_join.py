@@ -47,7 +47,6 @@ def join_runs(
     loaded = [load_model(run, trust_imports=trust_imports) for run in runs]
     _, first, spec = loaded[0]
     parts: list[OneBlock] = []
-
     for run, (part, config, own) in zip(runs, loaded):
         if not isinstance(part, OneBlock):
             raise ConfigError(f"{run} did not train one block: expected a run with training.one_block; it had none.")
