@@ -197,6 +197,9 @@ def table(path: Path) -> str:
             row += f", batches of {batch}"
         if (states := record.get("states_per_image", 1)) != 1:
             row += f", {states} states an image"
+        steps = record["test"]["paper"]["nfe"]
+        if row.startswith(("ct/", "fm/")) and steps != (expected := 20 if "prototype" in row else 1000):
+            row += f", {steps:g} Euler steps in place of {expected}"
         lines.append(f"| {row} | {epochs} | {record['learning_rate']:g} | {' | '.join(cells)} | {cost} | {memory} |")
     return "\n".join(lines)
 

@@ -1,5 +1,7 @@
 """Fields whose answer is known, and the few constructors that the tests share."""
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.nn as jnn
@@ -128,9 +130,14 @@ def oracle_model(embedding=None, schedule=None) -> no.NoPropCT:
 
 
 def mlp_model(*, num_classes=3, image_shape=(2, 2, 1), watch=False, **how) -> no.NoPropCT:
-    field = no.nn.MLPField(image_shape, num_classes, num_classes, width=16, time_size=8, key=jr.key(7))
+    field = _mlp_field(num_classes, image_shape)
     field = Watched(field) if watch else field
     return no.NoPropCT(field, embedding=no.OneHot(num_classes), **how)
+
+
+@functools.cache
+def _mlp_field(num_classes, image_shape):
+    return no.nn.MLPField(image_shape, num_classes, num_classes, width=16, time_size=8, key=jr.key(7))
 
 
 def blobs(n=60, *, num_classes=3, image_shape=(2, 2, 1), seed=0) -> tuple[np.ndarray, np.ndarray]:
@@ -142,8 +149,12 @@ def blobs(n=60, *, num_classes=3, image_shape=(2, 2, 1), seed=0) -> tuple[np.nda
     return xs, ys
 
 
+@functools.cache
 def adam(rate=1e-2, *, weight_decay=0.0) -> optax.GradientTransformation:
-    """AdamW, with the library strict about dtypes but optax, whose bias correction mixes them, not."""
+    """AdamW, with the library strict about dtypes but optax, whose bias correction mixes them, not.
+
+    One object for a rate: a step is compiled for each optimiser.
+    """
     inner = optax.adamw(rate, weight_decay=weight_decay)
 
     def update(updates, state, params=None):

@@ -216,6 +216,8 @@ class Run:
         **Raises:** [`noprop_ode.RunError`][] if that fails.
         """
         step, store = self.progress.step, self.store
+        if not tell(store is not None):
+            return None
         if self._began_finite and not self.is_finite():
             return None  # the next step will say so; what can be gone on from is in the checkpoint before
         if not self.in_parts:

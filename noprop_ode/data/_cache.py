@@ -1,11 +1,13 @@
 """Decoded images, kept so that only the first load of a data set decodes anything."""
 
+import contextlib
 import functools
 import hashlib
 import math
 import os
 import struct
 import tempfile
+import time
 import warnings
 import zlib
 from collections.abc import Callable
@@ -23,6 +25,9 @@ Arrays = tuple[UInt8[np.ndarray, "n h w c"], Int32[np.ndarray, " n"]]
 _MAGIC = b"noprop_ode images 1\n"
 _HEADER = struct.Struct("<20s4QI")
 _CHUNK = 2**20
+
+_PREFIX = ".noprop_ode-"  # of files that are being written
+_ABANDONED_SECONDS = 24 * 3600
 
 
 def cache_dir() -> Path:
@@ -107,7 +112,8 @@ def _write(path: Path, arrays: Arrays) -> None:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".noprop_ode-", suffix=".tmp", delete=False) as file:
+        _forget_abandoned(path.parent)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=_PREFIX, suffix=".tmp", delete=False) as file:
             temporary = file.name
             _write_arrays(file, *arrays)
         os.replace(temporary, path)
@@ -119,6 +125,14 @@ def _write(path: Path, arrays: Arrays) -> None:
     finally:
         if temporary is not None and os.path.exists(temporary):
             os.unlink(temporary)
+
+
+def _forget_abandoned(folder: Path) -> None:
+    """Deletes what processes that were killed while writing have left, each the size of a data set."""
+    for path in folder.glob(f"{_PREFIX}*.tmp"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
+                path.unlink()
 
 
 def _write_arrays(file: Any, images: np.ndarray, labels: np.ndarray) -> None:

@@ -20,6 +20,7 @@ from .. import (
     predict_one,
 )
 from .._block_model import AbstractBlockModel
+from .._model import name_of
 from .._prediction.prediction import complete
 from .._types import Key
 from ..data import Dataset
@@ -197,6 +198,21 @@ def paper_prediction(config: Config, model: AbstractModel) -> Prediction:
     if steps is None or not isinstance(found.sampler, ODE):
         return found
     return found._replace(sampler=ODE(found.sampler.solver, steps=steps))
+
+
+def refuse_paper_steps(config: Config, model: AbstractModel) -> None:
+    """Refuses a number of steps that would change nothing; of a run that began with it, it is let be.
+
+    **Arguments:** the settings, and the model.
+
+    **Raises:** `ConfigError` for a number where the paper's way has the steps of the model.
+    """
+    steps = config.prediction.paper_steps
+    if steps is not None and not isinstance(model.paper_prediction.sampler, ODE):
+        raise ConfigError(
+            f"prediction.paper_steps: expected nothing, since the paper's way of predicting with {name_of(model)} has "
+            f"the steps of the model; got {steps}. Leave it out."
+        )
 
 
 def _unknown(name: str, ways: dict[str, Prediction]) -> str:

@@ -72,7 +72,7 @@ def test_the_supervised_twin_is_the_denoising_error_of_ct_at_pure_noise(key):
 @pytest.mark.parametrize("make_model", [backprop, adjoint, supervised], ids=["backprop", "adjoint", "supervised"])
 def test_baselines_learn_and_their_gradient_goes_all_the_way(make_model, key):
     model = make_model()
-    grads = eqx.filter_grad(lambda m: m.batch_loss(*blobs(6), key=key).total)(model)
+    grads = eqx.filter_jit(eqx.filter_grad(lambda m: m.batch_loss(*blobs(6), key=key).total))(model)
     first = np.asarray(jax.tree.leaves(eqx.filter(grads.field, eqx.is_inexact_array))[0])
     # Unlike NoProp's, this loss reaches every block from the end of the chain.
     assert all(block.any() for block in (first if isinstance(model, no.Backprop) else [first]))
@@ -99,7 +99,7 @@ def test_the_adjoint_model_can_outgrow_its_noise(key):
 def test_adjoints_agree(key):
     def gradient(how):
         model = adjoint(how, steps=40)
-        return eqx.filter_grad(lambda m: m.batch_loss(*blobs(4), key=key).total)(model).field
+        return eqx.filter_jit(eqx.filter_grad(lambda m: m.batch_loss(*blobs(4), key=key).total))(model).field
 
     direct, back = gradient(diffrax.RecursiveCheckpointAdjoint()), gradient(diffrax.BacksolveAdjoint())
     for a, b in zip(*(jax.tree.leaves(eqx.filter(g, eqx.is_inexact_array)) for g in (direct, back))):
@@ -172,7 +172,7 @@ def test_every_combination_works_or_says_why_not(variant, embedding, key, reques
     for readout in READOUTS:
         e = EMBEDDINGS[embedding]()
         model = VARIANTS[variant](e, READOUTS[readout](e.dim))
-        grads = eqx.filter_grad(lambda m: m.loss(x, y, key=key).total)(model)
+        grads = eqx.filter_jit(eqx.filter_grad(lambda m: m.loss(x, y, key=key).total))(model)
         assert all(bool(jnp.isfinite(g).all()) for g in jax.tree.leaves(grads) if eqx.is_array(g))
         few = {"linear": [n for n in SAMPLERS if "early" not in n]}.get(readout, ["euler"])
         for name in SAMPLERS if every else few:

@@ -41,7 +41,7 @@ def test_blocks_are_those_that_their_keys_make_alone_or_in_a_program():
         np.testing.assert_allclose(own, other, rtol=1e-6)
 
 
-@pytest.mark.parametrize("num_blocks", [1, 2, 3, 7, 10, 49, 100, 1000, 3000])
+@pytest.mark.parametrize("num_blocks", [1, 2, 3, 7, 10, 49, 100, 1000])
 def test_the_owner_of_a_time_is_exact_on_the_grid(num_blocks):
     blocks = no.Blocks(lambda key: _Constant(jr.normal(key, (2,), jnp.float32)), num_blocks, key=jr.key(0))
     owner = jax.jit(jax.vmap(blocks.owner))
@@ -77,6 +77,7 @@ def test_no_blocks():
         no.Blocks(make, 0, key=jr.key(0))
 
 
+@eqx.filter_jit
 def block_gradients(model, k, key):
     """Gradient of the error of block k with respect to the whole model."""
     x, y = jnp.ones((2, 2, 1), jnp.float32), jnp.asarray(1)
@@ -89,7 +90,7 @@ def block_gradients(model, k, key):
 def test_cross_block_gradients_are_exactly_zero(key, embedding):
     model = dt_model(embedding)
     for k in range(T):
-        grads = block_gradients(model, k, key)
+        grads = block_gradients(model, jnp.asarray(k), key)
         for leaf in arrays(grads.field):
             others = np.delete(np.asarray(leaf), k, axis=0)
             assert not others.any()
@@ -101,19 +102,21 @@ def test_cross_block_gradients_are_exactly_zero(key, embedding):
 
 @pytest.mark.parametrize("plan", [no.OnlyBlock(1), no.SampledBlock()], ids=["only", "sampled"])
 def test_a_plan_of_one_block_trains_that_block_alone(key, plan):
-    grads = eqx.filter_grad(lambda m: m.batch_loss(*blobs(6), key=key).denoising)(dt_model(plan=plan))
+    gradient = eqx.filter_jit(eqx.filter_grad(lambda m: m.batch_loss(*blobs(6), key=key).denoising))
+    grads = gradient(dt_model(plan=plan))
     touched = {k for k in range(T) for leaf in arrays(grads.field) if np.asarray(leaf[k]).any()}
     assert len(touched) == 1
     assert isinstance(plan, no.SampledBlock) or touched == {1}
 
 
 def test_plans_agree_on_average(key):
-    xs, ys = blobs(6)
-    all_blocks = dt_model(eta=1.0).batch_loss(xs, ys, key=key).denoising
-    single = [dt_model(plan=no.OnlyBlock(k), eta=1.0).batch_loss(xs, ys, key=key).denoising for k in range(T)]
+    denoising = eqx.filter_jit(lambda model: model.batch_loss(*blobs(6), key=key).denoising)
+    all_blocks = denoising(dt_model(eta=1.0))
+    single = [denoising(dt_model(plan=no.OnlyBlock(jnp.asarray(k)), eta=1.0)) for k in range(T)]
     np.testing.assert_allclose(np.mean(single), all_blocks, rtol=1e-5)
 
 
+@eqx.filter_jit
 def loss_gradient(model, xs, ys, key):
     return eqx.filter_grad(lambda m: m.batch_loss(xs, ys, key=key).total)(model)
 
@@ -121,7 +124,7 @@ def loss_gradient(model, xs, ys, key):
 def test_blocks_in_turn_have_the_gradients_of_all_blocks(key):
     xs, ys = blobs(6)
     together, in_turn = (
-        eqx.filter_jit(loss_gradient)(dt_model(no.LearnedEmbedding(3, 5, key=jr.key(9)), plan=plan), xs, ys, key)
+        loss_gradient(dt_model(no.LearnedEmbedding(3, 5, key=jr.key(9)), plan=plan), xs, ys, key)
         for plan in (no.AllBlocks(), no.BlocksInTurn())
     )
     for expected, found in zip(arrays(together), arrays(in_turn), strict=True):
@@ -131,7 +134,7 @@ def test_blocks_in_turn_have_the_gradients_of_all_blocks(key):
 def temporary_bytes(plan, num_blocks):
     blocks = no.Blocks(lambda key: no.nn.MLPField((2, 2, 1), 3, 3, width=32, key=key), num_blocks, key=jr.key(0))
     model = no.NoPropDT(blocks, embedding=no.OneHot(3), plan=plan)
-    lowered = eqx.filter_jit(loss_gradient).lower(model, *blobs(2000), jr.key(0))
+    lowered = loss_gradient.lower(model, *blobs(2000), jr.key(0))
     return lowered.compile().compiled.memory_analysis().temp_size_in_bytes
 
 

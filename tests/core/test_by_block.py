@@ -53,11 +53,8 @@ MODELS = {
 }
 
 
-def clipped_adam():
-    return optax.chain(optax.clip_by_global_norm(0.5), adam(1e-3, weight_decay=0.1))
-
-
-OPTIMISERS = {"blockwise": lambda: no.blockwise(clipped_adam()), "coupled": clipped_adam}
+CLIPPED_ADAM = optax.chain(optax.clip_by_global_norm(0.5), adam(1e-3, weight_decay=0.1))
+OPTIMISERS = {"blockwise": no.blockwise(CLIPPED_ADAM), "coupled": CLIPPED_ADAM}
 
 
 QUICK = ("fixed labels", "shared parts learn")
@@ -77,7 +74,7 @@ def update_in_groups(monkeypatch):
 def test_a_step_by_block_is_the_step_in_one_piece(model, optimiser, groups, monkeypatch):
     if groups:
         update_in_groups(monkeypatch)
-    state = no.TrainState.create(MODELS[model](), OPTIMISERS[optimiser](), key=jr.key(3), average_decay=0.9)
+    state = no.TrainState.create(MODELS[model](), OPTIMISERS[optimiser], key=jr.key(3), average_decay=0.9)
     batches = [blobs(12, seed=seed) for seed in range(3)]
     step, whole, expected = eqx.filter_jit(no.train_step), state, []
     for xs, ys in batches:

@@ -20,7 +20,7 @@ by_name = {"ids": lambda o: type(o).__name__}
 
 def gradient(model, term, *, t=None, key=None):
     (xs, ys), key = blobs(1), jr.key(3) if key is None else key
-    return eqx.filter_grad(lambda model: getattr(model.loss(xs[0], ys[0], key=key, t=t), term))(model)
+    return eqx.filter_jit(eqx.filter_grad(lambda model: getattr(model.loss(xs[0], ys[0], key=key, t=t), term)))(model)
 
 
 def largest(tree):
@@ -101,9 +101,9 @@ def test_the_true_posterior_minimises_the_expected_error(objective):
         return sum(p[y] * objective.error(logits, y, Simplex()) for y in range(3))
 
     best = jnp.log(p)
-    np.testing.assert_allclose(jax.grad(risk)(best), 0, atol=1e-6)
+    np.testing.assert_allclose(jax.jit(jax.grad(risk))(best), 0, atol=1e-6)
     others = best[None] + jr.normal(jr.key(0), (100, 3), jnp.float32)
-    assert (jax.vmap(risk)(others) > risk(best)).all()
+    assert (jax.jit(jax.vmap(risk))(others) > jax.jit(risk)(best)).all()
 
 
 def test_the_cross_entropy_is_minus_the_log_probability():

@@ -45,8 +45,9 @@ def test_values_keep_their_order_and_gradients_are_those_of_the_whole():
         out = encode(net, *inputs(), how)
         return jnp.sum(jnp.sin(out["features"])), out
 
-    (_, parts), grads = jax.value_and_grad(loss, has_aux=True)(net, lambda f: vmap_in_parts(f, net))
-    (_, whole), expected = jax.value_and_grad(loss, has_aux=True)(net, jax.vmap)
+    gradient = eqx.filter_jit(eqx.filter_value_and_grad(loss, has_aux=True))
+    (_, parts), grads = gradient(net, lambda f: vmap_in_parts(f, net))
+    (_, whole), expected = gradient(net, jax.vmap)
     np.testing.assert_array_equal(parts["scale"], whole["scale"])
     np.testing.assert_allclose(parts["features"], whole["features"], rtol=1e-5, atol=1e-5)
     for ours, theirs in zip(jax.tree.leaves(grads), jax.tree.leaves(expected)):

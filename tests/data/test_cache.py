@@ -153,6 +153,17 @@ def test_unwritable_cache_warns_once(tmp_path, monkeypatch):
         assert len(data.load("toys", data_dir=tmp_path).test) == 8
 
 
+def test_what_killed_processes_left_is_deleted_when_it_is_old(tmp_path):
+    old, new, other = (tmp_path / name for name in (".noprop_ode-a.tmp", ".noprop_ode-b.tmp", "c.tmp"))
+    for path in (old, new, other):
+        path.write_bytes(b"half")
+    for path in (old, other):
+        os.utime(path, (0, 0))
+    images, labels = np.zeros((2, 3, 3, 1), np.uint8), np.zeros(2, np.int32)
+    _cache._write(tmp_path / "d.images", (images, labels))
+    assert sorted(tmp_path.iterdir()) == sorted([new, other, tmp_path / "d.images"])
+
+
 def test_where_the_cache_is(monkeypatch):
     monkeypatch.delenv("NOPROP_ODE_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", "/x")

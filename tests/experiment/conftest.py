@@ -17,6 +17,22 @@ from noprop_ode.experiment.report import _canvas
 SCRIPTS = Path(__file__).parents[2] / "experiments"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _one_optimiser_for_equal_settings():
+    """A step is compiled for each optimiser: runs of the same settings share one."""
+    kept, build = {}, run_module.build_optimiser
+
+    def shared(config, num_steps, *, model):
+        settings = (repr(config.model), repr(config.optimiser), num_steps)
+        if settings not in kept:
+            kept[settings] = build(config, num_steps, model=model)
+        return kept[settings]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_module, "build_optimiser", shared)
+        yield
+
+
 @pytest.fixture(scope="session")
 def saved(tmp_path_factory):
     return save_run(tmp_path_factory.mktemp("saved") / "a")
@@ -65,7 +81,9 @@ def standard_promotion():
 
 @pytest.fixture
 def without_plots(monkeypatch, request):
-    if "plots" not in request.keywords and "finished" not in request.fixturenames:
+    if "finished" in request.fixturenames:
+        request.getfixturevalue("finished")  # which has plots of its own
+    if "plots" not in request.keywords:
         monkeypatch.setattr(run_module, "draw_plots", lambda *args, **how: None)
 
 

@@ -24,5 +24,5 @@ def test_a_command_is_not_held_up_by_what_was_imported():
         del cycle
         assert gc.collect() > 0, "cycles are found as before"
     finally:
-        gc.unfreeze()
+        gc.freeze()
         gc.set_threshold(*before)

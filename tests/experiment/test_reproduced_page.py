@@ -85,10 +85,12 @@ def test_a_run_is_measured_with_mirror_images_where_it_was_trained_on_them(saved
 
 def test_a_supervised_run_stands_beside_its_twin(tmp_path):
     runs = []
-    for name, accuracy in (("cifar10_fast_ct", 0.9), ("cifar10_fast_supervised", 0.92)):
+    for name, accuracy in (("cifar10_fast_ct", 0.9), ("cifar10_fast_dt", 0.88), ("cifar10_fast_supervised", 0.92)):
         runs.append(record_of(tmp_path, json.loads(summary(0, accuracy, name=name, epochs=8))))
     found = page(PAGE, runs)
     assert "| CT, one-hot, the fast network | 8 | 1 | 90.00 |  |  | 89.00 | 73.35 | 92.00 |" in found
+    # The blocks of DT are of a narrower network.
+    assert "| DT, one-hot, the fast network | 8 | 1 | 88.00 |  |  | 87.00 | 79.25 |  |" in found
     assert "| supervised, one-hot, the fast network | 8 | 1 | 92.00 |  |  |  |  |  |" in found
 
 

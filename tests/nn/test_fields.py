@@ -59,6 +59,7 @@ def test_a_field_depends_on_time_state_and_image(field):
 
 
 def test_every_parameter_has_a_finite_gradient_and_one_dtype(field):
+    @eqx.filter_jit
     @eqx.filter_grad
     def gradient(field):
         return jnp.sum(field(scalar(0.3), z(), field.encode(X, key=jr.key(2))) ** 2)
@@ -136,7 +137,7 @@ def test_low_precision_is_close_and_stays_inside(name):
     assert rounded.dtype == jnp.float32
     np.testing.assert_allclose(rounded, full, atol=0.05 * float(jnp.abs(full).max()))
     assert not np.array_equal(rounded, full)
-    gradient = eqx.filter_grad(lambda f: jnp.sum(f(scalar(0.3), z(), f.encode(X)) ** 2))(low)
+    gradient = eqx.filter_jit(eqx.filter_grad(lambda f: jnp.sum(f(scalar(0.3), z(), f.encode(X)) ** 2)))(low)
     assert all(a.dtype == jnp.float32 for a in jax.tree.leaves(gradient))
 
 

@@ -1,5 +1,6 @@
 """One of several processes that train together; `test_processes.py` starts them. Prints nothing but what is asked."""
 
+import gc
 import json
 import os
 import signal
@@ -61,6 +62,8 @@ def run(kind, layout, folder, stop_at=None, number=signal.SIGTERM, victim=1):
 
 
 if __name__ == "__main__":
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
     settings = json.loads(sys.argv[1])
     if "JAX_NUM_PROCESSES" in os.environ:
         no.start_processes(heartbeat_seconds=10)

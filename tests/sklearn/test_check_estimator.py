@@ -22,7 +22,7 @@ OF_VARIANTS = {
 
 def tiny(variant: str):
     return no.sklearn.NoPropClassifier(
-        variant, hidden_sizes=(16,), num_blocks=2, epochs=40, batch_size=64, learning_rate=1e-2
+        variant, hidden_sizes=(16,), num_blocks=2, epochs=15, batch_size=64, learning_rate=2e-2
     )
 
 

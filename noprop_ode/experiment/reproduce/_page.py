@@ -77,6 +77,16 @@ def _by_paper(found: Record) -> float | None:
     return found["ways"][name]["accuracy"] if name in found["ways"] else None
 
 
+def _of_one_network(a: Record, b: Record) -> bool:
+    """Whether two runs train the same network on the same images, with the same optimiser."""
+    a, b = a.get("settings", {}), b.get("settings", {})
+    return all(
+        a[name] == b[name]
+        for name in a.keys() & b.keys()
+        if name.startswith(("data.", "model.field.", "optimiser.")) or name == "training.batch_size"
+    )
+
+
 def _overview(records: Sequence[Record], *, changed: bool) -> str:
     heads = ["data", "", "epochs", "seeds", "default way", "mirrored", "and shifted"]
     heads += ["paper's way", "paper", "supervised twin", "minutes (CPU)", "GiB"]
@@ -88,6 +98,7 @@ def _overview(records: Sequence[Record], *, changed: bool) -> str:
         if bool(changes) != changed:
             continue
         twin = groups.get((Row(row.data, "supervised", "one-hot"), settings, epochs, changes, own), [])
+        twin = [found for found in twin if _of_one_network(found, runs[0])]
         cpu, gib = ([r[k] for r in runs if k in r] for k in ("cpu_seconds", "gib"))
         cells = [
             SETS.get(row.data, row.data),
@@ -98,7 +109,7 @@ def _overview(records: Sequence[Record], *, changed: bool) -> str:
             *(per_cent([_by_views(r, name) for r in runs]) for name in ("mirrored", "shifted")),
             per_cent([_by_paper(r) for r in runs]),
             f"{PAPER[row]:.2f}" if row in PAPER else "",
-            per_cent([_by_default(r) for r in twin]) if twin and twin is not runs else "",
+            per_cent([_by_default(r) for r in twin]) if twin and row.variant != "supervised" else "",
             f"{np.mean([r['seconds'] for r in runs]) / 60:.0f}" + (f" ({np.mean(cpu) / 60:.0f})" if cpu else ""),
             f"{max(gib):.1f}" if gib else "",
         ]
