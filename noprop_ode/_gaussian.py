@@ -67,7 +67,11 @@ class AbstractEndState(eqx.Module):
 
 
 class AbstractGaussianModel(AbstractMarginalModel):
-    """What DT and CT share: a variance-preserving Gaussian path and a prediction of the clean embedding."""
+    """What DT and CT share: a variance-preserving Gaussian path and a prediction of the clean embedding.
+
+    A subclass has the fields of [`noprop_ode.AbstractModel`][], and besides `schedule`, `end_state`
+    ([`noprop_ode.MarginalEndState`][]) and `evidence_skip`.
+    """
 
     schedule: eqx.AbstractVar[AbstractNoiseSchedule]
     end_state: eqx.AbstractVar[AbstractEndState]
@@ -101,9 +105,10 @@ class AbstractGaussianModel(AbstractMarginalModel):
     def velocity(self, t: Scalar, z: Latent, features: Features) -> Latent:
         r"""The probability-flow ODE, $\frac{dz}{dt} = \frac{1}{2} \lambda'(t)\, \alpha\, (\hat u - \alpha z)$.
 
-        It follows from $\frac{dz}{dt} = \frac{\dot\alpha}{\alpha} z - \frac{1}{2} \lambda' \sigma^2 (z + \sigma^2
-        s)$ with the score $s = (\alpha \hat u - z) / \sigma^2$; nothing is divided by $\sigma$, so there is no
-        singularity while $\lambda'$ is finite.
+        It follows from $\frac{dz}{dt} = \frac{\dot\alpha}{\alpha} z + \frac{1}{2} \lambda' \sigma^2 s$, where
+        $\frac{\dot\alpha}{\alpha} = \frac{1}{2} \lambda' \sigma^2$, with the score
+        $s = (\alpha \hat u - z) / \sigma^2$; nothing is divided by $\sigma$, so there is no singularity while
+        $\lambda'$ is finite.
 
         ??? cite "Reference"
 

@@ -36,7 +36,7 @@ class AbstractModel(eqx.Module):
     """A classifier whose inference is a trajectory from noise to a label embedding.
 
     Everything a sampler or a decoder asks of a model is here, so that any sampler serves any variant. One example at a
-    time: `jax.vmap` gives the batch.
+    time: `jax.vmap` gives the batch. A subclass has the fields `field`, `embedding` and `readout`.
     """
 
     field: eqx.AbstractVar[AbstractVectorField]

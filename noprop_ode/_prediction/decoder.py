@@ -25,7 +25,10 @@ class ReadoutDecoder(AbstractDecoder):
 
 
 class PosteriorDecoder(AbstractDecoder):
-    """The closed-form Bayes posterior of the last marginal, [`noprop_ode.marginal_log_posterior`][]; no training."""
+    """The closed-form Bayes posterior of the last marginal, [`noprop_ode.marginal_log_posterior`][]; no training.
+
+    Of [`noprop_ode.NoPropFM`][] only with `sigma` above zero (`ValueError`), and not of the baselines (`TypeError`).
+    """
 
     num_evaluations: ClassVar[int] = 0  # pyright: ignore[reportIncompatibleVariableOverride]
 

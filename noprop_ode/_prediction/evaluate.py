@@ -86,7 +86,7 @@ def calibration_error(
 
     ??? cite "Reference"
 
-        Guo, Pleiss, Sun and Weinberger, *On Calibration of Modern Neural Networks*, 2017 (arXiv 1706.04599), eq. 5.
+        Guo, Pleiss, Sun and Weinberger, *On Calibration of Modern Neural Networks*, 2017 (arXiv 1706.04599), eq. 3.
 
     **Arguments:**
 

@@ -68,7 +68,8 @@ def predict_log_proba(
 
     **Returns:** log-probabilities, shape `[n, classes]`, in nats.
 
-    **Raises:** `ValueError` or `TypeError` for images that are not images, `SolverError` if the solver failed.
+    **Raises:** `ValueError` or `TypeError` for images that are not images, and for choices that do not go together or
+    do not suit the model, such as an SDE with flow matching; `SolverError` if the solver failed.
     """
     how = complete(
         model, prediction, start=start, sampler=sampler, decoder=decoder, draws=draws, mirror=mirror, shift=shift

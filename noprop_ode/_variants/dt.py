@@ -36,7 +36,7 @@ class NoPropDT(AbstractGaussianModel, AbstractBlockModel):
     This is NoProp-CT on a grid, with parameters that are piecewise constant in time: block k sees its
     own input level, $z_{k-1}$ at $t = (k - 1) / T$, and as T grows $T (\mathrm{SNR}(k) - \mathrm{SNR}(k - 1))$ tends to
     $\mathrm{SNR}'(t)$. Every state is an independent draw from its marginal: nothing passes from block to block,
-    forwards or backwards. Only the embedding and the readout are shared.
+    forwards or backwards. Only the embedding, the readout and the schedule are shared.
     """
 
     field: Blocks  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -19,7 +19,8 @@ class AbstractTimedModel(AbstractModel):
     r"""What CT and FM share: a loss at random times.
 
     A step may draw several times and noises for each image (`states_per_image`). The loss is the same on average and
-    its gradient less noisy, while the image, which is what costs, is encoded once.
+    its gradient less noisy, while the image, which is what costs, is encoded once. A subclass has, besides those of
+    [`noprop_ode.AbstractModel`][], the fields `times` and `states_per_image`.
     """
 
     times: eqx.AbstractVar[AbstractTimes]

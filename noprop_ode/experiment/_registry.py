@@ -82,10 +82,13 @@ def register(kind: str, name: str, *, block: Callable[..., Any] | None = None, *
         With `imports: [tiny.py]` a configuration may then say `field: {type: tiny, width: 64}`, and the command line
         `--model.field tiny --model.field.width 64`.
 
-    Its parameters with annotations `bool`, `int`, `float`, `str`, `None`, `Literal[...]` and tuples of these are its
-    settings, with its own defaults. Others are filled in, by name: the parts of the model from their sections (`field`,
-    `blocks`, `embedding`, `schedule`, `readout`, `objective`, `weighting`, `times`, `plan`, `end_state`), what is known
-    of the data (`image_shape`, `num_classes`, `label_dim`, `mean`, `std`, the `images` of prototypes), and a `key`.
+    Filled in by name, whatever their annotation, are these parameters: of a variant `field`, `blocks`, `embedding`,
+    `schedule`, `readout`, `objective`, `times`, `plan` and `end_state`, from their sections; of a field `image_shape`,
+    `num_classes`, `label_dim`, `mean`, `std` and `label`, the branch that sees the state; of an embedding
+    `num_classes`, and `images` of prototypes; of a readout `dim` and `num_classes`; of a schedule `num_blocks`; of an
+    objective `weighting`; of all of these a `key`. Others with annotations `bool`, `int`, `float`, `str`, `None`,
+    `Literal[...]` and tuples of these are settings, with their own defaults.
+
     A function whose first parameter is `context` gets a [`noprop_ode.experiment.Context`][] instead, and everything
     else are its settings. A loader (`data`) is called with `data_dir, validation, seed`, an `optimiser` with the
     learning rate, a `learning_rate` with its peak and the number of steps, an `augmentation` and a `sampler` with

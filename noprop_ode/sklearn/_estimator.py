@@ -117,7 +117,7 @@ class NoPropClassifier(ClassifierMixin, BaseEstimator):
 
         **Returns:** itself.
 
-        **Raises:** `ValueError` or `TypeError` for parameters or data that it cannot learn from.
+        **Raises:** `ValueError` or `TypeError` for what it cannot learn from, [`noprop_ode.NonFiniteLossError`][].
         """
         with all_or_nothing(self):
             recipe = recipe_of(self.get_params(deep=False))
