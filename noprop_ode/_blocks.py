@@ -1,7 +1,8 @@
 """T networks on a leading axis, and which of them a step trains."""
 
 import abc
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -11,6 +12,7 @@ import jax.random as jr
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int, PyTree, Shaped
 
+from ._freezable import plain_numbers
 from ._types import Features, Image, Key, Latent, Logits, Scalar
 from ._vector_field import AbstractSizedField, AbstractVectorField, FieldSizes
 
@@ -29,11 +31,11 @@ class Blocks(AbstractSizedField):
     def __init__(self, make: Callable[[Key], AbstractVectorField], num_blocks: int, *, key: Key):
         """**Arguments:**
 
-        - `make`: builds one block from a key.
+        - `make`: builds one block from a key, each with the same settings.
         - `num_blocks`: the number T of blocks.
         - `key`: split into one key for each block.
 
-        **Raises:** `ValueError` for fewer than one block.
+        **Raises:** `ValueError` for fewer than one block, and for blocks that differ in more than their numbers.
         """
         if num_blocks < 1:
             raise ValueError(f"Expected at least one block; got num_blocks={num_blocks}.")
@@ -56,7 +58,11 @@ class Blocks(AbstractSizedField):
         """One block.
 
         **Arguments:** its position `k`, 0 to T - 1. **Returns:** the network.
+
+        **Raises:** `ValueError` for a whole number out of range; an array is taken for the nearest position.
         """
+        if isinstance(k, int) and not 0 <= k < self.num_blocks:
+            raise ValueError(f"Expected a block from 0 to {self.num_blocks - 1}; got k={k}.")
         return jax.tree.map(lambda a: a[k] if eqx.is_array(a) else a, self.stacked)
 
     def owner(self, t: Scalar) -> Int[Array, ""]:
@@ -104,7 +110,10 @@ def _stacked(make: Callable[[Key], AbstractVectorField], keys: Shaped[Key, " blo
     if isinstance(keys, Tracer):
         return eqx.filter_vmap(make)(keys)
     # The same bits one after another, at half the compilation and memory: what draws one block draws all.
-    first, *others = [eqx.partition(make(key), eqx.is_array) for key in keys]
+    made = [plain_numbers(make(key)) for key in keys]
+    _refuse_unlike(made)
+    first, *others = [eqx.partition(block, eqx.is_array) for block in made]
+    del made
     arrays = [jax.tree.leaves(block) for block, _ in (first, *others)]
     structure, static = jax.tree.structure(first[0]), first[1]
     del first, others
@@ -113,6 +122,34 @@ def _stacked(make: Callable[[Key], AbstractVectorField], keys: Shaped[Key, " blo
         for own in arrays[1:]:
             own[i] = None  # so that there is never more than one array twice
     return eqx.combine(jax.tree.unflatten(structure, arrays[0]), static)
+
+
+def _refuse_unlike(blocks: Sequence[AbstractVectorField]) -> None:
+    """Stacked, they have the settings of the first."""
+    expected = dict(_settings(blocks[0]))
+    for k, block in enumerate(blocks[1:], 1):
+        found = dict(_settings(block))
+        for name in {**expected, **found}:
+            if found.get(name) != expected.get(name):
+                raise ValueError(
+                    f"Blocks differ in their numbers alone, and share one structure: block {k} has "
+                    f"{name}={found.get(name)!r}, block 0 {name}={expected.get(name)!r}. Build each with the same "
+                    "settings, or keep what differs in an array."
+                )
+
+
+def _settings(node: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Plain values within a module, and the shapes and types of its arrays, each by its path."""
+    if isinstance(node, eqx.Module):
+        for field in dataclasses.fields(node):
+            yield from _settings(getattr(node, field.name, None), f"{name}.{field.name}".lstrip("."))
+    elif isinstance(node, dict | list | tuple):
+        for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from _settings(value, f"{name}[{key!r}]")
+    elif eqx.is_array(node):
+        yield name, f"{node.dtype}{list(node.shape)}"
+    elif node is None or isinstance(node, bool | int | float | complex | str):
+        yield name, node
 
 
 class AbstractBlockPlan(eqx.Module):

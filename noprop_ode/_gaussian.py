@@ -44,8 +44,11 @@ def kl_to_standard_normal(u: Latent, alpha: Scalar, sigma: Scalar) -> Scalar:
 
     **Returns:** the divergence, at least 0.
     """
+    # At low SNR sigma is one but for less than float32 tells.
+    low = alpha**2 < 0.5
+    log_variance = jnp.where(low, jnp.log1p(-(jnp.where(low, alpha, 0.0) ** 2)), 2 * jnp.log(sigma))
     dim = u.size
-    return 0.5 * (alpha**2 * (jnp.sum(u**2) - dim) - 2 * dim * jnp.log(sigma))
+    return 0.5 * (alpha**2 * (jnp.sum(u**2) - dim) - dim * log_variance)
 
 
 class AbstractEndState(eqx.Module):

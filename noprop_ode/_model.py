@@ -127,7 +127,7 @@ class AbstractModel(eqx.Module):
 
         **Returns:** the state at t = 0, shape `[dim]`.
 
-        **Raises:** `ValueError` for another start.
+        **Raises:** `TypeError`, or `ValueError` where annotations are not checked, for another start.
         """
         if start not in ("noise", "mean"):
             raise ValueError(f"Trajectories start at 'noise' or at the 'mean'; got start={start!r}.")

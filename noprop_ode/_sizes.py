@@ -12,6 +12,7 @@ from ._labels.embedding import AbstractLabelEmbedding
 from ._labels.readout import AbstractReadout
 from ._types import Features, Latent, Logits, Scalar
 from ._vector_field import AbstractSizedField, AbstractVectorField
+from ._wording import given
 
 
 class SizeError(ValueError):
@@ -99,12 +100,13 @@ def class_logits(
     except (TypeError, ValueError) as error:
         error.add_note(
             f"{type(field).__name__} was evaluated on a state of shape {_shown(z.shape)}: the dimension of the label "
-            f"embedding, {type(embedding).__name__}. A field is to be built for that dimension (label_dim)."
+            f"embedding, {type(embedding).__name__}, for which a field is to be built (label_dim)."
         )
         raise
-    if logits.shape != (embedding.num_classes,):
+    if not isinstance(logits, jax.Array) or logits.shape != (embedding.num_classes,):
+        found = f"logits of shape {_shown(logits.shape)}" if isinstance(logits, jax.Array) else given(logits)
         raise SizeError(
-            f"{type(field).__name__} gives logits of shape {_shown(logits.shape)}, but the embedding has "
+            f"{type(field).__name__} gives {found}, but the embedding has "
             f"{embedding.num_classes} classes. It must give one logit for each, shape [{embedding.num_classes}]."
         )
     return logits.astype(jnp.float32) if logits.dtype.itemsize < 4 else logits

@@ -67,7 +67,8 @@ def _message(function: Callable[..., Any], args: Any, kwargs: Any, *, returned: 
         what, value, annotation = f"argument {name}", values.arguments[name], wanted[name]
     earlier = list(wanted)[: list(wanted).index(name)]
     sizes = sizes_of({n: (wanted[n], values.arguments.get(n)) for n in earlier})
-    text = f"{_called(function, values.arguments)}, {what}: expected {expected(annotation, sizes)}; got {given(value)}."
+    asked = expected(annotation, sizes, value)
+    text = f"{_called(function, values.arguments)}, {what}: expected {asked}; got {given(value)}."
     hint = "" if returned else advice(annotation, value)
     return f"{text} {hint}".rstrip()
 

@@ -49,10 +49,11 @@ def given(value: Any) -> str:
     return _article(type(value).__name__)
 
 
-def expected(annotation: Any, sizes: dict[str, int] | None = None) -> str:
+def expected(annotation: Any, sizes: dict[str, int] | None = None, value: Any = None) -> str:
     """What an annotation asks for.
 
-    **Arguments:** the annotation, and the sizes of dimensions that are known. **Returns:** the words.
+    **Arguments:** the annotation, the sizes of dimensions that are known, and the value that came instead.
+    **Returns:** the words.
     """
     members = _members(annotation)
     words = []
@@ -60,7 +61,7 @@ def expected(annotation: Any, sizes: dict[str, int] | None = None) -> str:
         if member in _KEY and set(members) >= _KEY:
             word = "a random key"
         elif isinstance(member, type) and issubclass(member, AbstractArray):
-            word = _array(member, sizes or {})
+            word = _array(member, sizes or {}, _maker(members, value))
         elif typing.get_origin(member) is Literal:
             words += [repr(choice) for choice in typing.get_args(member)]
             continue
@@ -102,6 +103,8 @@ def advice(annotation: Any, value: Any) -> str:
         return f"Make one by jax.random.key({value if isinstance(value, int) else 0})."
     if isinstance(value, str) and int in members and re.fullmatch(r"[+-]?\d+", value):
         return f"Write {value} without quotes."
+    if isinstance(value, np.generic) and type(value.item()) in members:
+        return f"Make it a number of Python's: {type(value.item()).__name__}(...)."
     if any(typing.get_args(member) == _STARTS for member in members):
         return "'mean' starts at z_0 = 0, and 'noise' at a draw of it."
     classes = [m for m in members if isinstance(m, type) and m not in _WORDS and not issubclass(m, AbstractArray)]
@@ -130,20 +133,26 @@ def _named(wanted: type, value: Any) -> str:
         return f"Write noprop_ode.OneHot({value})."
     if wanted.__name__ == "GradientTransformation":
         return f"Give one such as optax.{word if callable(getattr(optax, word, None)) else 'adam'}(1e-3)."
-    named = [name for name in _made_of(wanted) if word and word in name.lower()]
+    named = [name for name in _made_of(wanted) if word and word in name.rsplit(".", 1)[-1].lower()]
     if named:
-        return f"Did you mean {' or '.join(f'noprop_ode.{name}(...)' for name in named)}?"
+        return f"Did you mean {' or '.join(f'{name}(...)' for name in named)}?"
     if wanted.__name__ in _EXAMPLES:
         return f"Give one {_EXAMPLES[wanted.__name__]}."
     known = _made_of(wanted)
-    return f"Give one of {', '.join(f'noprop_ode.{name}' for name in known)}." if known else ""
+    return f"Give one of {', '.join(known)}." if known else ""
 
 
 def _made_of(wanted: type) -> list[str]:
-    """Names of the classes of this package that are such."""
+    """Full names of the classes of this package that are such."""
     below = [sub for direct in wanted.__subclasses__() for sub in (direct, *direct.__subclasses__())]
-    named = {sub.__name__ for sub in below if sub.__module__.split(".")[0] == "noprop_ode"}
-    return sorted(name for name in named if not name.startswith(("Abstract", "_")))
+    public = [sub for sub in below if not sub.__name__.startswith(("Abstract", "_"))]
+    return sorted({f"{_package(sub)}.{sub.__name__}" for sub in public if _package(sub).startswith("noprop_ode")})
+
+
+def _package(found: type) -> str:
+    """The package that exports a class: `noprop_ode`, or one within it that has no underscore."""
+    top, *below = found.__module__.split(".")
+    return f"{top}.{below[0]}" if below and below[0][0] != "_" else top
 
 
 def _is_solver(found: Any) -> bool:
@@ -155,11 +164,20 @@ def _members(annotation: Any) -> tuple[Any, ...]:
     return typing.get_args(annotation) if union else (type(None) if annotation is None else annotation,)
 
 
-def _array(annotation: Any, sizes: dict[str, int]) -> str:
+def _maker(members: tuple[Any, ...], value: Any) -> str:
+    """Whose array it is to be, where the value is one of another library, or a number."""
+    takes = {member.array_type for member in members if isinstance(member, type) and issubclass(member, AbstractArray)}
+    number = isinstance(value, bool | int | float | complex | np.generic)
+    if takes == {jax.Array} and (number or isinstance(value, np.ndarray)):
+        return "JAX"
+    return "NumPy" if takes == {np.ndarray} and (number or isinstance(value, jax.Array)) else ""
+
+
+def _array(annotation: Any, sizes: dict[str, int], maker: str) -> str:
     name = annotation.dtype.__name__
     kind = _KINDS.get(name, name.lower())
     dims = [f"{dim}={sizes[dim]}" if dim in sizes else dim for dim in annotation.dim_str.split()]
-    what = f"{kind} array".strip()
+    what = " ".join(word for word in (maker, kind, "array") if word)
     return f"{_article(what)} of shape [{', '.join(dims)}]" if dims else _article(what.replace("array", "scalar"))
 
 

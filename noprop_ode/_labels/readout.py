@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float
 
+from .._freezable import number
 from .._schedules.base import AbstractNoiseSchedule
 from .._types import Key, Label, Latent, LogProbs, Scalar
 from .embedding import AbstractLabelEmbedding
@@ -72,7 +73,7 @@ class PosteriorReadout(AbstractReadout):
         """
         _check_scale(scale)
         self.linear = LinearReadout(dim, num_classes, key=key)
-        self.scale = scale
+        self.scale = number(scale)
 
     def __call__(self, z: Latent, embedding: AbstractLabelEmbedding) -> LogProbs:
         point = embedding.mix(jnp.exp(self.linear(z, embedding)))
@@ -90,7 +91,7 @@ class NearestEmbedding(AbstractReadout):
     **Raises:** `ValueError` unless the scale is positive.
     """
 
-    scale: float = eqx.field(static=True, default=0.25)
+    scale: float = eqx.field(static=True, default=0.25, converter=number)
 
     def __check_init__(self):
         _check_scale(self.scale)

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax.nn as jnn
 import jax.numpy as jnp
 
+from .._freezable import number
 from .._labels.embedding import AbstractLabelEmbedding
 from .._labels.readout import at_label
 from .._types import Label, Logits, Scalar
@@ -78,7 +79,7 @@ class CrossEntropy(AbstractObjective):
     """
 
     weighting: AbstractWeighting = UniformWeighting()
-    smoothing: float = eqx.field(default=0.0, static=True)
+    smoothing: float = eqx.field(default=0.0, static=True, converter=number)
 
     def __check_init__(self):
         if not 0 <= self.smoothing < 1:

@@ -8,6 +8,7 @@ import jax.nn as jnn
 import jax.numpy as jnp
 
 from .._choices import AbstractDecoder, AbstractSampler, Sample
+from .._freezable import number
 from .._gaussian import AbstractGaussianModel
 from .._labels.readout import evidence
 from .._model import AbstractModel, name_of
@@ -53,8 +54,8 @@ class EnsembleDecoder(AbstractDecoder):
                 f"Expected a weight for each of the {len(times)} times, none negative and not all zero; got "
                 f"weights={list(weights)}."
             )
-        self.times = tuple(times)
-        self.weights = tuple(w / sum(weights) for w in weights)
+        self.times = tuple(map(number, times))
+        self.weights = tuple(number(w / sum(weights)) for w in weights)
 
     @property
     def num_evaluations(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Integer
+from jaxtyping import Array, Float, Integer
 
 from .._check import check_labels
 from .._choices import AbstractDecoder, AbstractSampler, Prediction, Start
@@ -79,7 +79,7 @@ def evaluate(
 
 
 def calibration_error(
-    log_ps: Float[np.ndarray, "n classes"], ys: Integer[np.ndarray, " n"], *, num_bins: int = 15
+    log_ps: Float[Array | np.ndarray, "n classes"], ys: Integer[Array | np.ndarray, " n"], *, num_bins: int = 15
 ) -> float:
     r"""The expected calibration error: $\sum_b \frac{n_b}{n} |\mathrm{accuracy}_b - \mathrm{confidence}_b|$ over
     bins b of equal width in the confidence, the probability of the most probable class.
@@ -96,6 +96,7 @@ def calibration_error(
 
     **Returns:** the error, in [0, 1]; NaN where probabilities are not numbers.
     """
+    log_ps, ys = np.asarray(log_ps), np.asarray(ys)
     if np.isnan(log_ps).any():
         return float("nan")
     confidence = np.exp(log_ps.max(axis=-1).astype(np.float64))

@@ -16,7 +16,7 @@ from .._model import AbstractModel
 from .encode_images import encode
 from .encoded import EncodedImages
 from .ensemble import EnsembleDecoder
-from .predict import predict_log_proba
+from .predict import predict_log_proba, refuse_nan
 
 
 def fit_ensemble(
@@ -66,6 +66,8 @@ def fit_ensemble(
         )
         for t in times
     ]
+    for log_ps in found:
+        refuse_nan(log_ps)
     weights = _fitted(jnp.stack(found), jnp.asarray(np.asarray(ys).astype(np.int32)))
     return EnsembleDecoder(times, np.asarray(weights, np.float64).tolist())
 

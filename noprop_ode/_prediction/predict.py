@@ -148,6 +148,12 @@ def predict(
         model, prediction, start=start, sampler=sampler, decoder=decoder, draws=draws, mirror=mirror, shift=shift
     )
     log_ps = predict_log_proba(model, xs, key=key, prediction=how, batch_size=batch_size)
+    refuse_nan(log_ps)
+    return jnp.argmax(log_ps, axis=-1)
+
+
+def refuse_nan(log_ps: Float[Array, "n classes"]) -> None:
+    """**Raises:** `FloatingPointError` for probabilities that are not numbers."""
     bad = np.flatnonzero(np.isnan(np.asarray(log_ps)).any(axis=-1))
     if len(bad):
         raise FloatingPointError(
@@ -155,4 +161,3 @@ def predict(
             "numbers: weights of the model are NaN or infinite, or its output overflows. Look at the loss of its "
             "training."
         )
-    return jnp.argmax(log_ps, axis=-1)

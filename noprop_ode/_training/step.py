@@ -11,6 +11,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from .._freezable import plain_numbers
 from .._model import AbstractModel, LossTerms
 from .._trainable import trainable_mask
 from .._types import Images, Key, Labels
@@ -59,7 +60,9 @@ class TrainState(eqx.Module):
         if average_decay is not None and not 0 <= average_decay < 1:
             raise ValueError(f"average_decay must lie in [0, 1); got {average_decay}.")
         # As a step returns them: arrays of NumPy's in double precision would be others than those of a checkpoint.
-        model = jax.tree.map(lambda leaf: jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf, model)
+        model = jax.tree.map(
+            lambda leaf: jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf, plain_numbers(model)
+        )
         trainable = eqx.filter(model, trainable_mask(model))
         return TrainState(
             model=model,

@@ -6,6 +6,7 @@ import jax.random as jr
 
 from .._check import check_states_per_image
 from .._choices import Prediction
+from .._freezable import number
 from .._gaussian import AbstractEndState, AbstractGaussianModel, MarginalEndState, marginal_sample
 from .._labels.embedding import AbstractLabelEmbedding
 from .._labels.readout import AbstractReadout, marginal_readout
@@ -89,7 +90,7 @@ class NoPropCT(AbstractGaussianModel, AbstractTimedModel):
         self.times = UniformTimes() if times is None else times
         self.end_state = MarginalEndState() if end_state is None else end_state
         self.states_per_image = check_states_per_image(states_per_image)
-        self.eta = eta
+        self.eta = number(eta)
         self.evidence_skip = evidence_skip
 
     @property

@@ -10,6 +10,7 @@ from .._block_model import AbstractBlockModel
 from .._blocks import AbstractBlockPlan, AllBlocks, Blocks
 from .._check import check_states_per_image
 from .._choices import Prediction
+from .._freezable import number
 from .._gaussian import AbstractEndState, AbstractGaussianModel, MarginalEndState, marginal_sample
 from .._labels.embedding import AbstractLabelEmbedding, OneHot
 from .._labels.readout import AbstractReadout, marginal_readout
@@ -92,7 +93,7 @@ class NoPropDT(AbstractGaussianModel, AbstractBlockModel):
         self.plan = AllBlocks() if plan is None else plan
         self.end_state = MarginalEndState() if end_state is None else end_state
         self.states_per_image = check_states_per_image(states_per_image)
-        self.eta = eta
+        self.eta = number(eta)
         self.evidence_skip = evidence_skip
 
     @property
@@ -136,8 +137,8 @@ class NoPropDT(AbstractGaussianModel, AbstractBlockModel):
 
         **Returns:** the error, without `eta`.
         """
-        keys = jr.split(jr.fold_in(key, k), 1 + self.states_per_image)
         network = self.field.block(k) if block is None else block
+        keys = jr.split(jr.fold_in(key, k), 1 + self.states_per_image)
         features = network.encode(x, key=keys[0])
         num_blocks = self.field.num_blocks
         start = jnp.asarray(k, jnp.float32) / num_blocks

@@ -32,8 +32,10 @@ def elbo(model: AbstractGaussianModel, x: Image, y: Label, *, key: Key, num_time
 
     **Returns:** the terms `denoising`, `readout` and `prior`; their `total` is the bound.
 
-    **Raises:** `TypeError` for another kind of model.
+    **Raises:** `TypeError` for another kind of model, and `ValueError` for fewer than one time.
     """
+    if num_times < 1:
+        raise ValueError(f"Expected num_times of at least 1; got {num_times}.")
     path_key, end_key = jr.split(key)
     u = model.embedding(y)
     features = model.field.encode(x)

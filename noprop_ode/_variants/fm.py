@@ -7,6 +7,7 @@ import jax.random as jr
 
 from .._check import check_states_per_image
 from .._choices import Prediction
+from .._freezable import number
 from .._labels.embedding import AbstractLabelEmbedding
 from .._labels.readout import AbstractReadout, NearestEmbedding
 from .._model import AbstractMarginalModel, LossTerms
@@ -79,7 +80,7 @@ class NoPropFM(AbstractTimedModel, AbstractMarginalModel):
         self.readout = NearestEmbedding() if readout is None else readout
         self.times = UniformTimes() if times is None else times
         self.states_per_image = check_states_per_image(states_per_image)
-        self.sigma = sigma
+        self.sigma = number(sigma)
         read = embedding, self.readout  # what no other term of the loss would hold
         self.anchor = any(jax.tree.leaves(trainable_mask(read))) if anchor is None else anchor
 

@@ -51,7 +51,7 @@ class OneBlock(AbstractModel):
         - `k`: the position of the block, 0 to T - 1.
 
         **Raises:** `ValueError` for a position out of range, and `TypeError` for a model whose blocks share something
-        that learns from all of them.
+        that learns from all of them; if it is an end state that runs through them, at the first batch.
         """
         if not 0 <= k < model.field.num_blocks:
             raise ValueError(f"Expected a block from 0 to {model.field.num_blocks - 1}; got k={k}.")

@@ -7,6 +7,7 @@ import jax.nn as jnn
 import jax.random as jr
 from jaxtyping import Array, Float
 
+from .._freezable import number
 from .._types import Image, Key, Latent
 from ._backbone import AbstractBackbone
 from ._heads import AbstractLabelBranch
@@ -70,9 +71,9 @@ class ConvEncoder(AbstractBackbone):
         self.final = final
         self.feature_size = size
         self.image_shape = image_shape
-        self.dropout = dropout
-        self.mean = mean
-        self.std = std
+        self.dropout = number(dropout)
+        self.mean = number(mean)
+        self.std = number(std)
 
     def __call__(self, x: Image, *, key: Key | None = None) -> Float[Array, " feature_size"]:
         check_image_shape(x, self.image_shape)

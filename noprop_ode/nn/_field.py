@@ -62,7 +62,13 @@ class BackboneField(AbstractSizedField):
         return FieldSizes(self.label_dim, self.num_classes, features)
 
     def encode(self, x: Image, *, key: Key | None = None) -> Float[Array, " feature_size"]:
-        return self.backbone(x, key=key)
+        features = self.backbone(x, key=key)
+        if features.shape != (self.backbone.feature_size,):
+            raise ValueError(
+                f"{type(self.backbone).__name__} gives features of shape {list(features.shape)}, and says that there "
+                f"are feature_size={self.backbone.feature_size}, for which the head was built."
+            )
+        return features
 
     def __call__(self, t: Scalar, z: Latent, features: Float[Array, " feature_size"]) -> Logits:
         return self.head(t, z, features)

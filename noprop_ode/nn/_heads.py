@@ -9,6 +9,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, Shaped
 
+from .._freezable import number
 from .._types import Key, Latent, Logits, Scalar
 from ._layers import LayerNorm, Linear, check_time_size, time_embedding
 
@@ -81,7 +82,7 @@ class ContinuousHead(AbstractHead):
         self.time = Linear(time_size, width, key=keys[1])
         self.layers = _down_to(num_classes, feature_size + 2 * width, width, keys[2:])
         self.time_size = time_size
-        self.logit_scale = logit_scale
+        self.logit_scale = number(logit_scale)
 
     def __call__(self, t: Scalar, z: Latent, features: Float[Array, " feature_size"]) -> Logits:
         label = jnn.relu(self.label(z))
@@ -133,7 +134,7 @@ class BlockHead(AbstractHead):
         self.label_norms = (LayerNorm(width), LayerNorm(width), LayerNorm(width))
         self.layers = _down_to(num_classes, feature_size + width, width, keys[3:])
         self.norms = (LayerNorm(width), LayerNorm(width // 2))
-        self.logit_scale = logit_scale
+        self.logit_scale = number(logit_scale)
 
     def __call__(self, t: Scalar, z: Latent, features: Float[Array, " feature_size"]) -> Logits:
         label = jnn.relu(self.label_norms[0](self.label[0](z)))
@@ -148,7 +149,12 @@ def _joined(layer: eqx.nn.Linear, *parts: Float[Array, " _"]) -> Float[Array, " 
     """A linear layer of several vectors one after another, as a sum with a product for each: what is the same for all
     states of an image, or for all images, is then multiplied once under `vmap`, and what no step of a solver changes
     once before its loop."""
-    ends = np.cumsum([part.size for part in parts])[:-1]
+    *ends, size = np.cumsum([part.size for part in parts]).tolist()
+    if size != layer.in_features:
+        raise ValueError(
+            f"A head joins vectors of {', '.join(str(part.size) for part in parts)} numbers, which makes {size}, and "
+            f"was built for {layer.in_features}. A `label` branch is to have as many as the `width` of the head."
+        )
     products = [weight @ part for weight, part in zip(jnp.split(layer.weight, ends, axis=1), parts, strict=True)]
     assert layer.bias is not None
     return sum(products, layer.bias)

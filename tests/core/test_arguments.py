@@ -98,6 +98,24 @@ SENTENCES = {
         lambda: MODEL.embedding.mix(jnp.zeros((2, 3))),
         "OneHot.mix, argument weights: expected a floating-point array of shape [classes]; got float32[2,3].",
     ),
+    "an array of another library": (
+        lambda: MODEL.embedding.mix(np.ones(3, np.float32)),
+        "OneHot.mix, argument weights: expected a JAX floating-point array of shape [classes]; got float32[3].",
+    ),
+    "a number where an array should be": (
+        lambda: MODEL.schedule.alpha_sigma(0.5),
+        "CosineSchedule.alpha_sigma, argument t: expected a JAX floating-point scalar; got 0.5.",
+    ),
+    "a number of NumPy's": (
+        lambda: no.CosineSchedule(np.float32(-5)),
+        "CosineSchedule, argument log_snr_0: expected a number; got a float32. "
+        "Make it a number of Python's: float(...).",
+    ),
+    "a network by its name": (
+        lambda: no.nn.BackboneField("resnet", 3, 3, key=jr.key(0)),
+        "BackboneField, argument backbone: expected an AbstractBackbone; got 'resnet'. "
+        "Did you mean noprop_ode.nn.ResNet(...)?",
+    ),
     "sizes that other arguments bind": (
         lambda: no.calibration_error(np.zeros((6, 3), np.float32), YS[:4]),
         "calibration_error, argument ys: expected an integer array of shape [n=6]; got int32[4].",

@@ -28,19 +28,6 @@ def arrays(tree):
     return jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array))
 
 
-def test_blocks_are_those_that_their_keys_make_alone_or_in_a_program():
-    def make(key):
-        return no.nn.MLPField((2, 2, 1), 3, 3, width=8, key=key)
-
-    blocks = no.Blocks(make, 3, key=jr.key(0))
-    traced = eqx.filter_jit(lambda key: no.Blocks(make, 3, key=key))(jr.key(0))
-    for k, key in enumerate(jr.split(jr.key(0), 3)):
-        for own, alone in zip(jax.tree.leaves(blocks.block(k)), jax.tree.leaves(make(key)), strict=True):
-            np.testing.assert_array_equal(own, alone)
-    for own, other in zip(jax.tree.leaves(blocks), jax.tree.leaves(traced), strict=True):
-        np.testing.assert_allclose(own, other, rtol=1e-6)
-
-
 @pytest.mark.parametrize("num_blocks", [1, 2, 3, 7, 10, 49, 100, 1000])
 def test_the_owner_of_a_time_is_exact_on_the_grid(num_blocks):
     blocks = no.Blocks(lambda key: _Constant(jr.normal(key, (2,), jnp.float32)), num_blocks, key=jr.key(0))
@@ -70,11 +57,6 @@ def test_the_field_is_the_block_that_owns_the_time(key):
         t = scalar((k + 0.3) / T)
         own = blocks.block(k)
         np.testing.assert_allclose(blocks(t, z, features), own(t, z, own.encode(x)), rtol=1e-6)
-
-
-def test_no_blocks():
-    with pytest.raises(ValueError, match="at least one block"):
-        no.Blocks(make, 0, key=jr.key(0))
 
 
 @eqx.filter_jit

@@ -1,5 +1,6 @@
 """Weights of an ensemble from held-out images."""
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -20,6 +21,11 @@ class Rows(no.AbstractVectorField):
 
     def __call__(self, t, z, features):
         return features[jnp.clip(4 * t, 0, 3).astype(int)]
+
+
+class Overflowing(Rows):
+    def __call__(self, t, z, features):
+        return jnp.where(features[0] > 1e20, jnp.nan, features[0])
 
 
 def held_out(n=400):
@@ -77,3 +83,10 @@ def test_it_needs_a_gaussian_path():
     flow = no.NoPropFM(Rows(), embedding=no.OneHot(3))
     with pytest.raises(TypeError, match="NoPropFM has none"):
         no.fit_ensemble(flow, *held_out(20), TIMES)
+
+
+def test_a_network_whose_answers_are_not_numbers_is_refused(model):
+    xs, ys = held_out(20)
+    xs[3] = 1e30
+    with pytest.raises(FloatingPointError, match="1 of 20 images, the first at index 3"):
+        no.fit_ensemble(eqx.tree_at(lambda m: m.field, model, Overflowing()), xs, ys, TIMES)

@@ -111,5 +111,15 @@ def test_the_kl_is_positive_wherever_there_is_signal(u, log_snr):
         assert float(kl) > -1e-14 if log_snr < -14 else float(kl) > 0
 
 
+@pytest.mark.parametrize("log_snr", [-10.0, -14.0, -17.0])
+def test_the_kl_of_little_signal_is_that_of_double_precision(log_snr):
+    alpha, sigma = no.LinearSchedule(log_snr, 5.0).alpha_sigma(scalar(0))
+    snr = np.float64(alpha) ** 2
+    for u in ([1.0, 0.0, 0.0], [0.0, 0.0, 0.0]):
+        exact = 0.5 * (snr * np.sum(np.square(u)) - 3 * snr - 3 * np.log1p(-snr))
+        found = no.kl_to_standard_normal(jnp.asarray(u, jnp.float32), alpha, sigma)
+        np.testing.assert_allclose(found, exact, rtol=5e-3, atol=1e-12)
+
+
 def test_the_kl_is_zero_without_signal():
     assert float(no.kl_to_standard_normal(jnp.ones(4, jnp.float32), scalar(0), scalar(1))) == 0

@@ -176,3 +176,39 @@ def test_a_readout_of_another_dimension_is_told(key):
 def test_sizes_that_make_a_layer_constant_are_refused(make, message, key):
     with pytest.raises(ValueError, match=message):
         make(key)
+
+
+class Narrow(no.nn.AbstractBackbone):
+    """A network that gives half as many features as it says."""
+
+    feature_size: int = 8
+    image_shape: tuple[int, int, int] = (2, 2, 1)
+
+    def __call__(self, x, *, key=None):
+        return jnp.ravel(x)
+
+
+def test_a_backbone_of_other_features_than_it_says_is_named():
+    model = no.NoPropCT(no.nn.BackboneField(Narrow(), 3, 3, width=4, key=KEY), embedding=no.OneHot(3))
+    with pytest.raises(ValueError, match=r"Narrow gives features of shape \[4\], .* feature_size=8"):
+        model.loss(XS[0], 1, key=KEY)
+
+
+def test_a_label_branch_of_another_width_is_named():
+    shape = (8, 8, 1)
+    field = no.nn.ConvField(shape, 3, 64, width=16, label=no.nn.ConvLabelBranch(shape, size=8, key=KEY), key=KEY)
+    with pytest.raises(ValueError, match=r"joins vectors of 16, 8, 16 numbers.* `label` branch .* as the `width`"):
+        field(jnp.zeros(()), jnp.zeros(64), field.encode(jnp.zeros(shape)))
+
+
+class Pair(no.AbstractVectorField):
+    def encode(self, x, *, key=None):
+        return jnp.zeros(())
+
+    def __call__(self, t, z, features):
+        return z, features
+
+
+def test_a_field_that_gives_no_array_is_named():
+    with pytest.raises(no.SizeError, match=r"^Pair gives a tuple of 2, but the embedding has 3 classes"):
+        no.NoPropCT(Pair(), embedding=no.OneHot(3)).loss(XS[0], 1, key=KEY)
