@@ -102,7 +102,10 @@ class TensorBoard:
                 case Started():
                     folder = self._folder or _inside(run, "tensorboard")
                     folder.mkdir(parents=True, exist_ok=True)
-                    self._writer = self._writers.EventsWriter(str(folder / "events"), f".{os.getpid()}")
+                    # Of a run that goes on within the second, the file would be that of before, and begin anew.
+                    self._writer = self._writers.EventsWriter(
+                        str(folder / "events"), f".{os.getpid()}.{time.time_ns()}"
+                    )
                     self._forget(run.progress.step)
                 case Recorded(values) if self._writer is not None:
                     step = int(values.get("step", run.progress.step))
