@@ -56,6 +56,6 @@ def _forget_programs():
     """Compiled programs hold memory maps, of which Linux grants a process 65,530: a long session would crash."""
     yield
     maps = Path("/proc/self/maps")
-    if not maps.exists() or maps.read_bytes().count(b"\n") > 30_000:
+    if not maps.exists() or maps.read_bytes().count(b"\n") > 15_000:
         jax.clear_caches()
         gc.collect()

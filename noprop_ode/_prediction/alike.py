@@ -12,7 +12,7 @@ from .._choices import Prediction
 from .._model import AbstractModel
 from .._types import Key
 from .one import predict_one
-from .predict import predict_log_proba, raise_failures, sampler_name
+from .predict import predict_log_proba, raise_failures, refuse_nan, sampler_name
 
 
 _FEWEST, _MOST = 64, 512  # images in a call on the device
@@ -27,6 +27,8 @@ def predict_alike(
     **Arguments:** as for [`noprop_ode.predict_log_proba`][], the `prediction` complete.
 
     **Returns:** log-probabilities, `[n, classes]`, in nats.
+
+    **Raises:** as [`noprop_ode.predict`][].
     """
     n = len(images)
     # A call has one of a few sizes, so that there are few programs; a single image would not be rounded as it is among
@@ -39,7 +41,9 @@ def predict_alike(
     else:
         padded = images if n >= size else images[np.arange(size) % n]
         found = [predict_log_proba(model, padded, key=key, prediction=prediction, batch_size=size)]
-    return np.concatenate(found)[:n]
+    log_ps = np.concatenate(found)[:n]
+    refuse_nan(log_ps)
+    return log_ps
 
 
 def _by_one_key(model: AbstractModel, images: np.ndarray, key: Key, how: Prediction) -> np.ndarray:

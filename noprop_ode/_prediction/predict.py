@@ -152,7 +152,7 @@ def predict(
     return jnp.argmax(log_ps, axis=-1)
 
 
-def refuse_nan(log_ps: Float[Array, "n classes"]) -> None:
+def refuse_nan(log_ps: Float[Array | np.ndarray, "n classes"]) -> None:
     """**Raises:** `FloatingPointError` for probabilities that are not numbers."""
     bad = np.flatnonzero(np.isnan(np.asarray(log_ps)).any(axis=-1))
     if len(bad):

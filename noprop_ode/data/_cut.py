@@ -80,7 +80,7 @@ def _cut(whole: Dataset, part: str, share: int | float, stream: int, seed: int) 
     if not 1 <= count < len(whole):
         raise DatasetError(
             f"expected to cut between 1 and {len(whole) - 1} {part} images off {whole.name}, got {count}; "
-            f"change {part}=..., or pass validation=0 for no validation part"
+            f"change {part}=...{', or pass validation=0 for no validation part' if part == 'validation' else ''}"
         )
     order = permutation(len(whole), (stream, seed, len(whole)))
     chosen, rest = stratified_cut(whole.labels, count, order)

@@ -1,6 +1,7 @@
 """From settings to objects."""
 
 import math
+import sys
 
 import equinox as eqx
 import jax
@@ -195,23 +196,23 @@ def paper_prediction(config: Config, model: AbstractModel) -> Prediction:
     **Arguments:** the settings, and the model.
     """
     found, steps = model.paper_prediction, _section(config).paper_steps
-    if steps is None or not isinstance(found.sampler, ODE):
+    if steps is None or model.own_steps_only or not isinstance(found.sampler, ODE):
         return found
     return found._replace(sampler=ODE(found.sampler.solver, steps=steps))
 
 
-def refuse_paper_steps(config: Config, model: AbstractModel) -> None:
-    """Refuses a number of steps that would change nothing; of a run that began with it, it is let be.
+def warn_of_paper_steps(config: Config, model: AbstractModel) -> None:
+    """Says so if the settings have a number of steps that changes nothing. It is no error: one command may run several
+    variants.
 
     **Arguments:** the settings, and the model.
-
-    **Raises:** `ConfigError` for a number where the paper's way has the steps of the model.
     """
-    steps = config.prediction.paper_steps
-    if steps is not None and not isinstance(model.paper_prediction.sampler, ODE):
-        raise ConfigError(
-            f"prediction.paper_steps: expected nothing, since the paper's way of predicting with {name_of(model)} has "
-            f"the steps of the model; got {steps}. Leave it out."
+    steps, paper = config.prediction.paper_steps, model.protocols.get("paper")
+    if steps is not None and (paper is None or not isinstance(paper.sampler, ODE)):
+        print(
+            f"warning: prediction.paper_steps: {steps} changes nothing, since the paper's way of predicting with "
+            f"{name_of(model)} has steps of its own.",
+            file=sys.stderr,
         )
 
 

@@ -10,7 +10,7 @@ from .. import RunFolder
 from .._training.store import step_checkpoints
 from ._errors import ConfigError
 from ._main import guarded
-from ._saved import MODEL_FILE
+from ._saved import CONFIG_FILE, MODEL_FILE
 
 
 def flags(
@@ -51,7 +51,8 @@ def flags(
     def command() -> None:
         stem = f"{Path(parser.prog).stem}-seed{args.seed}"
         with RunFolder.numbered(Path("runs"), stem) if args.out is None else RunFolder(args.out) as folder:
-            new = not step_checkpoints(folder.path)
+            new = not (checkpoints := step_checkpoints(folder.path))
+            before = _began(folder)
             if new:  # the script writes its model at the end; `fit` claims the rest
                 folder.claim([MODEL_FILE] if _began(folder) else [MODEL_FILE, _FLAGS])
             elif args.resume:
@@ -62,8 +63,11 @@ def flags(
             try:
                 main(args)
             except BaseException:
-                if folder.is_there and not step_checkpoints(folder.path):
-                    (folder / _FLAGS).unlink(missing_ok=True)  # it failed to start, and the mended one may
+                if folder.is_there and step_checkpoints(folder.path) == checkpoints:  # the mended one may start
+                    if new or before is None:
+                        (folder / _FLAGS).unlink(missing_ok=True)
+                    else:
+                        folder.write(_FLAGS, json.dumps(before).encode())
                 raise
 
     guarded(command)
@@ -87,6 +91,11 @@ def _refuse_others(folder: RunFolder, args: argparse.Namespace) -> None:
 
     **Raises:** `ConfigError`.
     """
+    if (folder.path / CONFIG_FILE).exists():
+        raise ConfigError(
+            f"The run in {folder.path} is one of noprop-ode train, which goes on with it: noprop-ode train --resume "
+            f"{folder.path}. Give this script another --out."
+        )
     if (began := _began(folder)) is None:
         return  # of a script that kept none
     other = [name for name in _KEPT if began[name] != vars(args)[name]]

@@ -18,6 +18,7 @@ from ._errors import ConfigError
 from ._run import finish
 from ._run_folder import differences, open_folder
 from ._saved import load_model
+from .report._open import check_data
 
 
 def join_runs(
@@ -73,7 +74,7 @@ def join_runs(
     splits = load_data(config)
     if splits.test is None:
         raise ConfigError(f"data.name: {config.data.name.type!r} has no test part, which the summary is about.")
-    how = protocols(config, model, spec)
+    test, how = check_data(splits.test, spec), protocols(config, model, spec)
 
     def training() -> dict[str, Any]:
         return {
@@ -82,7 +83,7 @@ def join_runs(
         }
 
     with open_folder(config) as opened:
-        return finish(opened, config, model, spec, splits.test, how, training)
+        return finish(opened, config, model, spec, test, how, training)
 
 
 def _near(one: DataSpec, other: DataSpec) -> bool:

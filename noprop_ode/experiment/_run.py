@@ -26,10 +26,10 @@ from .. import (
     save_arrays,
     start_processes,
 )
-from .._training.processes import on_first
+from .._training.processes import is_first, on_first
 from .._training.store import step_checkpoints
 from .._types import AnyPath
-from ._build import build_model, build_parallel, protocols, refuse_paper_steps
+from ._build import build_model, build_parallel, protocols, warn_of_paper_steps
 from ._build_optimiser import build_learning_rate, build_optimiser
 from ._config import Config
 from ._context import DataSpec
@@ -80,8 +80,8 @@ def run(config: Config, *, resume: AnyPath | None = None) -> dict[str, Any]:
         model = warm_start(model, config.training.warm_start)
     # What is wrong with the settings must show before anything is written.
     how = protocols(config, model, spec)
-    if resume is None:
-        refuse_paper_steps(config, model)
+    if is_first():
+        warn_of_paper_steps(config, model)
     prediction = how["default"]
     build_optimiser(config, 1, model=model)
     build_learning_rate(config, 1, model=model)

@@ -28,7 +28,7 @@ def arrays(tree):
     return jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array))
 
 
-@pytest.mark.parametrize("num_blocks", [1, 2, 3, 7, 10, 49, 100, 1000])
+@pytest.mark.parametrize("num_blocks", [1, 2, 3, 7, 10, 49, 100, 1000, pytest.param(3000, marks=pytest.mark.slow)])
 def test_the_owner_of_a_time_is_exact_on_the_grid(num_blocks):
     blocks = no.Blocks(lambda key: _Constant(jr.normal(key, (2,), jnp.float32)), num_blocks, key=jr.key(0))
     owner = jax.jit(jax.vmap(blocks.owner))

@@ -17,13 +17,13 @@ from noprop_ode.experiment.report import _canvas
 SCRIPTS = Path(__file__).parents[2] / "experiments"
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def _one_optimiser_for_equal_settings():
     """A step is compiled for each optimiser: runs of the same settings share one."""
     kept, build = {}, run_module.build_optimiser
 
     def shared(config, num_steps, *, model):
-        settings = (repr(config.model), repr(config.optimiser), num_steps)
+        settings = (repr(config.model), repr(config.optimiser), config.training.one_block, num_steps)
         if settings not in kept:
             kept[settings] = build(config, num_steps, model=model)
         return kept[settings]

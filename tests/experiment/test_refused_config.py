@@ -19,7 +19,7 @@ from noprop_ode.experiment import (
     parse_overrides,
     protocols,
 )
-from noprop_ode.experiment._build import refuse_paper_steps
+from noprop_ode.experiment._build import warn_of_paper_steps
 from noprop_ode.experiment._yaml import parse_yaml
 
 
@@ -134,13 +134,18 @@ def test_predictions_that_do_not_suit_the_model_are_refused_before_training():
     ways = protocols(parse("--protocol paper --paper_steps 7 --protocols paper"), model, SPEC)
     assert list(ways) == ["default", "paper"] and ways["default"] == ways["paper"]
     assert ways["paper"].sampler.steps == 7 and ways["paper"].start == "noise"
-    blocks = build_model(parse("--field mlp --model.field.width 8 --variant dt --num_blocks 2"), SPEC)
-    with pytest.raises(ConfigError, match=r"prediction\.paper_steps: .* NoPropDT has the steps of the model; got 7"):
-        refuse_paper_steps(parse("--paper_steps 7"), blocks)
-    refuse_paper_steps(parse("--paper_steps 7"), model)
     everything, nothing = (protocols(parse(f"--protocols {word}"), model, SPEC) for word in ("all", "none"))
     assert set(everything) == {"default", *model.protocols} and list(nothing) == ["default"]
     assert build_prediction(parse("--sampler heun --steps 3 --start noise --draws 2"), model, SPEC).draws == 2
+
+
+def test_steps_that_change_nothing_are_said(capsys):
+    for variant in ("ct", "dt --num_blocks 2", "supervised --times uniform"):
+        model = build_model(parse(f"--field mlp --model.field.width 8 --variant {variant}"), SPEC)
+        warn_of_paper_steps(parse("--paper_steps 7"), model)
+        warn_of_paper_steps(parse(""), model)
+    told = capsys.readouterr().err.splitlines()
+    assert [line.split(" with ")[1].split()[0] for line in told] == ["NoPropDT", "Supervised"]
 
 
 def test_a_sampler_that_is_asked_for_is_followed_whatever_the_default():

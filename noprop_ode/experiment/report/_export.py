@@ -80,8 +80,9 @@ def export_model(
             raise RunError(f"The exported model would differ from the live one by {difference:g} in probability.")
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    path = out / "model.jax_export"
+    name = "model_best" if best else "model"  # beside that of the model that was evaluated
+    path = out / f"{name}.jax_export"
     write_file(path, bytes(content))
     names = {"class_names": spec.class_names, "image_shape": spec.image_shape, "platforms": list(platforms)}
-    write_file(out / "model.json", (json.dumps(names, indent=1) + "\n").encode())
+    write_file(out / f"{name}.json", (json.dumps(names, indent=1) + "\n").encode())
     return path, difference

@@ -54,12 +54,13 @@ def record(folder: Path) -> Record:
         found["evaluations"] = evaluations
     if views := measured(folder, VIEWS_FILE, found["epochs"]):
         found |= {name: views[name] for name in ("mirrored", "shifted")}
-    return {**found, **_costs(folder)}
+    return {**found, **_costs(folder, summary.get("wall_seconds", 0.0))}
 
 
-def _costs(folder: Path) -> dict[str, float]:
-    """What training a run took: of all its sessions, if the end of each is known, and its memory."""
-    begun, ended = 0, []
+def _costs(folder: Path, wall_seconds: float) -> dict[str, float]:
+    """What training a run took: of all its sessions, if these are all that it had and the end of each is known, and its
+    memory."""
+    begun, ended, whole = 0, [], False
     try:
         lines = (folder.parent / COSTS_FILE).read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -70,13 +71,15 @@ def _costs(folder: Path) -> dict[str, float]:
             if session["run"] != folder.name or session["part"] != "training":
                 continue
             if session.get("begins") == "anew":  # what stood here before is another run
-                begun, ended = 0, []
+                begun, ended, whole = 0, [], True
             if "begins" in session:
                 begun += 1
             else:
                 ended.append(session)
     found = {"gib": max(session["gib"] for session in ended)} if ended else {}
-    if ended and begun == len(ended):
+    # A session that was run by hand is not among them.
+    whole = whole and sum(session.get("seconds", 0.0) for session in ended) >= 0.99 * wall_seconds
+    if ended and begun == len(ended) and whole:
         found["cpu_seconds"] = round(sum(session["cpu_seconds"] for session in ended), 1)
     return found
 
@@ -95,6 +98,14 @@ def own_settings(found: Record) -> dict[str, Any]:
         return {}
     # A run that is older than a setting has its default.
     return {**_settings(Config().to_plain()), **found.get("settings", {})}
+
+
+def full_settings(found: Record) -> dict[str, Any]:
+    """All settings of a run by path; of a record that kept its changes alone, with those of the recipe. Empty where
+    nothing follows from its name."""
+    if "settings" in found or found["configuration"] not in config_names():
+        return found.get("settings", {})
+    return {**_settings(Config.from_plain(find_config(found["configuration"])).to_plain()), **found["changes"]}
 
 
 def changes(found: Record) -> dict[str, Any]:
