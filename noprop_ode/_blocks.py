@@ -130,11 +130,11 @@ def _refuse_unlike(blocks: Sequence[AbstractVectorField]) -> None:
     for k, block in enumerate(blocks[1:], 1):
         found = dict(_settings(block))
         for name in {**expected, **found}:
-            if found.get(name) != expected.get(name):
+            own, its = repr(found.get(name)), repr(expected.get(name))  # where NaN is like NaN
+            if own != its:
                 raise ValueError(
-                    f"Blocks differ in their numbers alone, and share one structure: block {k} has "
-                    f"{name}={found.get(name)!r}, block 0 {name}={expected.get(name)!r}. Build each with the same "
-                    "settings, or keep what differs in an array."
+                    f"Blocks differ in their numbers alone, and share one structure: block {k} has {name}={own}, block "
+                    f"0 {name}={its}. Build each with the same settings, or keep what differs in an array."
                 )
 
 

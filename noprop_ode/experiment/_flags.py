@@ -52,7 +52,8 @@ def flags(
         stem = f"{Path(parser.prog).stem}-seed{args.seed}"
         with RunFolder.numbered(Path("runs"), stem) if args.out is None else RunFolder(args.out) as folder:
             new = not (checkpoints := step_checkpoints(folder.path))
-            before = _began(folder)
+            kept = folder / _FLAGS
+            before = kept.read_bytes() if kept.is_file() else None
             if new:  # the script writes its model at the end; `fit` claims the rest
                 folder.claim([MODEL_FILE] if _began(folder) else [MODEL_FILE, _FLAGS])
             elif args.resume:
@@ -63,11 +64,12 @@ def flags(
             try:
                 main(args)
             except BaseException:
-                if folder.is_there and step_checkpoints(folder.path) == checkpoints:  # the mended one may start
-                    if new or before is None:
-                        (folder / _FLAGS).unlink(missing_ok=True)
+                # It failed to start, and the mended one may: with the flags that were here before.
+                if (new or args.resume) and folder.is_there and step_checkpoints(folder.path) == checkpoints:
+                    if before is None:
+                        kept.unlink(missing_ok=True)
                     else:
-                        folder.write(_FLAGS, json.dumps(before).encode())
+                        folder.write(_FLAGS, before)
                 raise
 
     guarded(command)

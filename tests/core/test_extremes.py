@@ -1,5 +1,7 @@
 """Where float32, or what a user may do, comes to its end."""
 
+import functools
+
 import diffrax
 import equinox as eqx
 import jax
@@ -10,6 +12,7 @@ import pytest
 from helpers import Oracle, TrueClass, blobs, oracle_model, scalar
 
 import noprop_ode as no
+from noprop_ode._prediction.alike import predict_alike
 
 
 STEEP = {
@@ -226,8 +229,9 @@ def test_what_is_not_a_number_is_no_prediction(key):
             return features * jnp.nan
 
     model, xs = no.NoPropCT(Lost(), embedding=no.OneHot(3)), np.ones((4, 1, 1, 3), np.float32)
-    with pytest.raises(FloatingPointError, match="4 of 4 images, the first at index 0, have class probabilities"):
-        no.predict(model, xs, key=key)
+    for predict in (no.predict, functools.partial(predict_alike, prediction=model.default_prediction)):
+        with pytest.raises(FloatingPointError, match="4 of 4 images, the first at index 0, have class probabilities"):
+            predict(model, xs, key=key)
     found = no.evaluate(model, xs, np.zeros(4, np.int32), key=key)
     assert found.accuracy == 0 and np.isnan(found.nll) and np.isnan(found.calibration_error)
 

@@ -1,5 +1,6 @@
 """Runs that train one block each, and the run that they make."""
 
+import dataclasses
 import json
 import shutil
 
@@ -11,6 +12,7 @@ from runs import save_run
 
 from noprop_ode import OneBlock, RunError, read_header, save_arrays
 from noprop_ode.experiment import Config, ConfigError, _join, join_runs, load_model, run
+from noprop_ode.experiment._data import load_data
 
 
 DT = Config.from_plain(
@@ -68,6 +70,20 @@ def test_a_join_that_was_stopped_is_not_trained_over(runs, tmp_path):
         join_runs(blocks, folder=begun)
     with pytest.raises(RunError, match="was joined of blocks"):
         run(DT.replace(output={"dir": str(begun)}), resume=begun)
+
+
+def test_joined_blocks_are_evaluated_on_the_data_of_the_blocks_alone(runs, tmp_path, monkeypatch):
+    def renamed(config):
+        splits = load_data(config)
+        parts = {name: getattr(splits, name) for name in ("train", "validation", "test")}
+        return type(splits)(
+            **{name: dataclasses.replace(p, class_names=p.class_names[::-1]) for name, p in parts.items()}
+        )
+
+    monkeypatch.setattr(_join, "load_data", renamed)
+    with pytest.raises(RunError, match="class 0 was '0', and is '9'"):
+        join_runs([runs / "block-0", runs / "block-1"], folder=tmp_path / "joined")
+    assert not (tmp_path / "joined").exists()
 
 
 def test_the_data_may_be_elsewhere_when_blocks_are_joined(runs, tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -35,6 +36,16 @@ def test_an_exported_model_needs_jax_alone(saved, digits, tmp_path):
     live = no.predict_log_proba(model, images, key=evaluation_key(config))
     np.testing.assert_allclose(np.load(tmp_path / "found.npy"), live, atol=1e-4)
     assert tuple(json.loads((tmp_path / "model.json").read_text())["class_names"]) == spec.class_names
+
+
+def test_the_best_model_is_exported_beside_the_last(saved, tmp_path):
+    folder = shutil.copytree(saved, tmp_path / "run")
+    (folder / "checkpoints").mkdir()
+    shutil.copy(folder / "model.safetensors", folder / "checkpoints" / "best.safetensors")
+    for best in (False, True):
+        export_model(folder, tmp_path / "out", platforms=["cpu"], best=best)
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"model.jax_export", "model.json", "model_best.jax_export", "model_best.json"}
 
 
 def test_an_unknown_platform_is_one_line(saved, call_script):

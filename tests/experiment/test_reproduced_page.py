@@ -53,6 +53,11 @@ def test_costs_are_of_all_sessions_of_the_run_that_is_there(tmp_path):
     assert costs(anew, end, on, end, {**end, "run": "another"}) == (120.0, 1.0)
     assert costs(anew, on, end) == (None, 1.0)  # one was killed, and what it took is not known
     assert costs(anew, end, on, anew, {**end, "gib": 0.5}, '{"run": "ru') == (60.0, 0.5)  # it was begun again
+    assert costs(on, end) == (None, 1.0)  # it was begun elsewhere
+    values = json.loads(summary(0, 0.9))
+    (tmp_path / "run" / "summary.json").write_text(json.dumps({**values, "wall_seconds": 100.0}))
+    assert costs(anew, end) == (None, 1.0)  # a session was run by hand
+    assert costs(anew, end, on, end) == (120.0, 1.0)
 
 
 def test_what_was_measured_of_a_shorter_run_is_not_of_the_extended_one(tmp_path):
@@ -89,6 +94,11 @@ def test_a_supervised_run_stands_beside_its_twin(tmp_path):
         runs.append(record_of(tmp_path, json.loads(summary(0, accuracy, name=name, epochs=8))))
     found = page(PAGE, runs)
     assert "| CT, one-hot, the fast network | 8 | 1 | 90.00 |  |  | 89.00 | 73.35 | 92.00 |" in found
+    # A record without settings that is of no recipe says nothing of its network.
+    unknown = [
+        {**{k: v for k, v in run.items() if k != "settings"}, "changes": {}, "configuration": "b"} for run in runs
+    ]
+    assert "| 90.00 |  |  | 89.00 | 73.35 |  |" in page(PAGE, [unknown[0], unknown[2]])
     # The blocks of DT are of a narrower network.
     assert "| DT, one-hot, the fast network | 8 | 1 | 88.00 |  |  | 87.00 | 79.25 |  |" in found
     assert "| supervised, one-hot, the fast network | 8 | 1 | 92.00 |  |  |  |  |  |" in found

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+import shutil
 from pathlib import Path
 
 import equinox as eqx
@@ -138,6 +139,38 @@ def test_a_script_goes_on_with_the_flags_it_began_with(tmp_path, capsys):
     assert "began with --epochs 3 (now 9)" in capsys.readouterr().err
     (tmp_path / "a" / "model.safetensors").touch()  # it is finished, and may go on for longer
     call("--resume", "--learning-rate", "0.002", "--epochs", "9")
+
+
+def test_a_script_leaves_a_run_of_the_command_alone(saved, tmp_path, capsys):
+    folder = shutil.copytree(saved, tmp_path / "run")
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / "step-00000001.safetensors").touch()
+    before = {path.name for path in folder.iterdir()} | {".noprop_ode.lock"}
+    with pytest.raises(SystemExit) as stop:
+        flags(lambda args: pytest.fail("it began"), "", epochs=3, arguments=["--out", str(folder), "--resume"])
+    assert stop.value.code == 2 and "goes on with it: noprop-ode train --resume" in capsys.readouterr().err
+    assert {path.name for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize(
+    "content", [None, '{"colour": "red"}', '{"epochs": 3, "batch_size": 128, "learning_rate": 0.001, "seed": 0}']
+)
+def test_flags_of_a_session_that_did_nothing_are_not_kept(content, resume, tmp_path):
+    """And a file of somebody else's is not deleted."""
+    (tmp_path / "checkpoints").mkdir()
+    for name in ("checkpoints/step-00000001.safetensors", "model.safetensors"):
+        (tmp_path / name).touch()
+    kept = tmp_path / "flags.json"
+    if content is not None:
+        kept.write_text(content)
+
+    def main(args):
+        raise KeyError("no data")
+
+    with pytest.raises(KeyError):
+        flags(main, "", epochs=9, arguments=["--out", str(tmp_path), *(["--resume"] if resume else [])])
+    assert (kept.read_text() if kept.exists() else None) == content
 
 
 def test_a_script_that_fails_to_start_leaves_nothing(tmp_path):
