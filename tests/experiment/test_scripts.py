@@ -168,7 +168,8 @@ def test_flags_of_a_session_that_did_nothing_are_not_kept(content, resume, tmp_p
     def main(args):
         raise KeyError("no data")
 
-    with pytest.raises(KeyError):
+    foreign = resume and content is not None and "colour" in content
+    with pytest.raises(SystemExit if foreign else KeyError):
         flags(main, "", epochs=9, arguments=["--out", str(tmp_path), *(["--resume"] if resume else [])])
     assert (kept.read_text() if kept.exists() else None) == content
 
