@@ -17,6 +17,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from noprop_ode.experiment.report._output import write_file
+
 from ._page import FIGURES, NAMES, PAGE, benchmark, draw, page
 from ._record import RESULTS, ROOT, Result, machine, write
 from ._skipped import Skipped
@@ -98,7 +100,7 @@ def _write_page() -> None:
     for name, content in draw(RESULTS):
         (FIGURES / name).write_bytes(content)
         print(f"{name}: {len(content) / 1024:.0f} KiB")
-    PAGE.write_text(page(RESULTS), encoding="utf-8")
+    write_file(PAGE, page(RESULTS).encode())
 
 
 if __name__ == "__main__":

@@ -21,10 +21,12 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from noprop_ode import read_records
 from noprop_ode.experiment._command_line import configured
 from noprop_ode.experiment._overrides import parse_overrides
 from noprop_ode.experiment._recipes import read_yaml
 from noprop_ode.experiment._run_folder import differences
+from noprop_ode.experiment.report._output import write_file
 
 
 ROOT = Path(__file__).parents[1]
@@ -110,7 +112,7 @@ def found(folder: Path, name: str) -> list[dict[str, Any]]:
     for out in sorted(path for path in folder.glob(f"{stem}*") if path.name.removeprefix(stem).isdigit()):
         if not (out / "metrics.jsonl").exists():
             continue  # stopped before its first record
-        records = [json.loads(line) for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+        records = read_records(out / "metrics.jsonl")
         validation = [record for record in records if record["kind"] == "validation"]
         if not validation or validation[-1]["epoch"] != EPOCHS:
             continue
@@ -188,8 +190,8 @@ def main() -> None:
     both = {(record["row"], record["seed"]): record for record in [*map(json.loads, lines), *new]}
     order = {name: i for i, name in enumerate(ROWS)}
     records = sorted(both.values(), key=lambda record: (order.get(record["row"], len(ROWS)), record["seed"]))
-    RESULTS.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
-    PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    write_file(RESULTS, "".join(json.dumps(record) + "\n" for record in records).encode())
+    write_file(PAGE, page(PAGE.read_text(encoding="utf-8")).encode())
 
 
 if __name__ == "__main__":

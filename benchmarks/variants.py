@@ -34,6 +34,7 @@ import optax
 
 import noprop_ode as no
 from noprop_ode.data import Dataset, Splits, load
+from noprop_ode.experiment.report._output import write_file
 
 
 ROOT = Path(__file__).parents[1]
@@ -236,7 +237,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.command == "page":
         results = ROOT / "docs" / "results.md"
-        results.write_text(page(results.read_text(encoding="utf-8")), encoding="utf-8")
+        write_file(results, page(results.read_text(encoding="utf-8")).encode())
         return
     no.keep_freed_memory()
     for row in args.rows:

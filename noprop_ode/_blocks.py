@@ -59,7 +59,8 @@ class Blocks(AbstractSizedField):
 
         **Arguments:** its position `k`, 0 to T - 1. **Returns:** the network.
 
-        **Raises:** `ValueError` for a whole number out of range; an array is taken for the nearest position.
+        **Raises:** `ValueError` for a whole number out of range. An array out of range does not raise: a negative one
+        counts from the end, any other is taken for the nearest position.
         """
         if isinstance(k, int) and not 0 <= k < self.num_blocks:
             raise ValueError(f"Expected a block from 0 to {self.num_blocks - 1}; got k={k}.")
@@ -198,7 +199,9 @@ class AllBlocks(AbstractBlockPlan):
 
 class BlocksInTurn(AbstractBlockPlan):
     """All blocks on the same batch like [`noprop_ode.AllBlocks`][], one after another: the memory and the compilation
-    of one block, however many there are. A block is evaluated a second time for its gradient.
+    of one block, however many there are. A block is evaluated a second time for its gradient. On CPU convolutions
+    within such a loop are many times slower; there [`noprop_ode.AllBlocks`][] in [`noprop_ode.train`][], one step a
+    call, has the memory of one block too.
     """
 
     def average(
@@ -209,7 +212,8 @@ class BlocksInTurn(AbstractBlockPlan):
 
 
 class SampledBlock(AbstractBlockPlan):
-    """One block a step, drawn uniformly: a step costs as much as one block.
+    """One block a step, drawn uniformly: a forward and backward pass costs as much as one block. The optimiser still
+    goes over the weights of all.
 
     An optimiser that is applied to each block on its own counts the steps that the block took part in, one in T: a
     schedule of the learning rate for [`noprop_ode.blockwise`][] spans a T-th of the run.

@@ -55,7 +55,8 @@ class AbstractModel(eqx.Module):
     @property
     @abc.abstractmethod
     def paper_prediction(self) -> Prediction:
-        """How the paper predicts with such a model: one trajectory from a draw of noise."""
+        """How the paper predicts with such a model: one trajectory from a draw of noise. The model's own way where the
+        paper has none."""
 
     @property
     @abc.abstractmethod
@@ -84,7 +85,7 @@ class AbstractModel(eqx.Module):
 
     @abc.abstractmethod
     def batch_loss(self, xs: Images, ys: Labels, *, key: Key) -> LossTerms:
-        """The training loss averaged over a batch, with training times stratified over the batch.
+        """The training loss averaged over a batch. Models with random training times spread them evenly over it.
 
         **Arguments:**
 

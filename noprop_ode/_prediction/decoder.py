@@ -58,6 +58,9 @@ class DenoiserDecoder(AbstractDecoder):
 
     The evaluation made here takes the place of the last step. With one step from the mean start it is the
     network's $p(y | x)$ itself, undistorted by any draw.
+
+    Of adaptive steps the last is not known: the network is then asked after the whole trajectory, at t = 1, where it
+    names the class that was sampled, nearly with certainty. With them take [`noprop_ode.ReadoutDecoder`][].
     """
 
     num_evaluations: ClassVar[int] = 1  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -21,8 +21,8 @@ class Evaluation(NamedTuple):
     - `nll`: mean negative log-likelihood of the true class, in nats.
     - `calibration_error`: expected calibration error, in [0, 1].
     - `num_evaluations`: mean number of evaluations of the vector field an image; NaN where unknown.
-    - `num_saved`: mean number of evaluations that [`noprop_ode.EarlyExit`][] saved an image, 0 without it; NaN where
-        unknown.
+    - `num_saved`: mean number of evaluations that [`noprop_ode.EarlyExit`][] saved an image, 0 without it, negative
+        where its looks cost more than they saved; NaN where unknown, as for adaptive steps.
     - `num_examples`: number of images.
     """
 

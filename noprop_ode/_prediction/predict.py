@@ -57,7 +57,8 @@ def predict_log_proba(
         follow replaces a part of it.
     - `start`: `"noise"`, $z_0 \sim \mathcal{N}(0, I)$, or `"mean"`, $z_0 = 0$.
     - `sampler`: from t = 0 to t = 1. Where the default runs none, as that of DT with one-hot labels, a sampler given
-        without decoder is read from the denoiser, where its last step begins.
+        without decoder is read from the denoiser, where its last step begins. One with adaptive steps has no such
+        place: give `decoder=ReadoutDecoder()` with it.
     - `decoder`: where the probabilities come from.
     - `draws`: number of trajectories whose probabilities are averaged; they share the features of the image.
     - `mirror`: average over the image and its mirror image, for twice the cost. It suits images that were mirrored at

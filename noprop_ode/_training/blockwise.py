@@ -17,6 +17,11 @@ class BlockwiseState(NamedTuple):
     rest: PyTree[Any]
 
 
+def is_blockwise_state(node: Any) -> bool:
+    """Whether a node of a PyTree is such a state."""
+    return isinstance(node, BlockwiseState)
+
+
 class BlockwiseTransformation(optax.GradientTransformation):
     """What [`noprop_ode.blockwise`][] returns: an optimiser that is known to keep blocks apart."""
 

@@ -1,5 +1,6 @@
 """Callbacks of a run: validation and progress. A callback of your own is a function of the run and an event."""
 
+import contextlib
 import importlib.util
 import shutil
 import sys
@@ -14,6 +15,7 @@ from .._prediction.evaluate import evaluate
 from .._types import Key
 from .checkpoint import load_arrays
 from .errors import CheckpointError
+from .files import say
 from .processes import arrays_of_first, gathered, on_first, tell
 from .run import EpochEnded, Event, Recorded, Run, Started, Stepped, Stopped, rows
 from .step import copied
@@ -82,7 +84,7 @@ def _read_best(run: Run, like: AbstractModel) -> AbstractModel | None:
     try:
         return load_arrays(run.store.path(BEST), like)
     except (FileNotFoundError, CheckpointError) as error:
-        print(f"warning: the best model, of epoch {run.progress.best_epoch}, is lost. {error}", file=sys.stderr)
+        say(f"warning: the best model, of epoch {run.progress.best_epoch}, is lost. {error}")
         return None
 
 
@@ -98,6 +100,10 @@ class ProgressBar:
         self._first = 0
 
     def __call__(self, run: Run, event: Event) -> None:
+        with contextlib.suppress(OSError):  # a log that is full, or a terminal that is gone, must not cost the run
+            self._tell(run, event)
+
+    def _tell(self, run: Run, event: Event) -> None:
         match event:
             case Started():
                 self._start(run)
@@ -181,8 +187,3 @@ def _duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def default_steps_per_call() -> int:
-    """Several steps a call save their launch on GPU and TPU; a convolution in a compiled loop is slow on CPU."""
-    return 1 if jax.default_backend() == "cpu" else 16

@@ -16,7 +16,7 @@ from jaxtyping import PyTree
 
 from .._check import check_alive
 from .errors import CheckpointError
-from .files import need, plain_number, reason, shown, write_atomically
+from .files import identity, need, plain_number, reason, shown, write_atomically
 
 
 _FORMAT = "noprop_ode checkpoint 2"
@@ -29,9 +29,11 @@ Described = list[list[Any]]  # name, dtype and shape of each array, by name
 def save_arrays(path: str | os.PathLike[str], tree: PyTree[Any], metadata: dict[str, Any] | None = None) -> None:
     """Writes the arrays of a PyTree to a safetensors file, atomically: the file is either whole or not there.
 
-    Any tool that reads safetensors reads it; arrays are named by their place in the PyTree, such as
-    `.field.head.layers[0].weight`. Random keys are stored as the words they are made of. The file's metadata hold
-    `content`, the metadata given here as JSON, and SHA-256 sums of the arrays and of the header.
+    Arrays alone are kept: settings that are none, such as a schedule's ends, the objective, eta or a rate of dropout,
+    are those of what the arrays are read into. Any tool that reads safetensors reads it; arrays are named by their
+    place in the PyTree, such as `.field.head.layers[0].weight`. Random keys are stored as the words they are made of.
+    The file's metadata hold `content`, the metadata given here as JSON, and SHA-256 sums of the arrays and of the
+    header.
 
     **Arguments:**
 
@@ -45,7 +47,11 @@ def save_arrays(path: str | os.PathLike[str], tree: PyTree[Any], metadata: dict[
     """
     check_alive(tree)
     numpy_format = need("safetensors.numpy", "Saving arrays")
-    arrays = {array_name(where): _stored(leaf) for where, leaf in _leaves(tree) if eqx.is_array(leaf)}
+    arrays = {
+        array_name(where): _stored(leaf)
+        for where, leaf in jax.tree_util.tree_leaves_with_path(tree)
+        if eqx.is_array(leaf)
+    }
     content = json.dumps({} if metadata is None else metadata, default=plain_number)
     # The sum of the arrays is over the bytes as the file has them, so it is taken of a first serialisation.
     plain = numpy_format.save(arrays)
@@ -74,7 +80,8 @@ def load_arrays(path: str | os.PathLike[str], like: PyTree[Any]) -> PyTree[Any]:
 
     - `path`: a file that [`noprop_ode.save_arrays`][] wrote.
     - `like`: a PyTree with arrays (or `jax.ShapeDtypeStruct`) of the expected names, shapes and dtypes, such as
-        `equinox.filter_eval_shape` of what builds the model.
+        `equinox.filter_eval_shape` of what builds the model. Its settings stay as they are and are not compared:
+        build it as the one that was saved was built.
 
     **Returns:** `like` with its arrays replaced.
 
@@ -95,7 +102,7 @@ class _Reader:
     """An open checkpoint, whose header has been checked."""
 
     def __init__(self, path: Path):
-        self.path = path
+        self.path, self._seen = path, identity(path)
         safetensors = need("safetensors", "Reading a checkpoint")
         try:
             if path.exists() and not path.is_file():
@@ -112,9 +119,9 @@ class _Reader:
             raise FileNotFoundError(f"There is no checkpoint at {path}.") from error
         except safetensors.SafetensorError as error:
             raise CheckpointError(f"{path} is not a checkpoint, or is damaged: {error}.") from error
+        except CheckpointError:
+            raise
         except (OSError, ValueError) as error:  # ValueError: a null byte in the path
-            if isinstance(error, CheckpointError):
-                raise
             raise CheckpointError(f"{shown(path)} cannot be read: {reason(error)}.") from error
         self._header = self._file.metadata() or {}
         if self._header.get("format") != _FORMAT or not {"content", "arrays", "header"} <= set(self._header):
@@ -144,6 +151,8 @@ class _Reader:
             while chunk := file.read(_CHUNK):
                 digest.update(chunk)
         if digest.hexdigest() != self._header["arrays"]:
+            if identity(self.path) != self._seen:
+                raise CheckpointError(f"{self.path} was replaced by another file while it was read; try again.")
             raise CheckpointError(f"{self.path} is damaged: the checksum of its arrays does not match.")
 
     def array(self, name: str) -> np.ndarray:
@@ -207,10 +216,6 @@ def _parse(content: str, path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise CheckpointError(f"{path} is damaged: its metadata are no mapping.")
     return values
-
-
-def _leaves(tree: PyTree[Any]) -> list[tuple[Any, Any]]:
-    return jax.tree_util.tree_flatten_with_path(tree)[0]
 
 
 def array_name(where: Any) -> str:

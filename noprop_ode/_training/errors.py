@@ -1,5 +1,7 @@
 """What can go wrong with a run and its files."""
 
+from typing import Any
+
 
 class RunError(RuntimeError):
     """A run cannot be started, continued or read."""
@@ -14,11 +16,14 @@ class CheckpointError(ValueError):
 
 
 class Interrupted(Exception):
-    """A run was asked to stop by a signal, and has saved itself; `exit_code` is 128 and the number of the signal."""
+    """A run was asked to stop by a signal, Ctrl-C among them, in place of `KeyboardInterrupt`. With a folder it has
+    saved itself. `state` is the [`noprop_ode.TrainState`][] that it had, `None` if it was through, and `exit_code` 128
+    and the number of the signal."""
 
-    def __init__(self, name: str, exit_code: int):
+    def __init__(self, name: str, exit_code: int, state: Any = None):
         Exception.__init__(self, name)
         self.exit_code = exit_code
+        self.state = state
 
 
 class FolderLostError(RunError):

@@ -1,9 +1,13 @@
 """Writing and removing files so that nothing of anybody's is lost: whole files or none, and only our own."""
 
+import contextlib
+import errno
 import importlib
 import os
 import re
+import secrets
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -17,7 +21,9 @@ from .errors import RunError
 
 
 # What a half-written file is called until it is whole; nothing else is ever taken for one.
-_TEMPORARY = re.compile(r"\.noprop_ode-[^/]+\.\d+\.tmp")
+_TEMPORARY = re.compile(r"\.noprop_ode-[^/]+\.\d+(\.[0-9a-f]{8})?\.tmp")
+# What file systems answer that cannot sync a folder, some of the network among them; and a folder without its names.
+_NO_SYNC = (errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.ENOSYS, errno.EACCES)
 
 
 def write_atomically(path: str | os.PathLike[str], write: Callable[[Any], Any]) -> None:
@@ -33,12 +39,11 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[Any], Any]) 
     **Raises:** [`noprop_ode.RunError`][] for any failure of the file system; what was there before then stays.
     """
     path = Path(path)
-    temporary = path.with_name(f".noprop_ode-{path.name}.{os.getpid()}.tmp")
+    # Another thread, or a process of another container, may write the same file under the same number.
+    temporary = path.with_name(f".noprop_ode-{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         try:
-            # Exclusive, so that a link of that name is not written through.
-            temporary.unlink(missing_ok=True)
-            with open(temporary, "xb") as file:
+            with open(temporary, "xb") as file:  # exclusive, so that no link of that name is written through
                 write(file)
                 file.flush()
                 os.fsync(file.fileno())
@@ -51,6 +56,15 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[Any], Any]) 
             f"Could not write {shown(path)}: {reason(error)}. What was there before is untouched; free some space or "
             "mend the permissions, then continue."
         ) from error
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Which file lies at a path at this moment."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def shown(path: Path) -> str:
@@ -68,11 +82,15 @@ def sync_folder(folder: Path) -> None:
     """Waits until the names in a folder have reached the disk, where the system can do that."""
     if os.name != "posix":
         return
-    handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -84,8 +102,15 @@ def remove_leftovers(folder: Path) -> None:
     if folder.is_symlink() or not folder.is_dir():
         return
     for path in folder.iterdir():
-        if _TEMPORARY.fullmatch(path.name) and stat.S_ISREG(path.lstat().st_mode):
-            path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # its writer was faster
+            if _TEMPORARY.fullmatch(path.name) and stat.S_ISREG(path.lstat().st_mode):
+                path.unlink()
+
+
+def say(text: str) -> None:
+    """Says something on standard error. A log that is full or gone must not cost a run."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def need(module: str, what: str, extra: str = "experiments", *, error: type[Exception] = RunError) -> ModuleType:

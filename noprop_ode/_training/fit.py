@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import jax.random as jr
 import optax
 from jaxtyping import Array
@@ -17,16 +18,16 @@ from .._choices import Prediction
 from .._model import AbstractModel
 from .arguments import check_arguments, check_layout
 from .batches import Batches
-from .callbacks import ProgressBar, Validate, default_steps_per_call
+from .callbacks import ProgressBar, Validate
 from .checkpoint import save_arrays
 from .clock import Clock
 from .errors import FolderLostError, RunError
-from .folder import METRICS, RunFolder
+from .folder import RunFolder
 from .generator import NonFiniteLossError, train
 from .optimiser import kept_apart, on_host, scaled
 from .parallel import Parallel
 from .processes import agreed, is_first, on_first, others_there, tell
-from .resume import data_digest, forget_failed_start, restore
+from .resume import begin, forget_failed_start
 from .rollback import RollBack
 from .run import Callback, EpochEnded, Progress, Run, Started, Stepped, Stopped
 from .signals import SignalGuard, interruption
@@ -103,11 +104,14 @@ def fit(
     - `seed`: of the order of images and all randomness of training, at least 0 and below 2^32.
     - `folder`: where to keep checkpoints and metrics; without one nothing is written.
     - `resume`: go on from the newest checkpoint in the folder, if there is one. Otherwise a folder that holds any is
-        refused.
+        refused. Data, `batch_size`, `seed`, `average_decay`, `validate_every`, `patience`, `rollbacks` and the arrays
+        of the model are compared with those of the run. Its other settings, `optimiser`, `augment` and `prediction`
+        have to be the same, too; nobody checks.
     - `callbacks`: functions of the [`noprop_ode.Run`][] and an event, called in this order after the validation.
     - `prediction`: how to predict for validation; the model's own way by default.
     - `augment`: changes the images of a batch at random, `augment(xs, key=key)`.
-    - `average_decay`: keep a moving average of the weights with this decay for each step, and evaluate that.
+    - `average_decay`: keep a moving average of the weights with this decay for each step, and evaluate that; as in
+        [`noprop_ode.TrainState`][].
     - `validate_every`: epochs from one validation to the next.
     - `patience`: stop after so many validations without a better accuracy. A run that was stopped, so or by
         `Run.stop`, is over: called again, it trains no further.
@@ -125,7 +129,8 @@ def fit(
     **Returns:** the model and how it got there.
 
     **Raises:** `ValueError` or `TypeError` for arguments that do not go together, [`noprop_ode.RunError`][] for a
-    folder that cannot be used, [`noprop_ode.Interrupted`][] after a signal, once everything is saved, and
+    folder that cannot be used, [`noprop_ode.Interrupted`][] after a signal, once everything is saved where there is a
+    folder, with the last state in any case, and
     [`noprop_ode.NonFiniteLossError`][] if training diverges; the last good state is then the newest checkpoint.
     """
     check_layout(parallel, model, batch_size)
@@ -159,19 +164,8 @@ def fit(
             in_parts=in_parts,
         )
         place = parallel.place if in_parts and parallel is not None else _as_it_is
-        run.state = place(run.state)  # where each process finds the part that it writes and reads
-        if kept:
-            digest = data_digest(splits)
-            if any(agreed(digest != tell(digest))):
-                raise RunError(
-                    "The processes of this run have different data; expected the same splits in each of them."
-                )
-            run.metadata = {**run.metadata, "fit": {**settings, "data": digest}}
-            if not (resume and restore(run)):
-                on_first(lambda: None if run.folder is None else run.folder.claim([METRICS]))
-                run.save()  # from here on the folder is that of this run
-                stack.push(functools.partial(forget_failed_start, run))
-            run.state = place(run.state)
+        if begin(run, settings, place, kept=kept, resume=resume):
+            stack.push(functools.partial(forget_failed_start, run))
         validate = Validate(prediction=prediction, every=validate_every, patience=patience, key=validation_key)
         run.callbacks = (
             *([JsonLines()] if own is not None else []),
@@ -181,14 +175,15 @@ def fit(
         )
         batches = Batches(seed, augment, augment_key, parallel, steps=run.steps_per_epoch)
         stack.callback(batches.close)
-        roll_back, per_call = RollBack(rollbacks, place), steps_per_call or default_steps_per_call()
-        saved, rate = time.monotonic(), None if learning_rate is None else on_host(learning_rate)
+        roll_back, per_call = RollBack(rollbacks, place), steps_per_call or _default_steps_per_call()
+        rate = None if learning_rate is None else on_host(learning_rate)
         guard = stack.enter_context(SignalGuard())
         run.state = scaled(run.state, optimiser, run.progress.rate_scale)
         stack.callback(run.emit, Stopped())
         try:
             run.emit(Started())
-            if run.progress.notes:
+            # Orbax would first remove the only checkpoint that is there.
+            if any(agreed(bool(run.progress.notes))) and not (in_parts and run.progress.step == 0):
                 run.save()  # what callbacks must know again, should the run be killed before its first checkpoint
             while not run.finished:
                 roll_back.remember(run)
@@ -201,13 +196,12 @@ def fit(
                         clock.tick()
                         run.emit(Stepped(metrics, run.progress.epoch + 1))
                         clock.restart()
-                        signal, due = agreed(guard.received, time.monotonic() - saved > checkpoint_seconds)
+                        signal, due = agreed(guard.received, time.monotonic() - run.saved > checkpoint_seconds)
                         if signal or due:
                             run.save()
-                            saved = time.monotonic()
                             clock.restart()
-                        if stop := interruption(signal):
-                            raise stop
+                        if signal:
+                            raise interruption(signal, run.state)
                 except NonFiniteLossError as error:
                     run.state = error.state
                     run.record_steps(error.metrics, rate, until=int(error.state.step))  # the good ones of the call
@@ -219,15 +213,19 @@ def fit(
                 if run.progress.stopped and splits.validation is not None:
                     validate.at_the_end(run)
                 run.save()
-                saved = time.monotonic()
-                if stop := interruption(*agreed(guard.received)):
-                    raise stop
+                if signal := agreed(guard.received)[0]:
+                    raise interruption(signal, run.state)
         except RunError as error:
             if run.folder is None or run.folder.is_there:
                 raise
             # Whatever failed, failed because of that.
             raise FolderLostError(f"{run.folder.lost} {_rescue(run)}") from error
         return FitResult(run.evaluation_model, validate.best(run), run.state, run.progress, run.images_per_second)
+
+
+def _default_steps_per_call() -> int:
+    """Several steps a call save their launch on GPU and TPU; a convolution in a compiled loop is slow on CPU."""
+    return 1 if jax.default_backend() == "cpu" else 16
 
 
 def _as_it_is(state: TrainState) -> TrainState:
@@ -242,9 +240,9 @@ def _opened(folder: str | os.PathLike[str] | RunFolder | None, stack: contextlib
 def _rescue(run: Run) -> str:
     """Keeps the weights of a run that lost its folder somewhere else, and says where."""
     run.progress.step = int(run.state.step)  # the folder may have gone before the last step was recorded
-    path = Path(tempfile.mkdtemp(prefix="noprop_ode-")) / f"step-{run.progress.step:08d}.safetensors"
     try:
+        path = Path(tempfile.mkdtemp(prefix="noprop_ode-")) / f"step-{run.progress.step:08d}.safetensors"
         save_arrays(path, run.state, run.header())
-    except RunError as error:
+    except (RuntimeError, OSError) as error:  # also of JAX, of arrays that lie on several processes
         return f"Its weights could not be kept elsewhere either: {error}"
     return f"The run has stopped; its state after step {run.progress.step} is kept in {path}."

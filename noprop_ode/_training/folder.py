@@ -1,5 +1,7 @@
 """The folder of one run: locked, recognised again, and never taken from somebody else."""
 
+import contextlib
+import errno
 import itertools
 import os
 import re
@@ -50,11 +52,18 @@ class RunFolder:
 
     @staticmethod
     def numbered(parent: str | os.PathLike[str], stem: str) -> "RunFolder":
-        """A new folder of its own, numbered: the first of `stem-00`, `stem-01`, ... that does not exist."""
+        """A new folder of its own, numbered: the first of `stem-00`, `stem-01`, ... that does not exist.
+
+        **Raises:** [`noprop_ode.RunError`][] if it cannot be made.
+        """
+        try:
+            Path(parent).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"Cannot make the folder {parent}: {error.strerror}.") from error
         for number in itertools.count():
             path = Path(parent) / f"{stem}-{number:02d}"
             try:
-                path.mkdir(parents=True)
+                path.mkdir()
             except FileExistsError:
                 continue
             except OSError as error:
@@ -72,12 +81,15 @@ class RunFolder:
 
     def close(self) -> None:
         """Gives the folder free. One that was made for nothing, because the run failed to start, goes away again."""
-        self._lock.release()
-        if not self._made or not self.is_there:
-            return
-        if {p.name for p in self.path.iterdir()} <= {_LOCK}:
-            (self / _LOCK).unlink(missing_ok=True)
-            self.path.rmdir()
+        try:
+            # Before the lock is given free, or another process could have it by now. On Windows an open file stays.
+            if os.name == "posix" and self._made and self.is_there:
+                with contextlib.suppress(OSError):
+                    if {p.name for p in self.path.iterdir()} <= {_LOCK}:
+                        (self / _LOCK).unlink(missing_ok=True)
+                        self.path.rmdir()
+        finally:
+            self._lock.release()
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name
@@ -112,11 +124,12 @@ class RunFolder:
 
     @property
     def is_there(self) -> bool:
-        """Whether the folder still is where it was."""
+        """Whether the folder still is where it was. A file system that fails to say is no reason to give up: what
+        cannot be written will say so itself."""
         try:
             return self._look() == self._identity
-        except OSError:
-            return False
+        except OSError as error:
+            return error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)
 
     def check(self) -> None:
         """**Raises:** `FolderLostError` if the folder is no longer where it was."""

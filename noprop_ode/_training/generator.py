@@ -99,11 +99,14 @@ def train(
     - `check_every`: look at the health of training after every so many steps (and after the last). Looking waits for
         the device. A bad step changes no weights in any case, nor does any step after it; above 1, the metrics of
         the error are those of the last batch looked at.
-    - `steps_per_call`: take so many steps in one call on the device, which saves the launch of each on GPU and TPU. The
-        metrics are then those of all of them, shape `[steps]`; batches left over at the end go one by one, and
-        `check_every` counts calls. Blocks on several devices take one step a call in any case.
+    - `steps_per_call`: take so many steps in one call on the device, which saves the launch of each on GPU and TPU; on
+        CPU leave it at 1, where convolutions within a compiled loop are slow. The metrics are then those of all of
+        them, shape `[steps]`; batches left over at the end go one by one, and `check_every` counts calls. Blocks on
+        several devices take one step a call in any case.
     - `parallel`: divide batches, and blocks, among devices. The states yielded are arrays on all of them. Of several
-        processes ([`noprop_ode.start_processes`][]) each gives its own share of every batch.
+        processes ([`noprop_ode.start_processes`][]) each gives its own share of every batch, as many batches and of the
+        same sizes as the others, which otherwise wait for it: those of `noprop_ode.data.batches` with
+        `share=parallel.share(batch_size)` are.
 
     **Yields:** the state after each step, with what the step measured.
 
@@ -129,18 +132,15 @@ def train(
             if parallel is not None:
                 parallel.check(state.model, parallel.whole(xs))
         if len(group) == 1:
-            xs, ys = jnp.asarray(group[0][0]), _int32(group[0][1])
-            if parallel is not None:
-                xs, ys = parallel.place_batch(xs), parallel.place_batch(ys)
+            xs, ys = _placed(group[0][0], _int32(group[0][1]), parallel)
             with told_here():
                 if takes_all_blocks(state.model):
                     state, metrics = step_by_block((xs, ys), state, parallel)
                 else:
                     state, metrics = _jitted_step((xs, ys, parallel), state)
         else:
-            xs, ys = jnp.stack([jnp.asarray(xs) for xs, _ in group]), jnp.stack([_int32(ys) for _, ys in group])
-            if parallel is not None:
-                xs, ys = parallel.place_batch(xs, steps=True), parallel.place_batch(ys, steps=True)
+            xs, ys = _stacked([xs for xs, _ in group]), _stacked([_int32(ys) for _, ys in group])
+            xs, ys = _placed(xs, ys, parallel, steps=True)
             with told_here():
                 state, metrics = _jitted_steps((xs, ys, parallel), state)
         if count % check_every == 0:
@@ -152,9 +152,21 @@ def train(
             raise NonFiniteLossError(int(state.step), metrics, state, update=True)
 
 
-def _int32(ys: Any) -> Array:
+def _int32(ys: Any) -> Any:
     # Once, here: in uint8 there is no 256 to compare a label with, and another dtype would compile the step again.
-    return jnp.asarray(ys).astype(jnp.int32)
+    return (ys if isinstance(ys, jax.Array) else np.asarray(ys)).astype(np.int32)
+
+
+def _placed(xs: Any, ys: Any, parallel: Parallel | None, *, steps: bool = False) -> tuple[Array, Array]:
+    """From where they are to the devices, none of which needs the whole of a batch that is divided."""
+    if parallel is None:
+        return jnp.asarray(xs), jnp.asarray(ys)
+    return parallel.place_batch(xs, steps=steps), parallel.place_batch(ys, steps=steps)
+
+
+def _stacked(arrays: list[Any]) -> Any:
+    """On the host where that is where they are."""
+    return np.stack(arrays) if all(isinstance(array, np.ndarray) for array in arrays) else jnp.stack(arrays)
 
 
 def _grouped(batches: Iterable[tuple[Any, Any]], size: int) -> Iterator[list[tuple[Any, Any]]]:

@@ -11,7 +11,7 @@ import optax
 
 from .._model import AbstractModel
 from .._trainable import trainable_mask
-from .blockwise import BlockwiseState, BlockwiseTransformation, blockwise
+from .blockwise import BlockwiseTransformation, blockwise, is_blockwise_state
 from .step import TrainState
 
 
@@ -27,16 +27,12 @@ def kept_apart(model: AbstractModel, optimiser: optax.GradientTransformation) ->
     if model.independent_blocks is None or isinstance(optimiser, BlockwiseTransformation):
         return optimiser
     state = jax.eval_shape(optimiser.init, eqx.filter(model, trainable_mask(model)))
-    if any(map(_is_blockwise, jax.tree.leaves(state, is_leaf=_is_blockwise))):
+    if any(map(is_blockwise_state, jax.tree.leaves(state, is_leaf=is_blockwise_state))):
         raise ValueError(
             "The optimiser has blockwise(...) within another transformation, such as chain or MultiSteps. Put what is "
             "around it inside: blockwise(optax.chain(...)); or leave blockwise out, which fit adds itself."
         )
     return blockwise(optimiser)
-
-
-def _is_blockwise(node: Any) -> bool:
-    return isinstance(node, BlockwiseState)
 
 
 def scaled(state: TrainState, optimiser: optax.GradientTransformation, scale: float) -> TrainState:

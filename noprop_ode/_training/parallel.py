@@ -6,7 +6,6 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
@@ -14,9 +13,10 @@ from jaxtyping import PyTree
 from .._block_model import AbstractBlockModel
 from .._blocks import Blocks
 from .._model import AbstractModel, name_of
-from .blockwise import BlockwiseState
+from .blockwise import is_blockwise_state
+from .checkpoint import is_key
 from .processes import placed
-from .step import TrainState, copied
+from .step import TrainState
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,12 @@ class Parallel:
                 f"data={self.data} and block={self.block} need {needed} devices; the {jax.process_count()} processes "
                 f"have {len(devices)}, and train on all of them. Choose axes whose product is {len(devices)}."
             )
+        own = len(devices) // jax.process_count()
+        if jax.process_count() > 1 and own % self.block and self.block % own:
+            raise ValueError(
+                f"block={self.block} would share a row of blocks with part of another process; choose a divisor or a "
+                f"multiple of the {own} devices of a process."
+            )
         grid = np.asarray(devices[:needed]).reshape(self.data, self.block)
         return Mesh(grid, ("data", "block"), axis_types=(AxisType.Auto, AxisType.Auto))
 
@@ -99,8 +105,7 @@ class Parallel:
     def place(self, state: TrainState) -> TrainState:
         """The state on the devices; the arrays given stay valid."""
         self._check_blocks(state.model)
-        # Arrays that are one, as those of a moving average at the start, must lie apart to be donated.
-        return eqx.combine(placed(*self._laid_out(copied(state))), state)
+        return eqx.combine(placed(*self._laid_out(state)), state)
 
     def constrain(self, state: TrainState) -> TrainState:
         """Within a compiled step: the next state lies as the last one did."""
@@ -138,7 +143,7 @@ class Parallel:
     def _sharding(self, array: jax.Array, spec: PartitionSpec) -> NamedSharding:
         axes: list[str | None] = [*spec, *[None] * (array.ndim - len(spec))]
         free = [i for i, axis in enumerate(axes) if axis is None and array.shape[i] % self.data == 0]
-        if self.shard_weights and free and not jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+        if self.shard_weights and free and not is_key(array):
             axes[max(free, key=lambda i: array.shape[i])] = "data"
         return NamedSharding(self.mesh, PartitionSpec(*axes))
 
@@ -152,15 +157,11 @@ def block_specs(tree: PyTree[Any]) -> PyTree[PartitionSpec]:
     """Where the arrays of a PyTree go on the block axis: those of [`noprop_ode.Blocks`][] by their leading axis."""
 
     def of_node(node: Any) -> PyTree[PartitionSpec]:
-        stacked = node.stacked if isinstance(node, Blocks) else node.blocks if _is_state(node) else None
+        stacked = node.stacked if isinstance(node, Blocks) else node.blocks if is_blockwise_state(node) else None
         specs = jax.tree.map(lambda _: PartitionSpec(), node)
         if stacked is None:
             return specs
         own = jax.tree.map(lambda _: PartitionSpec("block"), stacked)
-        return eqx.tree_at(lambda n: n.blocks if _is_state(n) else n.stacked, specs, own)
+        return eqx.tree_at(lambda n: n.blocks if is_blockwise_state(n) else n.stacked, specs, own)
 
-    return jax.tree.map(of_node, tree, is_leaf=lambda node: isinstance(node, Blocks) or _is_state(node))
-
-
-def _is_state(node: Any) -> bool:
-    return isinstance(node, BlockwiseState)
+    return jax.tree.map(of_node, tree, is_leaf=lambda node: isinstance(node, Blocks) or is_blockwise_state(node))

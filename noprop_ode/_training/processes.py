@@ -3,7 +3,7 @@
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import jax
@@ -14,6 +14,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding
 from jaxtyping import PyTree
 
+from .checkpoint import is_key
 from .errors import RunError
 from .files import plain_number
 
@@ -26,6 +27,7 @@ def start_processes(
     num_processes: int | None = None,
     process_id: int | None = None,
     *,
+    local_device_ids: Sequence[int] | None = None,
     heartbeat_seconds: int = 20,
 ) -> None:
     """Makes this process one of several that train together; to be called first of all, before anything is computed.
@@ -39,7 +41,12 @@ def start_processes(
     - `coordinator`: `host:port` of process 0, where the others find it.
     - `num_processes`: how many there are.
     - `process_id`: which of them this is, from 0.
-    - `heartbeat_seconds`: how long a process may be silent before the others take it for dead, and end.
+    - `local_device_ids`: which devices of its host are of this process, from 0; the environment variable
+        JAX_LOCAL_DEVICE_IDS says it too. Needed where JAX's own choice is not meant: under SLURM and Open MPI it gives
+        each process one GPU, that of its number on the host.
+    - `heartbeat_seconds`: how long a process may be silent before the others take it for dead, and end. It is also how
+        long one that is through waits for the others: where the first works on alone for longer, to draw or to save,
+        let all wait for it, by `jax.experimental.multihost_utils.sync_global_devices("end")`.
 
     **Raises:** [`noprop_ode.RunError`][] if neither arguments nor environment say how to meet the others, or if they
     do not come.
@@ -51,6 +58,7 @@ def start_processes(
             coordinator,
             num_processes,
             process_id,
+            local_device_ids,
             heartbeat_timeout_seconds=heartbeat_seconds,
             # A process that ended early, by an error, must not keep the others waiting for minutes.
             shutdown_timeout_seconds=heartbeat_seconds,
@@ -151,13 +159,13 @@ def agreed(*values: int) -> tuple[int, ...]:
 
 def placed(tree: PyTree[Any], shardings: PyTree[NamedSharding]) -> PyTree[Any]:
     """A PyTree of arrays on the devices; where those are of several processes, which hold equal arrays, each puts the
-    parts on its own."""
+    parts on its own. No array shares its memory with one that was given, or with another."""
     if jax.process_count() == 1:
-        return jax.device_put(tree, shardings)
+        return jax.device_put(tree, shardings, may_alias=False)
 
     def put(array: jax.Array, sharding: NamedSharding) -> jax.Array:
         if not array.is_fully_addressable:
-            return jax.device_put(array, sharding)
+            return jax.device_put(array, sharding, may_alias=False)
         host = np.asarray(array)
         return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
 
@@ -184,6 +192,6 @@ def _each(tree: PyTree[Any], of_array: Callable[[jax.Array], Any]) -> PyTree[Any
 
 def _on_words(array: jax.Array, of_array: Callable[[jax.Array], Any]) -> Any:
     """Applies a function to an array; to the words of a random key, which no exchange takes as it is."""
-    if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+    if is_key(array):
         return jr.wrap_key_data(of_array(jr.key_data(array)), impl=jr.key_impl(array))
     return of_array(array)

@@ -3,20 +3,26 @@
 import hashlib
 import itertools
 import reprlib
-import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import equinox as eqx
+import jax
 import numpy as np
 
 from .._lazy import AbstractLazyImages
 from .errors import CheckpointError, Interrupted, RunError
+from .files import say
 from .folder import METRICS
 from .generator import NonFiniteLossError
 from .processes import agreed, arrays_of_first, on_first, tell
 from .run import Progress, Run
-from .sharded import load_parts
+from .sharded import check_parts, load_parts
 from .step import TrainState
+
+
+_T = TypeVar("_T")
 
 
 def data_digest(splits: Any) -> str:
@@ -36,6 +42,53 @@ def data_digest(splits: Any) -> str:
             # As bytes: NumPy hands out no buffer of bfloat16.
             digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
+
+
+def begin(
+    run: Run,
+    settings: dict[str, Any],
+    place: Callable[[TrainState], TrainState],
+    *,
+    kept: bool,
+    resume: bool,
+) -> bool:
+    """Puts a run at its start, or where its newest checkpoint is, and its arrays where they belong.
+
+    **Arguments:** the run, what it may only go on with, and what puts a state where the checkpoints take it from;
+    whether the run has a folder, and whether it goes on with one.
+
+    **Returns:** whether it is a new run in a folder.
+
+    **Raises:** [`noprop_ode.RunError`][] if the folder cannot be used, or if processes differ.
+    """
+    if not kept and jax.process_count() == 1:
+        return False
+    settings = {**settings, "data": data_digest(run)}
+    _refuse_unlike(run, {**settings, "epochs": run.epochs, "resume": resume})
+    run.state = place(run.state)  # where each process finds the part that it writes and reads
+    if not kept:
+        return False
+    run.metadata = {**run.metadata, "fit": settings}
+    if new := not (resume and restore(run)):
+        on_first(lambda: None if run.folder is None else run.folder.claim([METRICS]))
+        run.save()  # from here on the folder is that of this run
+    run.state = place(run.state)
+    return new
+
+
+def _refuse_unlike(run: Run, settings: dict[str, Any]) -> None:
+    """Processes that differ would wait for each other without end, or train weights that are not the same."""
+    # Made alike on other hardware, weights may be unlike in the last bit.
+    arrays = jax.tree.leaves(eqx.filter(run.state.model, eqx.is_inexact_array))
+    weights = [float(np.abs(np.asarray(a)).sum(dtype=np.float64)) for a in arrays if a.is_fully_addressable]
+    told, sums = tell([settings, weights])
+    unlike = [name for name, value in settings.items() if told.get(name) != value]
+    if len(sums) != len(weights) or not np.allclose(sums, weights, rtol=1e-5, atol=0, equal_nan=True):
+        unlike.append("initial weights")
+    if any(agreed(bool(unlike))):
+        raise RunError(
+            f"The processes of this run have different {', '.join(unlike) or 'arguments'}; expected the same in each."
+        )
 
 
 def forget_failed_start(run: Run, kind: Any, error: Any, trace: Any) -> None:
@@ -79,20 +132,28 @@ def _restore_parts(run: Run, problems: list[str]) -> bool:
     **Returns:** whether there was one.
     """
     for path in map(Path, tell(on_first(lambda: _folders(run)))):
-        found, problem = None, ""
-        try:
-            found = load_parts(path, run.state)
-        except CheckpointError as error:
-            problem = str(error)
-        if any(agreed(found is None)):  # one that a single process cannot read is passed over by all
+        _, problem = _tried(lambda path=path: check_parts(path, run.state))
+        unread, found = any(agreed(bool(problem))), None
+        if not unread:  # Orbax has the processes meet, so all of them go on to it, or none
+            found, problem = _tried(lambda path=path: load_parts(path, run.state))
+            unread = any(agreed(found is None))
+        if unread:  # one that a single process cannot read is passed over by all
             problems.append(problem or f"Another process could not read {path}.")
-            print(f"warning: {problems[-1]} Trying the one before.", file=sys.stderr)
+            say(f"warning: {problems[-1]} Trying the one before.")
             continue
         assert found is not None
         on_first(lambda found=found: _checked(run, found))
         run.go_on_from(found[0], found[1]["progress"])
         return True
     return False
+
+
+def _tried(read: Callable[[], _T]) -> tuple[_T | None, str]:
+    """What a function returns, or why a checkpoint cannot be read."""
+    try:
+        return read(), ""
+    except CheckpointError as error:
+        return None, str(error)
 
 
 def _folders(run: Run) -> list[str]:

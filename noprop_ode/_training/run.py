@@ -96,7 +96,7 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Stopped:
-    """The run has ended, or failed; the last event in any case."""
+    """The run has ended, or failed; after it comes at most what callbacks record on it."""
 
 
 Event: TypeAlias = Started | Stepped | EpochEnded | Recorded | Stopped
@@ -131,6 +131,7 @@ class Run:
 
     def __post_init__(self):
         self._began = time.perf_counter()
+        self.saved = time.monotonic()  # when a checkpoint was written
         self.stopping = False  # asked for in steps that were taken back
         self._began_finite = self.is_finite()  # a model may have infinite weights on purpose
 
@@ -215,11 +216,13 @@ class Run:
 
         **Raises:** [`noprop_ode.RunError`][] if that fails.
         """
+        # Where weights are not finite, the next step will say so; what can be gone on from is the checkpoint before.
+        if tell(self.store is not None) and (self.is_finite() or not self._began_finite):
+            self._write(newest)
+        self.saved = time.monotonic()
+
+    def _write(self, newest: bool) -> None:
         step, store = self.progress.step, self.store
-        if not tell(store is not None):
-            return None
-        if self._began_finite and not self.is_finite():
-            return None  # the next step will say so; what can be gone on from is in the checkpoint before
         if not self.in_parts:
             header = self.header()
             return self.keep(lambda store, state: store.save_step(step, state, header, newest=newest), self.state)

@@ -37,7 +37,11 @@ def save_parts(path: Path, tree: PyTree[Any], metadata: dict[str, Any]) -> None:
     **Raises:** [`noprop_ode.RunError`][] if it cannot be written.
     """
     ocp = _orbax()
-    arrays = {array_name(where): _words(leaf) for where, leaf in _leaves(tree) if eqx.is_array(leaf)}
+    arrays = {
+        array_name(where): _words(leaf)
+        for where, leaf in jax.tree_util.tree_leaves_with_path(tree)
+        if eqx.is_array(leaf)
+    }
     content = json.dumps(metadata, default=plain_number)
     sums = {name: int(value) for name, value in _sums(arrays).items()}
     header = {"content": content, "arrays": sums, "header": _digest(content, sums)}
@@ -64,12 +68,7 @@ def load_parts(path: Path, like: PyTree[Any]) -> tuple[PyTree[Any], dict[str, An
     """
     ocp, path = _orbax(), path.absolute()
     leaves, structure = jax.tree_util.tree_flatten_with_path(like)
-    expected = {array_name(where): _wanted(leaf) for where, leaf in leaves if eqx.is_array(leaf)}
-    content, sums = _read_header(path)
-    with _told(path):
-        held = ocp.PyTreeCheckpointHandler().metadata(path / "arrays").tree
-        found = [[name, str(array.dtype), list(array.shape)] for name, array in held.items()]
-    check_names(path, found, expected)
+    content, sums, expected = check_parts(path, like)
     restore = ocp.args.PyTreeRestore(expected, restore_args=ocp.checkpoint_utils.construct_restore_args(expected))
     with _told(path), ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
         arrays = reader.restore(path, args=ocp.args.Composite(arrays=restore)).arrays
@@ -77,6 +76,25 @@ def load_parts(path: Path, like: PyTree[Any]) -> tuple[PyTree[Any], dict[str, An
         raise CheckpointError(f"{path} is damaged: the sum of {changed[:3]} does not match.")
     new = [_as(arrays[array_name(where)], leaf) if eqx.is_array(leaf) else leaf for where, leaf in leaves]
     return jax.tree_util.tree_unflatten(structure, new), content
+
+
+def check_parts(path: Path, like: PyTree[Any]) -> tuple[dict[str, Any], dict[str, int], dict[str, Any]]:
+    """What this process can see of a checkpoint by itself: its metadata, and whether its arrays are those expected.
+
+    **Arguments:** as of `load_parts`.
+
+    **Returns:** the metadata, the sums of the arrays, and what is expected of each array.
+
+    **Raises:** [`noprop_ode.CheckpointError`][].
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(like)
+    expected = {array_name(where): _wanted(leaf) for where, leaf in leaves if eqx.is_array(leaf)}
+    content, sums = _read_header(path)
+    with _told(path):
+        held = _orbax().PyTreeCheckpointHandler().metadata(path.absolute() / "arrays").tree
+        found = [[name, str(array.dtype), list(array.shape)] for name, array in held.items()]
+    check_names(path, found, expected)
+    return content, sums, expected
 
 
 def read_parts_header(path: Path) -> dict[str, Any]:
@@ -130,10 +148,6 @@ def _sums(arrays: dict[str, Array]) -> dict[str, Array]:
         return jnp.sum(words * factors, dtype=jnp.uint32)
 
     return {name: of(array) for name, array in arrays.items()}
-
-
-def _leaves(tree: PyTree[Any]) -> list[tuple[Any, Any]]:
-    return jax.tree_util.tree_flatten_with_path(tree)[0]
 
 
 _key_words = jax.jit(jr.key_data)

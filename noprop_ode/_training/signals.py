@@ -46,8 +46,8 @@ class SignalGuard:
             waker, before = self._waker
             signal.set_wakeup_fd(before)
             waker.close()  # which ends the thread
-        if kind is None and (stop := interruption(self._received)):
-            raise stop  # it came when there was nothing left to stop, and was acknowledged
+        if kind is None and self._received:
+            raise interruption(self._received)  # it came when there was nothing left to stop, and was acknowledged
 
     @property
     def received(self) -> int:
@@ -93,6 +93,6 @@ class SignalGuard:
             os.write(2, text.encode())  # no buffer of Python's, which the interrupted code may be writing to
 
 
-def interruption(number: int) -> Interrupted | None:
-    """What to raise after a signal, once everything is saved; `None` for 0, which is no signal."""
-    return Interrupted(signal.Signals(number).name, 128 + number) if number else None
+def interruption(number: int, state: Any = None) -> Interrupted:
+    """What to raise after a signal, once everything is saved: its number, and the state of the run."""
+    return Interrupted(signal.Signals(number).name, 128 + number, state)

@@ -5,13 +5,12 @@ import json
 import os
 import secrets
 import socket
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from .errors import RunError
-from .files import need, plain_number, reason, shown
+from .files import need, plain_number, reason, say, shown
 from .folder import METRICS
 from .processes import is_first
 from .run import Event, Recorded, Run, Started, Stopped
@@ -124,7 +123,7 @@ class TensorBoard:
             with contextlib.suppress(OSError):
                 if writer is not None:
                     writer.close()
-            print(f"warning: no more records for TensorBoard: {error.strerror or error}", file=sys.stderr)
+            say(f"warning: no more records for TensorBoard: {error.strerror or error}")
 
     def _forget(self, step: int) -> None:
         """Has TensorBoard drop what was written of later steps, which are about to be made again."""
@@ -177,7 +176,7 @@ class WeightsAndBiases:
                     pass
         except Exception as error:  # whatever a service of somebody else's raises must not cost the run
             self._run = None
-            print(f"warning: no more records for Weights & Biases: {error}", file=sys.stderr)
+            say(f"warning: no more records for Weights & Biases: {error}")
 
 
 def _numbers(values: dict[str, Any]) -> dict[str, float]:

@@ -48,10 +48,12 @@ class TrainState(eqx.Module):
         **Arguments:**
 
         - `model`: the initial model.
-        - `optimiser`: any optax transformation. It sees only the arrays that may change
+        - `optimiser`: an optax transformation of gradients and weights; those that ask for the loss as well are not
+            served. It sees only the arrays that may change
             ([`noprop_ode.trainable_mask`][]), so weight decay leaves a frozen module alone.
         - `key`: the randomness of training.
-        - `average_decay`: if given, keep a moving average of the weights with this decay for each step.
+        - `average_decay`: if given, keep a moving average of the weights with this decay for each step; at the start
+            with less, (1 + n) / (10 + n) after n steps at most, so that the initial weights are soon forgotten.
 
         **Returns:** the state.
 
@@ -127,8 +129,7 @@ def finite(model: PyTree[Any]) -> bool:
 
 def _parts(array: Any) -> Sequence[Any]:
     """The parts of an array that this process holds, each once."""
-    array = jnp.asarray(array)
-    return array.addressable_shards[:1] if array.is_fully_replicated else array.addressable_shards
+    return list({str(part.index): part for part in jnp.asarray(array).addressable_shards}.values())
 
 
 def train_step(state: TrainState, xs: Images, ys: Labels) -> tuple[TrainState, Metrics]:

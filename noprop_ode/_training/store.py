@@ -3,12 +3,12 @@
 import contextlib
 import re
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 from .checkpoint import load_arrays, read_header, save_arrays
 from .errors import CheckpointError, RunError
+from .files import say
 from .folder import CHECKPOINTS, RunFolder
 from .sharded import read_parts_header
 
@@ -103,7 +103,7 @@ class CheckpointStore:
                 return load_arrays(path, like), read_header(path)
             except (CheckpointError, FileNotFoundError) as error:
                 problems.append(str(error))
-                print(f"warning: {error} Trying the one before.", file=sys.stderr)
+                say(f"warning: {error} Trying the one before.")
         if problems:
             raise RunError(f"No checkpoint in {self.folder / CHECKPOINTS} can be used: {' '.join(problems)}")
         return None

@@ -118,7 +118,7 @@ class AdjointODE(AbstractBaseline):
         - `readout`: from the last state to classes; a linear one by default, starting at
             [`noprop_ode.gaussian_readout`][].
         - `sampler`: the solver of training, whose `adjoint` says how to differentiate it; 20 Heun steps with
-            `diffrax.RecursiveCheckpointAdjoint` by default.
+            `diffrax.RecursiveCheckpointAdjoint` by default, where the paper takes 1000 steps.
         - `key`: not needed by the defaults; accepted so that every variant is built alike.
         """
         del key

@@ -65,7 +65,8 @@ class NoPropCT(AbstractGaussianModel, AbstractTimedModel):
 
         - `field`: the network.
         - `embedding`: label embeddings.
-        - `schedule`: the noise schedule; cosine by default.
+        - `schedule`: the noise schedule; cosine by default, where the paper learns it:
+            `LearnedSchedule(key=...)`.
         - `readout`: from $z_1$ to classes; by default the linear readout, starting at the minimum of its own loss
             ([`noprop_ode.marginal_readout`][]).
         - `objective`: the denoising error and its weighting; by default the paper's, [`noprop_ode.SquaredError`][].

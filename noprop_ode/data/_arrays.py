@@ -32,7 +32,8 @@ def from_arrays(
       `class_names` have them.
     - `test`: images and labels of a test part, or a fraction or number of images to cut off for it, the same for
       every seed; `None` for no test part.
-    - `validation`: a fraction of the images in [0, 1), or a number of them, cut off by class; 0 for none.
+    - `validation`: a fraction in [0, 1) of the images that `test` leaves, or a number of them, cut off by class; 0 for
+      none.
     - `class_names`: one name a class, in the order of the classes.
     - `seed`: chooses which images are cut off for validation, at least 0.
     - `name`: what to call the set in messages.
@@ -44,7 +45,7 @@ def from_arrays(
     **Raises:**
 
     `DatasetError` for arrays that do not go together, labels of which only some are among the `class_names`, or labels
-    of the test part that no training image has.
+    of the test part that are none of the classes.
     """
     check_cut("validation", validation, seed)
     labels = _flat(labels, name)

@@ -74,7 +74,11 @@ def cached(key: str, count: int, make: Callable[[], Arrays]) -> Arrays:
 
     Images `[n h w c]` and labels `[n]`.
     """
-    path = cache_dir() / f"{key}.images"
+    try:
+        path = cache_dir() / f"{key}.images"
+    except RuntimeError:  # a user without a home
+        warn_once("there is no home folder to keep decoded images in; set NOPROP_ODE_CACHE to a folder")
+        return make()
     arrays = _read(path, count)
     if arrays is None:
         arrays = make()
@@ -118,7 +122,7 @@ def _write(path: Path, arrays: Arrays) -> None:
             _write_arrays(file, *arrays)
         os.replace(temporary, path)
     except OSError as error:
-        _warn_once(
+        warn_once(
             f"cannot keep decoded images in {path.parent} ({error}), so they are decoded on every load; "
             "set NOPROP_ODE_CACHE to a folder that can be written"
         )
@@ -147,5 +151,5 @@ def _write_arrays(file: Any, images: np.ndarray, labels: np.ndarray) -> None:
 
 
 @functools.cache
-def _warn_once(message: str) -> None:
+def warn_once(message: str) -> None:
     warnings.warn(message, stacklevel=2)

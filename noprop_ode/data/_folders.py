@@ -49,7 +49,13 @@ def expanded(path: str | os.PathLike[str]) -> Path:
 
     `DatasetError` for a path that no file system takes, or that may not be looked at.
     """
-    found = Path(path).expanduser()
+    try:
+        found = Path(path).expanduser()
+    except RuntimeError as error:
+        raise DatasetError(
+            f"there is no home folder to find {str(path)!r} in: say where data are by --data-dir (data_dir=...) or "
+            "TFDS_DATA_DIR"
+        ) from error
     try:
         found.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -175,7 +181,10 @@ def _not_found(name: str, base: str, data_dir: Path) -> DatasetError:
         )
         hint = did_you_mean(name.lower(), known, otherwise="")
         return DatasetError(" ".join(filter(None, (f"unknown data set {name!r}.", hint, expected))))
-    elsewhere = data_dir != resolve_data_dir(None)
+    try:
+        elsewhere = data_dir != resolve_data_dir(None)
+    except DatasetError:  # of a user without a home
+        elsewhere = True
     if base in SOURCES:
         where = f" --data-dir {shlex.quote(str(data_dir))}" if elsewhere else ""
         prepare = f"run `python -m noprop_ode.data prepare {base}{where}`"

@@ -10,7 +10,8 @@ from ._registry import names_of
 def load_data(config: Config) -> data.Splits:
     """The data of an experiment: by a registered loader of this name, or from TFDS.
 
-    **Raises:** `noprop_ode.data.DatasetError`.
+    **Raises:** `noprop_ode.data.DatasetError`, or `ConfigError` for a registered loader that does not go with the
+    settings.
     """
     section, seed, name = config.data, config.training.seed, config.data.name.type
     if name in names_of("data"):

@@ -101,8 +101,8 @@ def _refuse_others(folder: RunFolder, args: argparse.Namespace) -> None:
     if (began := _began(folder)) is None:
         if (folder / _FLAGS).exists():
             raise ConfigError(
-                f"{folder / _FLAGS} is not what a script writes there, and would be overwritten: move it elsewhere, and "
-                "go on with the flags that the run began with."
+                f"{folder / _FLAGS} is not what a script writes there, and would be overwritten: move it elsewhere, "
+                "and go on with the flags that the run began with."
             )
         return  # of a script that kept none
     other = [name for name in _KEPT if began[name] != vars(args)[name]]

@@ -16,8 +16,8 @@ from ._context import DataSpec
 from ._data import load_data
 from ._errors import ConfigError
 from ._run import finish
-from ._run_folder import differences, open_folder
-from ._saved import load_model
+from ._run_folder import ELSEWHERE, differences, forget_failed_start, open_folder
+from ._saved import MODEL_FILE, load_model
 from .report._open import check_data
 
 
@@ -51,7 +51,7 @@ def join_runs(
     for run, (part, config, own) in zip(runs, loaded):
         if not isinstance(part, OneBlock):
             raise ConfigError(f"{run} did not train one block: expected a run with training.one_block; it had none.")
-        if found := differences(first.to_plain(), config, _FREE):
+        if found := differences(first.to_plain(), config, (("training", "one_block"), *ELSEWHERE)):
             raise ConfigError(
                 f"{run} has other settings than {runs[0]}: {', '.join(found)}. Blocks of one model agree."
             )
@@ -83,13 +83,14 @@ def join_runs(
         }
 
     with open_folder(config) as opened:
-        return finish(opened, config, model, spec, test, how, training)
+        try:
+            return finish(opened, config, model, spec, test, how, training)
+        except BaseException:
+            if not (opened / MODEL_FILE).exists():
+                forget_failed_start(opened)  # it would be taken for a run, of the whole model, to go on with
+            raise
 
 
 def _near(one: DataSpec, other: DataSpec) -> bool:
     """Whether the pixels have the same statistics, but for rounding."""
     return math.isclose(one.mean, other.mean, rel_tol=1e-4) and math.isclose(one.std, other.std, rel_tol=1e-4)
-
-
-# What may differ between the runs: their block, and where a machine has its data.
-_FREE = (("training", "one_block"), ("data", "dir"), ("data", "workers"))

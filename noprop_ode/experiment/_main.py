@@ -13,7 +13,16 @@ from ._random_numbers import compile_random_numbers_fast
 
 
 # Errors whose message is all that there is to say.
-_PLAIN = (CheckpointError, ConfigError, FileNotFoundError, FloatingPointError, RunError, SettingsError, SolverError)
+_PLAIN = (
+    CheckpointError,
+    ConfigError,
+    data.DatasetError,
+    FloatingPointError,
+    OSError,
+    RunError,
+    SettingsError,
+    SolverError,
+)
 
 
 def guarded(command: Callable[[], Any]) -> None:
@@ -24,7 +33,9 @@ def guarded(command: Callable[[], Any]) -> None:
     compile_random_numbers_fast()
     try:
         command()
-    except (*_PLAIN, data.DatasetError) as error:
+    except BrokenPipeError:  # one of the next
+        sys.exit(1)
+    except _PLAIN as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except NonFiniteLossError as error:
@@ -36,8 +47,3 @@ def guarded(command: Callable[[], Any]) -> None:
     except KeyboardInterrupt:  # outside of training, where there is nothing to save
         print("stopped by SIGINT", file=sys.stderr)
         sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(1)
-    except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)

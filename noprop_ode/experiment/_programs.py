@@ -8,12 +8,11 @@ import platform
 import re
 import stat
 import tempfile
-import warnings
 from pathlib import Path
 
 import jax
 
-from ..data._cache import cache_dir
+from ..data._cache import cache_dir, warn_once
 
 
 VARIABLE = "NOPROP_ODE_PROGRAMS"
@@ -41,7 +40,7 @@ def keep_programs() -> Path | None:
             pass
         _prune(folder, _MAX_BYTES)
     except (OSError, RuntimeError) as error:  # the latter from a user without a home
-        _warn_once(
+        warn_once(
             f"cannot keep compiled programs ({error}), so every command compiles its own; set {VARIABLE} to a folder "
             "that can be written, or to off"
         )
@@ -87,8 +86,3 @@ def _prune(folder: Path, max_bytes: int) -> None:
             break
         path.unlink(missing_ok=True)
         size -= own
-
-
-@functools.cache
-def _warn_once(message: str) -> None:
-    warnings.warn(message, stacklevel=2)

@@ -117,7 +117,8 @@ def run(config: Config, *, resume: AnyPath | None = None) -> dict[str, Any]:
         for name, figures in summary["samplers"].items():
             for log in logs:
                 log.record(f"test/{name}", figures)
-        return summary
+    on_first(lambda: None)  # a process that ends takes the others along: all wait until the logs are closed
+    return summary
 
 
 def finish(
@@ -155,13 +156,16 @@ def finish(
         "device": device(),
         "versions": versions(),
     }
-    if folder is None:
-        return summary
-    print_table(results)
-    write_json(folder, SUMMARY_FILE, summary)
-    draw_plots(folder.path, whole, test, config, prediction=how["default"])
-    print(f"written to {folder.path}")
-    print(f"test_accuracy={summary['test_accuracy']:.4f}")
+
+    def leave() -> None:
+        assert folder is not None
+        write_json(folder, SUMMARY_FILE, summary)  # before anything is printed: nobody may be there to read it
+        print_table(results)
+        draw_plots(folder.path, whole, test, config, prediction=how["default"])
+        print(f"written to {folder.path}")
+        print(f"test_accuracy={summary['test_accuracy']:.4f}")
+
+    on_first(lambda: None if folder is None else leave())
     return summary
 
 

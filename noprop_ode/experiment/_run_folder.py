@@ -10,14 +10,14 @@ from .._training.store import step_checkpoints, step_header
 from ._config import Config
 from ._environment import device, versions, write_json
 from ._errors import ConfigError
-from ._saved import CONFIG_FILE, MODEL_FILE, SUMMARY_FILE, finished_epochs
+from ._saved import CONFIG_FILE, MEASURED_FILES, MODEL_FILE, SUMMARY_FILE, finished_epochs
 from ._schema import parse_section
 from ._yaml import dump_yaml
 
 
 _ENVIRONMENT = "environment.json"
 # What a run writes besides checkpoints, and so must not find.
-_FILES = (CONFIG_FILE, MODEL_FILE, SUMMARY_FILE, METRICS, _ENVIRONMENT, "tensorboard", "wandb")
+_FILES = (CONFIG_FILE, MODEL_FILE, SUMMARY_FILE, *MEASURED_FILES, METRICS, _ENVIRONMENT, "tensorboard", "wandb")
 _PLOTS = ("learning_curve.png", "probabilities.png", "confusion.png")
 
 
@@ -100,8 +100,13 @@ def _reopen(config: Config, path: Path) -> RunFolder:
                 f"The run at {path} began with other settings: {', '.join(differing)}. Undo the changes to its "
                 "config.yaml, or begin another run."
             )
+        if (path / SUMMARY_FILE).exists() and began is None:
+            raise RunError(
+                f"The run at {path} is finished, and has no checkpoint left to go on from. Begin another with its "
+                f"weights: --training.warm_start {path}."
+            )
         # By its summary: the checkpoints of an extension that was stopped are of more epochs already.
-        if (path / SUMMARY_FILE).exists() and (began is None or config.training.epochs <= finished_epochs(path)):
+        if (path / SUMMARY_FILE).exists() and config.training.epochs <= finished_epochs(path):
             raise RunError(
                 f"The run at {path} is finished; its figures are in {SUMMARY_FILE}. To train it for longer: "
                 f"--resume {path} --epochs N, with more epochs than it had."
@@ -137,18 +142,19 @@ def _newest_header(path: Path) -> dict[str, Any] | None:
             found = header["config"]
         except (ValueError, KeyError, OSError):
             continue
-        if isinstance(found, dict) and all(isinstance(found.get(section), dict) for section in _SECTIONS):
+        if isinstance(found, dict) and all(isinstance(found.get(section), dict) for section in SECTIONS):
             return header
     return None
 
 
-_SECTIONS = ("data", "model", "optimiser", "training", "prediction")
+SECTIONS = ("data", "model", "optimiser", "training", "prediction")
+ELSEWHERE = (("data", "dir"), ("data", "workers"))  # what may differ from machine to machine
 
 
 def differences(
     began: dict[str, Any],
     config: Config,
-    free: Collection[tuple[str, str]] = (("training", "epochs"), ("data", "dir"), ("data", "workers")),
+    free: Collection[tuple[str, str]] = (("training", "epochs"), *ELSEWHERE),
 ) -> list[str]:
     """What differs between settings, apart from what is free to.
 
@@ -161,7 +167,7 @@ def differences(
     now, before = config.to_plain(), _completed(began)
     return [
         f"{section}.{name}"
-        for section in _SECTIONS
+        for section in SECTIONS
         for name in now[section]
         if (section, name) not in free and before[section][name] != now[section][name]
     ]
@@ -169,9 +175,9 @@ def differences(
 
 def _completed(began: dict[str, Any]) -> dict[str, Any]:
     """Settings with the default of those that are missing, those within a component too."""
-    sections = {name: began.get(name) or {} for name in _SECTIONS}
+    sections = {name: began.get(name) or {} for name in SECTIONS}
     try:
         return parse_section(Config, sections, "").to_plain()
     except ConfigError:  # of something that is known no longer, or not yet imported
         defaults = Config().to_plain()
-        return {name: {**defaults[name], **sections[name]} for name in _SECTIONS}
+        return {name: {**defaults[name], **sections[name]} for name in SECTIONS}

@@ -19,6 +19,7 @@ from ._recipes import load_config
 
 
 CONFIG_FILE, MODEL_FILE, SUMMARY_FILE = "config.yaml", "model.safetensors", "summary.json"
+MEASURED_FILES = ("draws.json", "evaluations.json", "views.json")  # by `noprop-ode reproduce run`
 
 
 def finished_epochs(folder: Path) -> int:

@@ -15,7 +15,7 @@ from ._environment import write_json
 from ._errors import ConfigError, show
 from ._recipes import read_yaml
 from ._run import run
-from ._run_folder import differences
+from ._run_folder import ELSEWHERE, differences
 from ._saved import CONFIG_FILE, SUMMARY_FILE
 from .report import plot_runs
 
@@ -50,8 +50,8 @@ def run_seeds(config: Config, seeds: Sequence[int]) -> dict[str, Any]:
 
     **Arguments:** the settings, and the seeds.
 
-    **Returns:** mean, standard error and values of each figure by way of predicting; the standard error of a single
-    seed is `None`.
+    **Returns:** the `seeds`, and under `samplers`, by way of predicting, mean, standard error and values of each
+    figure; the standard error of a single seed is `None`.
 
     **Raises:** as [`noprop_ode.experiment.run`][].
     """
@@ -97,11 +97,11 @@ def _summary_of(config: Config, seed: int, path: Path) -> dict[str, Any]:
     if not (path / SUMMARY_FILE).exists():
         goes_on = (path / CONFIG_FILE).exists()
         if goes_on:
-            _refuse_others(path, differences(read_yaml(path / CONFIG_FILE), own, _ELSEWHERE))
+            _refuse_others(path, differences(read_yaml(path / CONFIG_FILE), own, ELSEWHERE))
         return run(own, resume=path if goes_on else None)
     try:
         summary = json.loads((path / SUMMARY_FILE).read_text())
-        other = differences(summary["config"], own, _ELSEWHERE)
+        other = differences(summary["config"], own, ELSEWHERE)
         together([summary["samplers"]])["default"]  # all that is needed of it is there
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RunError(f"{path / SUMMARY_FILE} cannot be read: {type(error).__name__}. Move it away.") from error
@@ -113,10 +113,6 @@ def _summary_of(config: Config, seed: int, path: Path) -> dict[str, Any]:
 def _refuse_others(path: Path, other: list[str]) -> None:
     if other:
         raise ConfigError(f"The run at {path} had other settings: {', '.join(other)}. Choose another folder.")
-
-
-# What may differ between the calls, but not the length: the seeds are of one experiment.
-_ELSEWHERE = (("data", "dir"), ("data", "workers"))
 
 
 def _print(found: dict[str, Any]) -> None:

@@ -32,7 +32,7 @@ class NoPropClassifier(ClassifierMixin, BaseEstimator):
     What it learns depends on what the rows hold, their weights and the seed, and not on the order of the rows. A weight
     says how often a row is drawn: a row of weight 2 counts as two of weight 1, and a common factor changes nothing.
 
-    Fits with equal settings and equal shapes of row share their compiled programs, however many rows there are.
+    Fits with equal settings and equal shapes of row share their compiled programs, however many rows they train on.
 
     Once fitted it has
 
@@ -75,14 +75,14 @@ class NoPropClassifier(ClassifierMixin, BaseEstimator):
     ):
         """**Arguments:**
 
-        - `variant`: `"ct"`, [`noprop_ode.NoPropCT`][]; `"fm"`, [`noprop_ode.NoPropFM`][]; or `"dt"`,
-            [`noprop_ode.NoPropDT`][].
+        - `variant`: `"ct"`, [`noprop_ode.NoPropCT`][] with cross-entropy at times U^3; `"fm"`,
+            [`noprop_ode.NoPropFM`][] of 8 states; or `"dt"`, [`noprop_ode.NoPropDT`][] with cross-entropy and eta = 1.
         - `network`: makes the network, or one block of it, as `network(image_shape, num_classes, label_dim, key=key)`:
             [`noprop_ode.nn.ConvField`][] for instance. By default hidden layers, or small convolutions for images of at
             least 8x8 pixels, and a head of the paper's.
         - `hidden_sizes`: units of the hidden layers of the default network; the last is the width of its head.
         - `num_blocks`: number of blocks of NoProp-DT.
-        - `epochs`: how often to go through the rows.
+        - `epochs`: how often to go through the rows; the rest that fills no batch is left out, other rows each time.
         - `batch_size`: rows in a step.
         - `learning_rate`, `weight_decay`: of AdamW. Predictions are made with a moving average of the weights.
         - `prediction`: how to predict; the model's own way by default.
@@ -123,7 +123,7 @@ class NoPropClassifier(ClassifierMixin, BaseEstimator):
             recipe = recipe_of(self.get_params(deep=False))
             data = labelled(self, X, y, sample_weight, reset=True)
             self._begin(recipe, np.unique(data.labels), data)
-            data, validation = held_out(self._in_order(data), self.validation_fraction, self.seed_)
+            data, validation = held_out(self._in_order(data), self.validation_fraction, self.seed_, self.classes_)
             self._moments = self._moments.updated(data.rows, data.weights)
             trained = run(
                 recipe,
@@ -142,9 +142,9 @@ class NoPropClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> "NoPropClassifier":
-        """Learns from some rows, in one epoch over them, from the end of training on, which with `patience` is after
-        the best epoch; if that fails, it stays there. Each row comes once, and some again to fill the last batch; fewer
-        rows than a batch fill it evenly. Rows are standardised with the statistics of all so far.
+        """Learns from some rows, in one epoch over them, from the end of training on, not from the epoch kept by
+        `validation_fraction`; if that fails, it stays there. Each row comes once, and some again to fill the last
+        batch; fewer rows than a batch fill it evenly. Rows are standardised with the statistics of all so far.
 
         **Arguments:** `X`, `y`, `sample_weight` as for `fit`, and `classes`, all labels that there are, needed on the
         first call.

@@ -23,10 +23,12 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
 
     **Arguments:** the classifier, and where to write.
 
-    **Raises:** `TypeError` for labels or parameters that are no plain values.
+    **Raises:** `TypeError` for labels or parameters that are no plain values, `ValueError` for parameters that were set
+    since and with which nothing could be fitted.
     """
     # What the weights were made by, should set_params have been called since.
     parameters = {**estimator.get_params(deep=False), **_structure(estimator._recipe)}
+    recipe_of(parameters)  # as reading will
     given = [name for name in _OBJECTS if parameters[name] is not None]
     names = getattr(estimator, "feature_names_in_", None)
     moments = estimator._moments

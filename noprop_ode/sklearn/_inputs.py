@@ -94,10 +94,10 @@ def ordered(data: Labelled) -> Labelled:
     return Labelled(*(values[order] for values in data))
 
 
-def held_out(data: Labelled, fraction: float, seed: int) -> tuple[Labelled, Labelled | None]:
+def held_out(data: Labelled, fraction: float, seed: int, names: np.ndarray) -> tuple[Labelled, Labelled | None]:
     """Cuts off a share of the rows for validation, by class.
 
-    **Arguments:** the rows in canonical order, the share in [0, 1), and a `seed`.
+    **Arguments:** the rows in canonical order, the share in [0, 1), a `seed`, and the labels that the user knows.
 
     **Returns:** the rest, and the part cut off; `None` for a share of zero.
 
@@ -107,9 +107,10 @@ def held_out(data: Labelled, fraction: float, seed: int) -> tuple[Labelled, Labe
         return data, None
     classes, counts = np.unique(data.labels, return_counts=True)
     if counts.min() < 2:
+        alone = names[classes[counts.argmin()]]
         raise ValueError(
-            f"validation_fraction={fraction} holds out rows of each class, and class {classes[counts.argmin()]!s} has "
-            "one row alone. Give it another, or set validation_fraction=0."
+            f"validation_fraction={fraction} holds out rows of each class, and class {alone!s} has one row alone. Give "
+            "it another, or set validation_fraction=0."
         )
     held = math.ceil(fraction * len(data.labels))
     if min(held, len(data.labels) - held) < len(classes):

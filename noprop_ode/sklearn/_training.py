@@ -1,5 +1,6 @@
 """Training of a classifier: whole runs by `fit`, one epoch more by `train`."""
 
+import signal
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -148,7 +149,9 @@ def run(
             progress=progress,
         )
     except Interrupted as interruption:
-        # What Ctrl-C means everywhere: a search over parameters must not take it for a bad choice of them.
+        # As everywhere: a search over parameters must take neither for a bad choice of them.
+        if interruption.exit_code == 128 + signal.SIGTERM:
+            signal.raise_signal(signal.SIGTERM)
         raise KeyboardInterrupt(str(interruption)) from interruption
     model = result.model if result.best_model is None else result.best_model
     return Trained(model, Kept.of(result.state), curves)

@@ -143,7 +143,7 @@ def test_every_changed_byte_of_a_cache_is_noticed(tmp_path):
 def test_unwritable_cache_warns_once(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("NOPROP_ODE_CACHE", str(tmp_path / "file" / "cache"))
-    _cache._warn_once.cache_clear()
+    _cache.warn_once.cache_clear()
     make_folder(tmp_path, train=20, test=8)
     with pytest.warns(UserWarning, match="NOPROP_ODE_CACHE") as caught:
         data.load("toys", data_dir=tmp_path)

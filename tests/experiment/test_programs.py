@@ -92,7 +92,7 @@ def test_off_and_settings_of_jax_are_respected(monkeypatch, folder, tmp_path):
 def test_a_folder_that_cannot_be_written_is_one_warning(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv(_programs.VARIABLE, str(tmp_path / "file" / "programs"))
-    _programs._warn_once.cache_clear()
+    _programs.warn_once.cache_clear()
     with pytest.warns(UserWarning, match=_programs.VARIABLE):
         assert _programs.keep_programs() is None
     with warnings.catch_warnings():

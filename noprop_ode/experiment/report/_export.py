@@ -34,9 +34,10 @@ def export_model(
 ) -> tuple[Path, float]:
     """Writes the model of a run as a `jax.export` artefact, once it was compared with the model itself on test images.
 
-    The artefact is a function from images, uint8 `[n, height, width, channels]` for any n, to class
-    log-probabilities `[n, classes]`, as the configuration predicts; its randomness is that of the evaluation of the
-    run. To read it, JAX and flatbuffers are enough. Beside it, a JSON file has the class names and the image shape.
+    The artefact is a function from images `[n, height, width, channels]` for any n, of the type of the data (uint8 for
+    all but loaders of your own), to class log-probabilities `[n, classes]`, as the configuration predicts; its
+    randomness is that of the evaluation of the run. To read it, JAX and flatbuffers are enough. Beside it, a JSON file
+    has the class names and the image shape.
 
     **Arguments:**
 

@@ -25,7 +25,7 @@ def remove_leftovers(path: Path) -> None:
 
     **Arguments:** `path`, of the whole file.
     """
-    pattern = re.compile(rf"\.noprop_ode-{re.escape(path.name)}\.(\d{{1,10}})\.tmp")
+    pattern = re.compile(rf"\.noprop_ode-{re.escape(path.name)}\.(\d{{1,10}})(?:\.[0-9a-f]{{8}})?\.tmp")
     try:
         found = list(os.scandir(path.parent))
     except OSError:
@@ -42,6 +42,8 @@ def remove_leftovers(path: Path) -> None:
 def _alive(process: int) -> bool:
     if process == os.getpid():
         return False  # this process is about to write the file anew
+    if os.name != "posix":
+        return True  # there `os.kill` does not ask, it interrupts
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):

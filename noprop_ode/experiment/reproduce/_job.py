@@ -11,7 +11,7 @@ from .._config import Config
 from .._errors import ConfigError, RunError
 from .._overrides import parse_overrides
 from .._recipes import read_yaml
-from .._run_folder import differences
+from .._run_folder import ELSEWHERE, differences
 from .._saved import CONFIG_FILE, finished_epochs
 from ._rows import Row
 
@@ -70,7 +70,7 @@ class Job(NamedTuple):
         if not (self.folder / CONFIG_FILE).exists():
             return
         try:
-            other = differences(read_yaml(self.folder / CONFIG_FILE), config, (("data", "dir"), ("data", "workers")))
+            other = differences(read_yaml(self.folder / CONFIG_FILE), config, ELSEWHERE)
         except (KeyError, TypeError, AttributeError) as error:
             raise RunError(f"{self.folder / CONFIG_FILE} cannot be read: {type(error).__name__}.") from error
         if other:

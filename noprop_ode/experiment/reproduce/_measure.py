@@ -7,17 +7,17 @@ from typing import Any
 
 import jax.random as jr
 
-from ... import AbstractGaussianModel, AbstractModel, NoPropFM, Prediction, RunFolder, encode, evaluate
+from ... import AbstractModel, Evaluation, Prediction, RunFolder, encode, evaluate
 from .._build import build_prediction, paper_prediction
 from .._config import Config
 from .._context import DataSpec
 from .._data import load_data
 from .._evaluate import evaluation_key
-from .._saved import load_model
+from .._saved import MEASURED_FILES, load_model
 from ..report import CostPoint, check_data, measure_cost, split_of, ways_by_cost
 
 
-DRAWS_FILE, EVALUATIONS_FILE, VIEWS_FILE = "draws.json", "evaluations.json", "views.json"
+DRAWS_FILE, EVALUATIONS_FILE, VIEWS_FILE = MEASURED_FILES
 
 
 def measured(folder: Path, name: str, epochs: int) -> dict[str, Any] | None:
@@ -47,10 +47,8 @@ def measure_draws(folder: str, draws: str, data_dir: str = "", trusted: str = ""
     key = jr.fold_in(evaluation_key(config), 1)
     for i in range(len(found), int(draws)):
         each = evaluate(model, images, test.labels, key=jr.fold_in(key, i), prediction=how)
-        found.append({"accuracy": each.accuracy, "nll": each.nll, "nfe": each.num_evaluations})
-        with RunFolder(Path(folder)) as run:
-            content = {"epochs": config.training.epochs, "draws": found}
-            run.write(DRAWS_FILE, (json.dumps(content) + "\n").encode())
+        found.append(_figures(each))
+        _keep(folder, DRAWS_FILE, {"epochs": config.training.epochs, "draws": found})
 
 
 def measure_evaluations(folder: str, data_dir: str = "", trusted: str = "") -> None:
@@ -61,7 +59,7 @@ def measure_evaluations(folder: str, data_dir: str = "", trusted: str = "") -> N
     """
     model, config, spec = _opened(folder, data_dir, trusted)
     images, ways = check_data(split_of(load_data(config), "validation"), spec), {}
-    if isinstance(model, AbstractGaussianModel | NoPropFM):
+    if model.protocols:
         ways = {**ways_by_cost(model), "the default": [_own_way(config, model, spec)]}
     points = measure_cost(model, images, ways, key=evaluation_key(config)) if ways else {}
     found = {
@@ -70,8 +68,7 @@ def measure_evaluations(folder: str, data_dir: str = "", trusted: str = "") -> N
         "images": len(images),
         "points": {name: [_plain(point) for point in own] for name, own in points.items()},
     }
-    with RunFolder(Path(folder)) as run:
-        run.write(EVALUATIONS_FILE, (json.dumps(found) + "\n").encode())
+    _keep(folder, EVALUATIONS_FILE, found)
 
 
 def measure_views(folder: str, data_dir: str = "", trusted: str = "") -> None:
@@ -89,10 +86,17 @@ def measure_views(folder: str, data_dir: str = "", trusted: str = "") -> None:
         for split in ("validation", "test"):
             images = check_data(split_of(data, split), spec)
             each = evaluate(model, images.images, images.labels, key=evaluation_key(config), prediction=how)
-            found[name][split] = {"accuracy": each.accuracy, "nll": each.nll, "nfe": each.num_evaluations}
+            found[name][split] = _figures(each)
+    _keep(folder, VIEWS_FILE, {"epochs": config.training.epochs, **found})
+
+
+def _figures(each: Evaluation) -> dict[str, float]:
+    return {"accuracy": each.accuracy, "nll": each.nll, "nfe": each.num_evaluations}
+
+
+def _keep(folder: str, name: str, found: dict[str, Any]) -> None:
     with RunFolder(Path(folder)) as run:
-        content = {"epochs": config.training.epochs, **found}
-        run.write(VIEWS_FILE, (json.dumps(content) + "\n").encode())
+        run.write(name, (json.dumps(found) + "\n").encode())
 
 
 def _opened(folder: str, data_dir: str, trusted: str) -> tuple[AbstractModel, Config, DataSpec]:

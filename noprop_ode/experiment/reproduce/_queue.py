@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from ... import RunFolder
 from ..._training.signals import interruption
 from .._recipes import read_yaml
 from .._saved import CONFIG_FILE, finished_epochs
@@ -39,7 +40,8 @@ def work(queue: Sequence[Job], *, draws: int, hours: float | None, say: Callable
     **Returns:** how many runs failed.
 
     **Raises:** [`noprop_ode.Interrupted`][] after a signal, once the run at hand is saved; `ConfigError` for a folder
-    that holds a run of other settings.
+    that holds a run of other settings; [`noprop_ode.RunError`][] where another process is writing to one: two trainings
+    beside each other would take twice as long.
     """
     for job in queue:
         job.check()
@@ -52,14 +54,16 @@ def work(queue: Sequence[Job], *, draws: int, hours: float | None, say: Callable
             if end is not None and time.monotonic() >= end:
                 say(f"{name}: left for another time")
                 return failed
+            if (job.folder / CONFIG_FILE).exists():
+                RunFolder(job.folder).close()  # refused while another process, of a queue that was killed, trains here
             say(f"{name}: {part} ...")
             _note(job, {"run": name, "part": part, "begins": "on" if (job.folder / CONFIG_FILE).exists() else "anew"})
             cost, received = _run(arguments, end)
             _note(job, {"run": name, "part": part, **cost})
             if cost["exit"] in _INTERRUPTED or received:
                 say(f"{name}: stopped after {cost['seconds']:.0f} s; the same command goes on with it")
-                if stop := interruption(received):
-                    raise stop
+                if received:
+                    raise interruption(received)
                 return failed
             if cost["exit"] != 0:
                 say(f"{name}: {part} failed with exit code {cost['exit']}; the others go on")

@@ -9,6 +9,7 @@ from typing import Any
 from ... import RunError
 from .._config import Config
 from .._recipes import config_names, find_config
+from .._run_folder import SECTIONS
 from .._saved import SUMMARY_FILE
 from ._measure import DRAWS_FILE, EVALUATIONS_FILE, VIEWS_FILE, measured
 from ._queue import COSTS_FILE
@@ -118,7 +119,7 @@ def changes(found: Record) -> dict[str, Any]:
     recipe = find_config(found["configuration"])
     own, its = found["settings"], _settings(Config.from_plain(recipe).to_plain())
     # A run that is older than a setting has its default, and not what the recipe says by now.
-    said = dict(_leaves({name: values for name, values in recipe.items() if name in _SECTIONS}))
+    said = dict(_leaves({name: values for name, values in recipe.items() if name in SECTIONS}))
     before = {name: own.get(name, None if name in said else value) for name, value in its.items()}
     return {k: v for k, v in {**before, **own}.items() if its.get(k) != v}
 
@@ -140,12 +141,9 @@ _FREE = (
 )
 
 
-_SECTIONS = ("data", "model", "optimiser", "training", "prediction")
-
-
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """All settings by path that may change a figure."""
-    leaves = _leaves({name: config[name] for name in _SECTIONS})
+    leaves = _leaves({name: config[name] for name in SECTIONS})
     return {name: value for name, value in leaves if not f"{name}.".startswith(_FREE)}
 
 
