@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from .._lazy import AbstractLazyImages
+from .._model import AbstractModel
 from .errors import CheckpointError, Interrupted, RunError
 from .files import say
 from .folder import METRICS
@@ -64,7 +65,7 @@ def begin(
     if not kept and jax.process_count() == 1:
         return False
     settings = {**settings, "data": data_digest(run)}
-    _refuse_unlike(run, {**settings, "epochs": run.epochs, "resume": resume})
+    _refuse_unlike(run.state.model, {**settings, "epochs": run.epochs, "resume": resume})
     run.state = place(run.state)  # where each process finds the part that it writes and reads
     if not kept:
         return False
@@ -76,10 +77,10 @@ def begin(
     return new
 
 
-def _refuse_unlike(run: Run, settings: dict[str, Any]) -> None:
+def _refuse_unlike(model: AbstractModel, settings: dict[str, Any]) -> None:
     """Processes that differ would wait for each other without end, or train weights that are not the same."""
     # Made alike on other hardware, weights may be unlike in the last bit.
-    arrays = jax.tree.leaves(eqx.filter(run.state.model, eqx.is_inexact_array))
+    arrays = jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array))
     weights = [float(np.abs(np.asarray(a)).sum(dtype=np.float64)) for a in arrays if a.is_fully_addressable]
     told, sums = tell([settings, weights])
     unlike = [name for name, value in settings.items() if told.get(name) != value]

@@ -153,6 +153,20 @@ def test_unwritable_cache_warns_once(tmp_path, monkeypatch):
         assert len(data.load("toys", data_dir=tmp_path).test) == 8
 
 
+def test_a_user_without_a_home_decodes_on_every_load(tmp_path, monkeypatch):
+    for name in ("HOME", "NOPROP_ODE_CACHE", "XDG_CACHE_HOME", "TFDS_DATA_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as it is for a number that has no name
+    _cache.warn_once.cache_clear()
+    make_folder(tmp_path, train=20, test=8)
+    with pytest.warns(UserWarning, match="no home folder"):
+        assert len(data.load("toys", data_dir=tmp_path).test) == 8
+    with pytest.raises(data.DatasetError, match="no home folder"):
+        data.load("toys")
+    with pytest.raises(data.DatasetError, match="is not prepared"):
+        data.load("mnist", data_dir=tmp_path)
+
+
 def test_what_killed_processes_left_is_deleted_when_it_is_old(tmp_path):
     old, new, other = (tmp_path / name for name in (".noprop_ode-a.tmp", ".noprop_ode-b.tmp", "c.tmp"))
     for path in (old, new, other):

@@ -72,6 +72,21 @@ def test_a_join_that_was_stopped_is_not_trained_over(runs, tmp_path):
         run(DT.replace(output={"dir": str(begun)}), resume=begun)
 
 
+def test_a_join_that_fails_can_be_made_again(runs, tmp_path, monkeypatch):
+    """With its settings alone in its folder, it would be taken for a run of the whole model to go on with."""
+
+    def full(*_, **__):
+        raise RunError("no space")
+
+    blocks = [runs / "block-0", runs / "block-1"]
+    with monkeypatch.context() as patch:
+        patch.setattr("noprop_ode.experiment._run.save_arrays", full)
+        with pytest.raises(RunError, match="no space"):
+            join_runs(blocks, folder=tmp_path / "joined")
+    assert not (tmp_path / "joined" / "config.yaml").exists()
+    assert join_runs(blocks, folder=tmp_path / "joined")["joined"]
+
+
 def test_joined_blocks_are_evaluated_on_the_data_of_the_blocks_alone(runs, tmp_path, monkeypatch):
     def renamed(config):
         splits = load_data(config)

@@ -1,5 +1,6 @@
 """How long a run is: longer than it was, not shorter, and as long as it gets better."""
 
+import shutil
 from pathlib import Path
 
 import equinox as eqx
@@ -23,6 +24,9 @@ def test_a_finished_run_can_be_extended(tmp_path):
     run(load_run_config(tmp_path / "parts", training={"epochs": 3}), resume=tmp_path / "parts")
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
     assert load_run_config(tmp_path / "parts").training.epochs == 3
+    shutil.rmtree(tmp_path / "parts" / "checkpoints")
+    with pytest.raises(RunError, match="no checkpoint left to go on from"):
+        run(load_run_config(tmp_path / "parts", training={"epochs": 4}), resume=tmp_path / "parts")
 
 
 def last_step(folder) -> int:

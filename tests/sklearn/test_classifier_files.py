@@ -78,6 +78,14 @@ def test_parameters_changed_since_the_fit_do_not_spoil_the_file(tmp_path):
     assert (loaded.hidden_sizes, loaded.variant, loaded.epochs) == ((16,), "ct", 9)
 
 
+def test_parameters_that_fit_nothing_are_not_saved(tmp_path):
+    X, y = table()
+    model = tiny(epochs=1).fit(X, y).set_params(patience=3)
+    with pytest.raises(ValueError, match="patience looks at validations"):
+        model.save(tmp_path / "m")
+    assert not (tmp_path / "m").exists()
+
+
 def test_a_random_state_is_left_out(tmp_path):
     X, y = table()
     model = tiny(epochs=1).set_params(random_state=np.random.RandomState(1)).fit(X, y)

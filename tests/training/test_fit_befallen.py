@@ -1,6 +1,8 @@
 """Runs of `fit` that something befalls: what is kept, and what is taken back."""
 
+import errno
 import re
+import sys
 import time
 
 import jax
@@ -68,6 +70,27 @@ def test_wall_seconds_are_of_all_sessions(tmp_path):
     before = no.read_header(tmp_path / "checkpoints" / "step-00000009.safetensors")["progress"]["wall_seconds"]
     result = no.fit(mlp_model(), splits(), folder=tmp_path, resume=True, **how(epochs=3))
     assert 1 < before < result.progress.wall_seconds
+
+
+def test_a_log_that_is_full_costs_no_run(tmp_path, monkeypatch):
+    class Full:
+        def write(self, text):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        def __getattr__(self, name):
+            return getattr(sys.__stderr__, name)
+
+    monkeypatch.setattr(sys, "stderr", Full())
+    result = no.fit(mlp_model(), splits(), folder=tmp_path, **how(epochs=1, progress=True))
+    assert result.progress.step == 6
+
+
+def test_a_run_without_a_folder_that_is_stopped_hands_over_what_it_has():
+    with pytest.raises(no.Interrupted) as stop:
+        no.fit(mlp_model(), splits(), callbacks=[stop_at(4)], **how())
+    assert int(stop.value.state.step) == 4
+    longer = no.fit(stop.value.state.model, splits(), **how(epochs=1))  # its arrays are there
+    assert longer.progress.step == 6
 
 
 def test_what_is_rescued_from_a_folder_that_vanished_says_its_step(tmp_path):

@@ -15,7 +15,7 @@ from fits import assert_same, how, splits
 from helpers import adam, mlp_model
 
 import noprop_ode as no
-from noprop_ode._training import callbacks, signals
+from noprop_ode._training import callbacks, resume, signals
 from noprop_ode._training.signals import SignalGuard, interruption
 
 
@@ -159,3 +159,19 @@ def test_the_second_signal_stops_at_once_unless_a_scheduler_sent_it_twice(monkey
             assert seen == ([number] if stops_at_once else [])
     finally:
         signal.signal(number, before)
+
+
+def test_processes_that_differ_are_told_so(monkeypatch):
+    """Before they wait for each other without end, or train other weights each."""
+    model, mine = mlp_model(), {"batch_size": 10, "seed": 0}
+    resume._refuse_unlike(model, mine)
+    for told, message in (
+        (lambda v: [{**v[0], "seed": 1}, v[1]], "have different seed;"),
+        (lambda v: [v[0], [1.01 * w for w in v[1]]], "have different initial weights;"),
+        (lambda v: [v[0], v[1][1:]], "have different initial weights;"),
+    ):
+        monkeypatch.setattr(resume, "tell", told)
+        with pytest.raises(no.RunError, match=message):
+            resume._refuse_unlike(model, mine)
+    monkeypatch.setattr(resume, "tell", lambda v: [v[0], [w * (1 + 1e-7) for w in v[1]]])
+    resume._refuse_unlike(model, mine)  # made on other hardware

@@ -1,15 +1,18 @@
 """A run leaves every file as it was that it did not write itself, whatever its folder held before."""
 
+import errno
 import json
 import os
 import types
 from pathlib import Path
 
+import jax.numpy as jnp
 import pytest
 from helpers import adam, blobs, mlp_model, modest
 from hypothesis import given, strategies as st
 
 import noprop_ode as no
+from noprop_ode._training.checkpoint import _Reader
 
 
 ADAM = adam()
@@ -129,6 +132,46 @@ def test_a_folder_made_for_nothing_goes_away(tmp_path):
         with no.RunFolder(tmp_path / "new"):
             raise no.RunError("a failed start")
     assert not (tmp_path / "new").exists()
+
+
+def test_a_link_to_nowhere_is_told(tmp_path):
+    (tmp_path / "runs").symlink_to(tmp_path / "not-mounted")
+    with pytest.raises(no.RunError, match="Cannot make the folder"):
+        no.RunFolder.numbered(tmp_path / "runs", "x")
+
+
+@pytest.mark.parametrize(("number", "there"), [(errno.EACCES, True), (errno.ESTALE, False)])
+def test_a_file_system_that_fails_for_a_moment_has_not_lost_the_folder(number, there, tmp_path, monkeypatch):
+    with no.RunFolder(tmp_path / "a") as folder:
+        with monkeypatch.context() as patch:
+            patch.setattr(no.RunFolder, "_look", lambda self: (_ for _ in ()).throw(OSError(number, "no")))
+            assert folder.is_there == there
+        assert folder.is_there
+
+
+def test_a_folder_that_cannot_be_synced_is_written_all_the_same(tmp_path, monkeypatch):
+    sync = os.fsync
+
+    def fail(handle, number):
+        if os.path.isdir(f"/proc/self/fd/{handle}"):
+            raise OSError(number, os.strerror(number))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", lambda handle: fail(handle, errno.EINVAL))
+    with no.RunFolder(tmp_path) as folder:
+        folder.write("x", b"1")
+        monkeypatch.setattr(os, "fsync", lambda handle: fail(handle, errno.EIO))
+        with pytest.raises(no.RunError):
+            folder.write("x", b"2")
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_not_damaged(tmp_path):
+    path = tmp_path / "m.safetensors"
+    no.save_arrays(path, {"a": jnp.zeros(3)})
+    with _Reader(path) as file:
+        no.save_arrays(path, {"a": jnp.ones(3)})
+        with pytest.raises(no.CheckpointError, match="replaced by another file while it was read"):
+            file.check_data()
 
 
 @pytest.mark.parametrize(
