@@ -16,7 +16,7 @@ from .._model import AbstractModel, name_of
 from .blockwise import is_blockwise_state
 from .checkpoint import is_key
 from .processes import placed
-from .step import TrainState
+from .step import TrainState, copied
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,9 @@ class Parallel:
     def place(self, state: TrainState) -> TrainState:
         """The state on the devices; the arrays given stay valid."""
         self._check_blocks(state.model)
-        return eqx.combine(placed(*self._laid_out(state)), state)
+        # Arrays that are one, as those of a moving average at the start, must lie apart to be donated. That each is
+        # copied on the way, as `device_put` can be asked to, is not enough: copies for several devices may be one.
+        return eqx.combine(placed(*self._laid_out(copied(state))), state)
 
     def constrain(self, state: TrainState) -> TrainState:
         """Within a compiled step: the next state lies as the last one did."""

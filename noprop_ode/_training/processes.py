@@ -159,13 +159,13 @@ def agreed(*values: int) -> tuple[int, ...]:
 
 def placed(tree: PyTree[Any], shardings: PyTree[NamedSharding]) -> PyTree[Any]:
     """A PyTree of arrays on the devices; where those are of several processes, which hold equal arrays, each puts the
-    parts on its own. No array shares its memory with one that was given, or with another."""
+    parts on its own."""
     if jax.process_count() == 1:
-        return jax.device_put(tree, shardings, may_alias=False)
+        return jax.device_put(tree, shardings)
 
     def put(array: jax.Array, sharding: NamedSharding) -> jax.Array:
         if not array.is_fully_addressable:
-            return jax.device_put(array, sharding, may_alias=False)
+            return jax.device_put(array, sharding)
         host = np.asarray(array)
         return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
 
