@@ -113,7 +113,10 @@ def test_getting_started_runs(capsys, quick_compilation, tmp_path, monkeypatch):
 # Pages whose code has a test of its own, here or beside what they are about.
 APART = {"getting-started.md", "devices.md", "experiments.md"}
 # Pages that train or compile for longer than a test may; the strict checks run them all the same.
-LONG = {"sklearn.md", "neural_ode.md", "solvers.md", "pictures.md", "blocks.md", "inference.md", "transforms.md"}
+LONG = {
+    *("sklearn.md", "neural_ode.md", "solvers.md", "pictures.md", "blocks.md", "inference.md", "transforms.md"),
+    *("uncertainty.md", "fine_tuning.md", "own_network.md", "flax.md", "index.md"),
+}
 RUN = [
     pytest.param(page.relative_to(ROOT).as_posix(), marks=[pytest.mark.slow] if page.name in LONG else [])
     for page in PAGES
@@ -170,6 +173,7 @@ def test_the_variant_of_a_page_keeps_its_promise():
     assert jnp.allclose(end.z, model.embedding(jnp.asarray(1)), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_page_on_devices_runs(quick_compilation):
     pytest.importorskip("sklearn")
     namespace = {}

@@ -105,8 +105,17 @@ def whole(tmp_path_factory):
     }
 
 
-def test_blocks_on_two_processes_give_the_numbers_of_one(whole):
-    assert_close(whole["two"], whole["one"])
+def test_two_processes_stop_after_the_same_step_go_on_and_give_the_numbers_of_one(tmp_path):
+    kept = tmp_path / "kept"
+    codes, output = ended(start({"kind": "one-hot", "axes": {"block": 2}, "folder": str(kept), "stop_at": 6}))
+    assert codes == [143, 143], "\n".join(output)
+    assert checkpoints(kept)[-1] == "step-00000006.safetensors"
+    shutil.copytree(kept, tmp_path / "other")
+    two = trained(tmp_path, "kept", kind="one-hot", axes={"block": 2})
+    one = trained(tmp_path, "one", kind="one-hot", axes=None)
+    one[1]["losses"] = one[1]["losses"][6:]
+    assert_close(two, one)
+    assert_close(trained(tmp_path, "other", kind="one-hot", axes=None), one)
 
 
 @pytest.mark.slow
@@ -127,7 +136,8 @@ def checkpoints(folder):
     return sorted(path.name for path in (folder / "checkpoints").glob("step-*"))
 
 
-def test_a_signal_to_one_process_stops_both_after_the_same_step_and_the_run_goes_on(whole, tmp_path):
+@pytest.mark.slow
+def test_a_run_that_is_stopped_goes_on_to_the_same_bits(whole, tmp_path):
     kept = tmp_path / "kept"
     codes, output = ended(start({"kind": "one-hot", "axes": {"block": 2}, "folder": str(kept), "stop_at": 6}))
     assert codes == [143, 143], "\n".join(output)
