@@ -81,7 +81,7 @@ with _collector_paused(), _install_import_hook("noprop_ode", "noprop_ode._typech
         PosteriorDecoder as PosteriorDecoder,
         ReadoutDecoder as ReadoutDecoder,
     )
-    from ._prediction.encode_images import encode as encode
+    from ._prediction.encode import encode as encode
     from ._prediction.encoded import EncodedImages as EncodedImages
     from ._prediction.ensemble import EnsembleDecoder as EnsembleDecoder
     from ._prediction.evaluate import (

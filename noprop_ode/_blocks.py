@@ -12,7 +12,7 @@ import jax.random as jr
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int, PyTree, Shaped
 
-from ._freezable import plain_numbers
+from ._numbers import plain_numbers
 from ._types import Features, Image, Key, Latent, Logits, Scalar
 from ._vector_field import AbstractSizedField, AbstractVectorField, FieldSizes
 

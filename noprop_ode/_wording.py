@@ -183,3 +183,15 @@ def _array(annotation: Any, sizes: dict[str, int], maker: str) -> str:
 
 def _article(noun: str) -> str:
     return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
+
+
+_SHORTER = reprlib.Repr()
+_SHORTER.maxlevel, _SHORTER.maxstring, _SHORTER.maxother = 3, 60, 60
+
+
+def show(value: Any) -> str:
+    """A value for a message: short, however large it is, and with nothing that a terminal would obey."""
+    try:
+        return _SHORTER.repr(value)
+    except ValueError:  # Python itself refuses to write whole numbers of thousands of digits
+        return f"{type(value).__name__} too long to show"

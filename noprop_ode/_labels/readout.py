@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float
 
-from .._freezable import number
+from .._numbers import number
 from .._schedules.base import AbstractNoiseSchedule
 from .._types import Key, Label, Latent, LogProbs, Scalar
 from .embedding import AbstractLabelEmbedding

@@ -6,9 +6,9 @@ import equinox as eqx
 import jax.nn as jnn
 import jax.numpy as jnp
 
-from .._freezable import number
 from .._labels.embedding import AbstractLabelEmbedding
 from .._labels.readout import at_label
+from .._numbers import number
 from .._types import Label, Logits, Scalar
 from .weighting import AbstractWeighting, ELBOWeighting, UniformWeighting
 

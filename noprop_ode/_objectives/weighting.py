@@ -6,7 +6,7 @@ import equinox as eqx
 import jax.nn as jnn
 import jax.numpy as jnp
 
-from .._freezable import number
+from .._numbers import number
 from .._schedules.base import AbstractNoiseSchedule
 from .._types import Scalar
 

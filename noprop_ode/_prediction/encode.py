@@ -1,68 +1,57 @@
-"""The features of a batch of images, in programs of their own: compiled once, whatever is predicted from them."""
+"""The features of many images, for several predictions."""
 
-from collections.abc import Collection, Mapping
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, Shaped
 
-from .._blocks import Blocks
-from .._choices import Prediction
-from .._gaussian import AbstractGaussianModel
+from .._check import check_alive, check_images
 from .._model import AbstractModel
-from .._types import Features
-from .._vector_field import AbstractVectorField
+from .encode_batch import encode_batch
+from .encoded import EncodedImages
+from .in_batches import in_batches
+from .views import viewed, views_of
 
 
-def encode_batch(model: AbstractModel, xs: Shaped[Array, "n *image"], prediction: Prediction | None = None) -> Features:
-    """The features of each image, on a leading axis n.
+def encode(
+    model: AbstractModel, xs: Any, *, mirror: bool = False, shift: int = 0, batch_size: int = 500
+) -> EncodedImages:
+    """Runs the image branch on many images, once for whatever is predicted of them.
 
-    Blocks are encoded one after another by calls of one compiled function: compilation does not grow with their
-    number, and the intermediate results are those of one block.
+    Prediction encodes an image once, whatever the number of steps and of draws; several predictions of the same images
+    encode them again each. Encoded images stand in for images in [`noprop_ode.predict_log_proba`][],
+    [`noprop_ode.predict`][] and [`noprop_ode.evaluate`][], with the model that encoded them, and give the same.
+
+    !!! example
+
+        ```python
+        images = noprop_ode.encode(model, test.images)
+        for name, how in model.protocols.items():
+            print(name, noprop_ode.evaluate(model, images, test.labels, key=key, prediction=how))
+        ```
 
     **Arguments:**
 
-    - `model`: the model.
-    - `xs`: images, `[n, height, width, channels]`.
-    - `prediction`: what the features are for. Blocks that it does not ask are not run, and have features of zero.
+    - `model`: the model. The features are of its present weights; another model would make nothing of them.
+    - `xs`: images, `[n, height, width, channels]`, as for `predict_log_proba`.
+    - `mirror`: encode the mirror images too, for predictions with `mirror=True`.
+    - `shift`: encode shifted images too, for predictions with this `shift`.
+    - `batch_size`: images per call on the device.
 
-    **Returns:** what `model.field.encode` returns, of each image.
+    **Returns:** the encoded images, whose features stay in memory: of the paper's networks 1 KiB an image, of T blocks
+    T times as much.
+
+    **Raises:** `ValueError` or `TypeError` for images that are not images.
     """
-    field = model.field
-    if not isinstance(field, Blocks):
-        return _encoded(field, xs)
-    asked = range(field.num_blocks) if prediction is None else _asked(model, field, prediction)
-    return _stacked({k: _encoded_by_block(field, jnp.asarray(k), xs) for k in asked}, field.num_blocks)
+    check_images(xs)
+    check_alive(model)
 
+    def run(model: AbstractModel, images: Any, first: Any) -> EncodedImages:
+        del first
+        kinds = views_of(mirror=mirror, shift=shift)
+        return EncodedImages(tuple(encode_batch(model, viewed(images, kind)) for kind in kinds), kinds)
 
-def _asked(model: AbstractModel, field: Blocks, prediction: Prediction) -> Collection[int]:
-    """The positions of the blocks that a prediction evaluates: known where no trajectory is run, and all otherwise."""
-    decoder, sampler = prediction.decoder, prediction.sampler
-    times = decoder.asks_at(sampler)
-    if not isinstance(model, AbstractGaussianModel) or decoder.t1(sampler) > 0 or times is None:
-        return range(field.num_blocks)
-    return sorted(set(_owners(field, jnp.asarray(times, jnp.float32)).tolist()))
-
-
-# A vmap lets pass what is no array, which features may hold too.
-@eqx.filter_jit
-def _encoded(field: AbstractVectorField, xs: Shaped[Array, "n *image"]) -> Features:
-    return eqx.filter_vmap(lambda x: field.encode(x))(xs)
-
-
-@eqx.filter_jit
-def _encoded_by_block(blocks: Blocks, k: Int[Array, ""], xs: Shaped[Array, "n *image"]) -> Features:
-    block = blocks.block(k)
-    return eqx.filter_vmap(lambda x: block.encode(x))(xs)
-
-
-@eqx.filter_jit
-def _stacked(parts: Mapping[int, Features], num_blocks: int) -> Features:
-    zeros = jax.tree.map(jnp.zeros_like, next(iter(parts.values())))
-    return jax.tree.map(lambda *own: jnp.stack(own, axis=1), *(parts.get(k, zeros) for k in range(num_blocks)))
-
-
-@eqx.filter_jit
-def _owners(blocks: Blocks, ts: Array) -> Array:
-    return jax.vmap(blocks.owner)(ts)
+    found = [batch[:n] for n, batch in in_batches(run, model, xs, batch_size)]
+    arrays, rest = zip(*(eqx.partition(batch, eqx.is_array) for batch in found))
+    return eqx.combine(jax.tree.map(lambda *parts: jnp.concatenate(parts), *arrays), rest[0])

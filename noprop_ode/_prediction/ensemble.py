@@ -8,10 +8,10 @@ import jax.nn as jnn
 import jax.numpy as jnp
 
 from .._choices import AbstractDecoder, AbstractSampler, Sample
-from .._freezable import number
 from .._gaussian import AbstractGaussianModel
 from .._labels.readout import evidence
 from .._model import AbstractModel, name_of
+from .._numbers import number
 from .._sizes import class_logits
 from .._types import Features, LogProbs
 

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 
 from .._check import check_labels
 from .._model import AbstractModel
-from .encode_images import encode
+from .encode import encode
 from .encoded import EncodedImages
 from .ensemble import EnsembleDecoder
 from .predict import predict_log_proba, refuse_nan

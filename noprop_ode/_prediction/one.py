@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int, PyTree, Shaped
 from .._choices import Prediction, Start
 from .._model import AbstractModel
 from .._types import Features, Image, Key, Latent, LogProbs, Scalar
-from .encode import encode_batch
+from .encode_batch import encode_batch
 from .encoded import EncodedImages
 from .prediction import checked
 from .views import viewed, viewed_one, views_asked

@@ -13,7 +13,7 @@ from .._choices import AbstractSampler, Start
 from .._model import AbstractModel
 from .._sizes import told_here
 from .._types import Features, Key
-from .encode import encode_batch
+from .encode_batch import encode_batch
 from .one import Positions
 
 

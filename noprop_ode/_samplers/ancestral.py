@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
-from .._freezable import number
 from .._gaussian import AbstractGaussianModel
 from .._model import AbstractModel
+from .._numbers import number
 from .._schedules.ancestral import AncestralCoefficients, ancestral_coefficients
 from .._types import Features, Key, Latent
-from .base import AbstractSolverSampler, check_steps, gaussian, solve_in_equal_steps
+from .base import AbstractSolverSampler, as_gaussian, check_steps, solve_in_equal_steps
 
 
 class AncestralTerm(diffrax.AbstractTerm):
@@ -95,10 +95,10 @@ class Ancestral(AbstractSolverSampler):
         return 1, 0
 
     def check(self, model: AbstractModel) -> None:
-        gaussian(model, self)
+        as_gaussian(model, self)
 
     def solve(
         self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, t1: float = 1.0, **how: Any
     ) -> diffrax.Solution:
-        term = AncestralTerm(gaussian(model, self), self.churn, key if self.stochastic else None)
+        term = AncestralTerm(as_gaussian(model, self), self.churn, key if self.stochastic else None)
         return solve_in_equal_steps(term, diffrax.Euler(), z0, features, self.steps, t1, **how)

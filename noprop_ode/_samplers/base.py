@@ -141,7 +141,7 @@ def check_steps(steps: int) -> None:
         raise ValueError(f"steps must be a positive integer; got {steps!r}.")
 
 
-def gaussian(model: AbstractModel, sampler: AbstractSampler) -> AbstractGaussianModel:
+def as_gaussian(model: AbstractModel, sampler: AbstractSampler) -> AbstractGaussianModel:
     """**Raises:** `TypeError` for a model without a Gaussian path."""
     if isinstance(model, AbstractGaussianModel):
         return model

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._choices import AbstractSampler, Sample
-from .._freezable import number
 from .._gaussian import AbstractGaussianModel
 from .._model import AbstractModel, name_of
+from .._numbers import number
 from .._schedules.ancestral import ancestral_coefficients
 from .._types import Features, Key, Latent, Scalar
 from .base import AbstractSolverSampler, as_sample

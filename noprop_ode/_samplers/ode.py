@@ -87,7 +87,7 @@ class ODE(AbstractSolverSampler):
         self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, t1: float = 1.0, **how: Any
     ) -> diffrax.Solution:
         del key
-        term = diffrax.ODETerm(VelocityTerm(model))
+        term = diffrax.ODETerm(_Velocity(model))
         if self.stepsize_controller is None:
             assert self.steps is not None
             return solve_in_equal_steps(term, self.solver, z0, features, self.steps, t1, adjoint=self.adjoint, **how)
@@ -105,7 +105,7 @@ class ODE(AbstractSolverSampler):
         )
 
 
-class VelocityTerm(eqx.Module):
+class _Velocity(eqx.Module):
     """The velocity of a model as a function `(t, y, args)` for `diffrax.ODETerm`; `args` are the image features."""
 
     model: AbstractModel

@@ -11,7 +11,7 @@ import lineax as lx
 from .._gaussian import AbstractGaussianModel
 from .._model import AbstractModel, name_of
 from .._types import Features, Key, Latent
-from .base import AbstractSolverSampler, check_steps, evaluations_of, gaussian, solve_in_equal_steps
+from .base import AbstractSolverSampler, as_gaussian, check_steps, evaluations_of, solve_in_equal_steps
 
 
 class SDE(AbstractSolverSampler):
@@ -54,7 +54,7 @@ class SDE(AbstractSolverSampler):
         return evaluations_of(self.solver)
 
     def check(self, model: AbstractModel) -> None:
-        gaussian(model, self)
+        as_gaussian(model, self)
 
     def solve(
         self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, t1: float = 1.0, **how: Any
@@ -62,7 +62,7 @@ class SDE(AbstractSolverSampler):
         # Stochastic Runge-Kutta methods of higher order need space-time areas of the path, not its increments alone.
         higher = isinstance(self.solver, diffrax.AbstractSRK)
         levy_area = diffrax.SpaceTimeTimeLevyArea if higher else diffrax.BrownianIncrement
-        terms = generative_terms(gaussian(model, self), levy_area, key=key)
+        terms = generative_terms(as_gaussian(model, self), levy_area, key=key)
         return solve_in_equal_steps(terms, self.solver, z0, features, self.steps, t1, **how)
 
 

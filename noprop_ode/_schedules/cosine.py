@@ -5,7 +5,7 @@ import math
 import equinox as eqx
 import jax.numpy as jnp
 
-from .._freezable import number
+from .._numbers import number
 from .._types import Scalar
 from .base import AbstractNoiseSchedule, check_ends
 

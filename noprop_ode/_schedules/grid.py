@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from .._freezable import number
+from .._numbers import number
 from .._types import Scalar
 from .base import AbstractNoiseSchedule, check_ends
 

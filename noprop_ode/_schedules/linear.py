@@ -2,7 +2,7 @@
 
 import equinox as eqx
 
-from .._freezable import number
+from .._numbers import number
 from .._types import Scalar
 from .base import AbstractNoiseSchedule, check_ends
 

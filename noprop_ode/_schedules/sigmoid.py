@@ -6,7 +6,8 @@ import equinox as eqx
 import jax.nn as jnn
 import jax.numpy as jnp
 
-from .._freezable import AbstractFreezable, number
+from .._freezable import AbstractFreezable
+from .._numbers import number
 from .._types import Scalar
 from .base import AbstractNoiseSchedule, check_ends
 

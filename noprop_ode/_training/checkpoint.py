@@ -15,8 +15,9 @@ import numpy as np
 from jaxtyping import PyTree
 
 from .._check import check_alive
+from .._optional import need
 from .errors import CheckpointError
-from .files import identity, need, plain_number, reason, shown, write_atomically
+from .files import identity, plain_number, reason, shown, write_atomically
 
 
 _FORMAT = "noprop_ode checkpoint 2"

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import importlib
 import os
 import re
 import secrets
@@ -10,7 +9,6 @@ import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import equinox as eqx
@@ -111,22 +109,6 @@ def say(text: str) -> None:
     """Says something on standard error. A log that is full or gone must not cost a run."""
     with contextlib.suppress(OSError):
         print(text, file=sys.stderr, flush=True)
-
-
-def need(module: str, what: str, extra: str = "experiments", *, error: type[Exception] = RunError) -> ModuleType:
-    """Imports an optional package.
-
-    **Arguments:** the name of the module, what needs it, the extra that installs it, and the class of the error.
-
-    **Raises:** the error if it cannot be imported.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as found:
-        raise error(
-            f"{what} needs {module.partition('.')[0]}, which cannot be imported here ({found}): "
-            f'pip install "noprop_ode[{extra}]".'
-        ) from found
 
 
 def plain_number(value: Any) -> Any:

@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from .._optional import need
 from .errors import FolderLostError, RunError
-from .files import need, reason, remove_leftovers, shown, write_atomically
+from .files import reason, remove_leftovers, shown, write_atomically
 
 
 CHECKPOINTS = "checkpoints"

@@ -8,8 +8,8 @@ import optax
 from jaxtyping import PyTree
 from optax.contrib import MuonDimensionNumbers
 
-from .._vector_field import AbstractVectorField
 from ..nn import Conv
+from .partition import is_field
 
 
 def muon(
@@ -73,10 +73,6 @@ def muon(
     return optax.GradientTransformation(inner.init, update)
 
 
-def _is_field(node: Any) -> bool:
-    return isinstance(node, AbstractVectorField)
-
-
 def _is_layer(node: Any) -> bool:
     return isinstance(node, Conv | eqx.nn.Linear | eqx.nn.Conv)
 
@@ -85,9 +81,9 @@ def _matrices(params: PyTree[Any]) -> PyTree[MuonDimensionNumbers | None]:
     """Which axes of which arrays are a matrix; `None` for the arrays that Adam takes."""
 
     def of_field(node: Any) -> PyTree[Any]:
-        return jax.tree.map(_of_layer, node, is_leaf=_is_layer) if _is_field(node) else None
+        return jax.tree.map(_of_layer, node, is_leaf=_is_layer) if is_field(node) else None
 
-    return jax.tree.map(of_field, params, is_leaf=_is_field)
+    return jax.tree.map(of_field, params, is_leaf=is_field)
 
 
 def _of_layer(node: Any) -> PyTree[Any]:

@@ -32,14 +32,15 @@ def partitioned(
     """
 
     def labels(params: PyTree[Any]) -> PyTree[str]:
-        return jax.tree.map(of, params, is_leaf=_is_field)
+        return jax.tree.map(of, params, is_leaf=is_field)
 
     def of(node: Any) -> PyTree[str]:
         # By its type and not by its place in the model: blocks that are optimised apart come without one.
-        return jax.tree.map(lambda _: "field", node) if _is_field(node) else "rest"
+        return jax.tree.map(lambda _: "field", node) if is_field(node) else "rest"
 
     return optax.partition({"field": field, "rest": rest}, labels)
 
 
-def _is_field(node: Any) -> bool:
+def is_field(node: Any) -> bool:
+    """Whether a node of a PyTree is a network."""
     return isinstance(node, AbstractVectorField)

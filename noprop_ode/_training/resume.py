@@ -2,7 +2,6 @@
 
 import hashlib
 import itertools
-import reprlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +12,7 @@ import numpy as np
 
 from .._lazy import AbstractLazyImages
 from .._model import AbstractModel
+from .._wording import show
 from .errors import CheckpointError, Interrupted, RunError
 from .files import say
 from .folder import METRICS
@@ -201,9 +201,5 @@ def _checked(run: Run, found: tuple[TrainState, dict[str, Any]] | None) -> tuple
     return state, metadata["progress"]
 
 
-_SHORT = reprlib.Repr()  # the value may be of a file of somebody else's
-_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 3, 60, 60
-
-
 def _told(name: str, value: Any) -> str:
-    return "other images or labels" if name == "data" else f"{name}={_SHORT.repr(value)}"
+    return "other images or labels" if name == "data" else f"{name}={show(value)}"

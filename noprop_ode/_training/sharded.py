@@ -13,9 +13,10 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, PyTree
 
+from .._optional import need
 from .checkpoint import array_name, check_names, is_key
 from .errors import CheckpointError, RunError
-from .files import need, plain_number
+from .files import plain_number
 
 
 # What Orbax and its storage raise for what they cannot read.

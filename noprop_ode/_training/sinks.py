@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from .._optional import need
 from .errors import RunError
-from .files import need, plain_number, reason, say, shown
+from .files import plain_number, reason, say, shown
 from .folder import METRICS
 from .processes import is_first
 from .run import Event, Recorded, Run, Started, Stopped

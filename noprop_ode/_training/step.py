@@ -11,8 +11,8 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from .._freezable import plain_numbers
 from .._model import AbstractModel, LossTerms
+from .._numbers import plain_numbers
 from .._trainable import trainable_mask
 from .._types import Images, Key, Labels
 

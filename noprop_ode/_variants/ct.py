@@ -6,11 +6,11 @@ import jax.random as jr
 
 from .._check import check_states_per_image
 from .._choices import Prediction
-from .._freezable import number
 from .._gaussian import AbstractEndState, AbstractGaussianModel, MarginalEndState, marginal_sample
 from .._labels.embedding import AbstractLabelEmbedding
 from .._labels.readout import AbstractReadout, marginal_readout
 from .._model import LossTerms
+from .._numbers import number
 from .._objectives.objective import AbstractObjective, SquaredError
 from .._objectives.times import AbstractTimes, UniformTimes
 from .._schedules.base import AbstractNoiseSchedule

@@ -10,11 +10,11 @@ from .._block_model import AbstractBlockModel
 from .._blocks import AbstractBlockPlan, AllBlocks, Blocks
 from .._check import check_states_per_image
 from .._choices import Prediction
-from .._freezable import number
 from .._gaussian import AbstractEndState, AbstractGaussianModel, MarginalEndState, marginal_sample
 from .._labels.embedding import AbstractLabelEmbedding, OneHot
 from .._labels.readout import AbstractReadout, marginal_readout
 from .._model import LossTerms
+from .._numbers import number
 from .._objectives.objective import AbstractObjective, SquaredError
 from .._parts import vmap_in_parts
 from .._prediction.decoder import ReadoutDecoder

@@ -7,10 +7,10 @@ import jax.random as jr
 
 from .._check import check_states_per_image
 from .._choices import Prediction
-from .._freezable import number
 from .._labels.embedding import AbstractLabelEmbedding
 from .._labels.readout import AbstractReadout, NearestEmbedding
 from .._model import AbstractMarginalModel, LossTerms
+from .._numbers import number
 from .._objectives.times import AbstractTimes, UniformTimes
 from .._sizes import class_logits
 from .._trainable import trainable_mask

@@ -1,4 +1,4 @@
-"""Image-classification data sets, in memory or streamed from disk; imported by the experiments, never by the core."""
+"""Image-classification data sets, in memory or streamed from disk; imported by the core only while `fit` runs."""
 
 from jaxtyping import install_import_hook
 

@@ -2,7 +2,7 @@
 
 from types import ModuleType
 
-from .._training.files import need
+from .._optional import need
 
 
 class DatasetError(ValueError):

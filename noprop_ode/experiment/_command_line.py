@@ -23,18 +23,15 @@ from ._seeds import parse_seeds, run_seeds
 from ._yaml import dump_yaml
 
 
-# Each command: where its function is, called as `function(arguments=[...], prog="noprop-ode NAME")`, and what it does.
+# Each command: its function in `noprop_ode.experiment`, which takes `arguments` and a `prog`, and what it does.
 COMMANDS = {
-    "train": ("noprop_ode.experiment:main", "train a classifier, by the name of a configuration"),
-    "evaluate": ("noprop_ode.experiment:evaluate_command", "evaluate a saved model again, as it was or another way"),
-    "predict": ("noprop_ode.experiment:predict_command", "classify image files"),
-    "plot": ("noprop_ode.experiment:plot_command", "draw the plots of runs"),
-    "join": ("noprop_ode.experiment:join_command", "make one model of blocks that trained apart"),
-    "reproduce": (
-        "noprop_ode.experiment:reproduce_command",
-        "run the paper's table, and write its page",
-    ),
-    "export": ("noprop_ode.experiment:export_command", "make a model predict without this package"),
+    "train": ("main", "train a classifier, by the name of a configuration"),
+    "evaluate": ("evaluate_command", "evaluate a saved model again, as it was or another way"),
+    "predict": ("predict_command", "classify image files"),
+    "plot": ("plot_command", "draw the plots of runs"),
+    "join": ("join_command", "make one model of blocks that trained apart"),
+    "reproduce": ("reproduce_command", "run the paper's table, and write its page"),
+    "export": ("export_command", "make a model predict without this package"),
 }
 
 _EPILOG = """
@@ -51,7 +48,8 @@ def console(arguments: Sequence[str] | None = None) -> None:
 
     **Arguments:** `arguments` of the command line; those of the process if not given.
     """
-    name, *rest = [*(sys.argv[1:] if arguments is None else arguments), "--help"]
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    name, rest = (given[0], given[1:]) if given else ("--help", [])
     if name in ("-h", "--help"):
         print("usage: noprop-ode COMMAND [...]\n")
         print("\n".join(f"  {command:10s} {what}" for command, (_, what) in COMMANDS.items()))
@@ -62,8 +60,8 @@ def console(arguments: Sequence[str] | None = None) -> None:
         print(f"error: there is no command {show(name)}. {did_you_mean(name, COMMANDS)}", file=sys.stderr)
         sys.exit(2)
     else:
-        module, function = COMMANDS[name][0].split(":")
-        getattr(importlib.import_module(module), function)(arguments=rest[:-1], prog=f"noprop-ode {name}")
+        command = getattr(importlib.import_module("noprop_ode.experiment"), COMMANDS[name][0])
+        command(arguments=rest, prog=f"noprop-ode {name}")
 
 
 def main(name: str | None = None, arguments: Sequence[str] | None = None, *, prog: str | None = None) -> None:

@@ -17,7 +17,13 @@ from ._errors import ConfigError, within
 
 # The field, or the blocks, get the key of the model itself; others `jr.fold_in(key, n)`. Small n would be the keys
 # that `jr.split` gives to the layers of the field.
-KEYS = {"embedding": 101, "schedule": 102, "readout": 103, "end_state": 104, "objective": 105, "weighting": 106} | {
+KEYS = {
+    "embedding": 101,
+    "schedule": 102,
+    "readout": 103,
+    "end_state": 104,
+    "objective": 105,
+    "weighting": 106,
     "times": 107,
     "plan": 108,
     "variant": 109,

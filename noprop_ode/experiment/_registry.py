@@ -9,29 +9,37 @@ from ._errors import ConfigError, did_you_mean, show
 from ._values import is_plain
 
 
-# By kind: what is built, and the parameters that are filled in by name.
-KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
+# By kind, the parameters that are filled in by name.
+KINDS: dict[str, tuple[str, ...]] = {
     "variant": (
-        "AbstractModel",
-        ("field", "blocks", "embedding", "schedule", "readout", "objective", "times", "plan", "end_state", "key"),
+        "field",
+        "blocks",
+        "embedding",
+        "schedule",
+        "readout",
+        "objective",
+        "times",
+        "plan",
+        "end_state",
+        "key",
     ),
-    "field": ("AbstractVectorField", ("image_shape", "num_classes", "label_dim", "mean", "std", "label", "key")),
-    "schedule": ("AbstractNoiseSchedule", ("num_blocks", "key")),
-    "embedding": ("AbstractLabelEmbedding", ("num_classes", "images", "key")),
-    "readout": ("AbstractReadout, or None for that of the variant", ("dim", "num_classes", "key")),
-    "objective": ("AbstractObjective", ("weighting", "key")),
-    "weighting": ("AbstractWeighting, or None for that of the objective", ("key",)),
-    "times": ("AbstractTimes", ("key",)),
-    "end_state": ("AbstractEndState", ("key",)),
-    "plan": ("AbstractBlockPlan", ("key",)),
+    "field": ("image_shape", "num_classes", "label_dim", "mean", "std", "label", "key"),
+    "schedule": ("num_blocks", "key"),
+    "embedding": ("num_classes", "images", "key"),
+    "readout": ("dim", "num_classes", "key"),
+    "objective": ("weighting", "key"),
+    "weighting": ("key",),
+    "times": ("key",),
+    "end_state": ("key",),
+    "plan": ("key",),
 }
 # The others take these in order, and settings.
-POSITIONAL: dict[str, tuple[str, tuple[str, ...]]] = {
-    "data": ("noprop_ode.data.Splits", ("data_dir", "validation", "seed")),
-    "optimiser": ("optax.GradientTransformation", ("learning_rate",)),
-    "learning_rate": ("optax.Schedule", ("peak", "num_steps")),
-    "augmentation": ("a function of images and a key, or None for none", ()),
-    "sampler": ("AbstractSampler, or None for that of the model", ()),
+POSITIONAL: dict[str, tuple[str, ...]] = {
+    "data": ("data_dir", "validation", "seed"),
+    "optimiser": ("learning_rate",),
+    "learning_rate": ("peak", "num_steps"),
+    "augmentation": (),
+    "sampler": (),
 }
 
 
@@ -155,13 +163,13 @@ def _examine(
 ) -> Component:
     parameters = list(inspect.signature(target, eval_str=True).parameters.values())
     by_name = kind in KINDS and not (parameters and parameters[0].name == "context")
-    skipped = 0 if by_name else 1 if kind in KINDS else len(POSITIONAL[kind][1])
+    skipped = 0 if by_name else 1 if kind in KINDS else len(POSITIONAL[kind])
     # What is given a default here and is no parameter says how to fill one: the number of `blocks`.
     settings = {k: (type(v), v) for k, v in defaults.items() if k not in {p.name for p in parameters}}
     filled: dict[str, bool] = {}
     for p in parameters[skipped:]:
         default = defaults.get(p.name, p.default)
-        if by_name and p.name in KINDS[kind][1] and p.name not in defaults:
+        if by_name and p.name in KINDS[kind] and p.name not in defaults:
             filled[p.name] = p.default is p.empty
         elif is_plain(p.annotation) and default is not p.empty:
             settings[p.name] = (p.annotation | None if default is None else p.annotation, default)

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -82,14 +82,8 @@ def run(config: Config, *, resume: AnyPath | None = None) -> dict[str, Any]:
     how = protocols(config, model, spec)
     if is_first():
         warn_of_paper_steps(config, model)
-    prediction = how["default"]
-    build_optimiser(config, 1, model=model)
-    build_learning_rate(config, 1, model=model)
-    build_parallel(config, model)
-    with within("data.augmentation"):
-        _trace_augmentation(config.data.augmentation.build("augmentation"), config, splits)
+    options = _options(config, model, splits)
     logs = [Lasting(sink) for sink in _callbacks(config)]
-    callbacks = [keep_settings(config), *logs]
 
     with contextlib.ExitStack() as stack:
         folder = on_first(lambda: stack.enter_context(open_folder(config, resume)))
@@ -100,7 +94,16 @@ def run(config: Config, *, resume: AnyPath | None = None) -> dict[str, Any]:
         metadata = {"config": config.to_plain(), "data": dataclasses.asdict(spec)}
         before = time.perf_counter() - started
         try:
-            result = _fit(config, model, splits, prediction, folder, metadata, callbacks, resume is not None)
+            result = fit(
+                model,
+                splits,
+                folder=folder,
+                resume=resume is not None,
+                callbacks=(keep_settings(config), *logs),
+                prediction=how["default"],
+                metadata=metadata,
+                **options,
+            )
         except Interrupted:
             if folder is not None:
                 print(f"saved; go on with --resume {folder.path}", file=sys.stderr)
@@ -169,41 +172,35 @@ def finish(
     return summary
 
 
-def _fit(
-    config: Config,
-    model: AbstractModel,
-    splits: data.Splits,
-    prediction: Prediction,
-    folder: RunFolder | None,
-    metadata: dict[str, Any],
-    callbacks: Iterable[Any],
-    resume: bool,
-) -> FitResult:
+def _options(config: Config, model: AbstractModel, splits: data.Splits) -> dict[str, Any]:
+    """What `fit` is told by the settings.
+
+    **Raises:** `ConfigError` for settings that do not go with the model or the data.
+    """
     training = config.training
     steps = training.epochs * (len(splits.train) // training.batch_size)
-    return fit(
-        model,
-        splits,
-        optimiser=build_optimiser(config, steps, model=model),
-        learning_rate=build_learning_rate(config, steps, model=model),
-        epochs=training.epochs,
-        batch_size=training.batch_size,
-        seed=training.seed,
-        folder=folder,
-        resume=resume,
-        callbacks=tuple(callbacks),
-        prediction=prediction,
-        augment=config.data.augmentation.build("augmentation"),
-        average_decay=training.average_decay,
-        validate_every=training.validate_every,
-        patience=training.patience,
-        rollbacks=training.rollbacks,
-        steps_per_call=training.steps_per_call,
-        checkpoint_seconds=config.output.checkpoint_seconds,
-        keep=config.output.keep,
-        metadata=metadata,
-        parallel=build_parallel(config, model),
-    )
+    optimiser = build_optimiser(config, steps, model=model)
+    learning_rate = build_learning_rate(config, steps, model=model)
+    parallel = build_parallel(config, model)
+    with within("data.augmentation"):
+        augment = config.data.augmentation.build("augmentation")
+        _trace_augmentation(augment, config, splits)
+    return {
+        "optimiser": optimiser,
+        "learning_rate": learning_rate,
+        "epochs": training.epochs,
+        "batch_size": training.batch_size,
+        "seed": training.seed,
+        "augment": augment,
+        "average_decay": training.average_decay,
+        "validate_every": training.validate_every,
+        "patience": training.patience,
+        "rollbacks": training.rollbacks,
+        "steps_per_call": training.steps_per_call,
+        "checkpoint_seconds": config.output.checkpoint_seconds,
+        "keep": config.output.keep,
+        "parallel": parallel,
+    }
 
 
 def _callbacks(config: Config) -> list[Any]:

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 
 from .. import AbstractModel, CheckpointError, RunError, load_arrays, read_header
 from .._training.files import reason, shown
+from .._training.folder import CHECKPOINTS
+from .._training.store import BEST
 from ._build import build_model
 from ._config import Config
 from ._context import DataSpec
@@ -49,7 +51,7 @@ def load_model(
     **Raises:** `FileNotFoundError`, [`noprop_ode.CheckpointError`][] if the file is damaged, and `ConfigError` if its
     settings are not understood, or name imports that are not trusted.
     """
-    path = Path(folder) / "checkpoints" / "best.safetensors" if best else Path(folder) / MODEL_FILE
+    path = Path(folder) / CHECKPOINTS / BEST if best else Path(folder) / MODEL_FILE
     metadata = read_header(path)
     if "config" not in metadata:
         raise CheckpointError(

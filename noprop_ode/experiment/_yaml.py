@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from .._training.files import need, reason
+from .._optional import need
+from .._training.files import reason
 from ._config import Config
 from ._errors import ConfigError, show
 

@@ -7,7 +7,7 @@ import jax.nn as jnn
 import jax.random as jr
 from jaxtyping import Array, Float
 
-from .._freezable import number
+from .._numbers import number
 from .._types import Image, Key, Latent
 from ._backbone import AbstractBackbone
 from ._heads import AbstractLabelBranch

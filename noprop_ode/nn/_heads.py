@@ -9,7 +9,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, Shaped
 
-from .._freezable import number
+from .._numbers import number
 from .._types import Key, Latent, Logits, Scalar
 from ._layers import LayerNorm, Linear, check_time_size, time_embedding
 

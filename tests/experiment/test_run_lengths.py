@@ -75,7 +75,7 @@ def test_early_stopping_takes_the_best(tmp_path):
 
 def test_a_run_that_fails_to_start_leaves_the_folder_to_the_mended_command(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(run_module, "_fit", lambda *_: (_ for _ in ()).throw(MemoryError("too large a batch")))
+        patch.setattr(run_module, "fit", lambda *_, **__: (_ for _ in ()).throw(MemoryError("too large a batch")))
         with pytest.raises(MemoryError):
             run(into(tmp_path / "a"))
     assert not (tmp_path / "a").exists()

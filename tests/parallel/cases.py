@@ -13,7 +13,7 @@ from helpers import adam, blobs
 
 import noprop_ode as no
 from benchmarks.devices import collectives
-from noprop_ode._prediction.encode import _encoded_by_block, encode_batch
+from noprop_ode._prediction.encode_batch import _encoded_by_block, encode_batch
 from noprop_ode._prediction.in_batches import _spread
 from noprop_ode._prediction.one import Positions, batch_starts, predict_batch_from
 from noprop_ode._training.by_block import add_block, finish, nothing

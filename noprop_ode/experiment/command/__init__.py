@@ -1,4 +1,4 @@
-"""The commands that come after training: `noprop-ode evaluate`, `predict`, `plot`, `export` and `join`."""
+"""The commands besides training: `noprop-ode evaluate`, `predict`, `plot`, `export`, `join` and `reproduce`."""
 
 from ._evaluate import evaluate_command as evaluate_command
 from ._export import export_command as export_command

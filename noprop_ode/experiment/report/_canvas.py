@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
-from ..._training.files import need
+from ..._optional import need
 from ..._types import AnyPath
 from ._output import write_file
 from ._text import shortened

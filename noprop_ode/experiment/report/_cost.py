@@ -22,7 +22,7 @@ from ... import (
     encode,
     evaluate,
 )
-from ..._training.files import need
+from ..._optional import need
 from ..._types import AnyPath, Key
 from . import _canvas
 

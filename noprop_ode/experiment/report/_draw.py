@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ... import AbstractModel, OneBlock, Prediction, data, read_records
+from ..._training.folder import METRICS
 from ..._types import AnyPath
 from .._config import Config
 from .._evaluate import evaluation_key
@@ -24,7 +25,7 @@ def draw_plots(
 ) -> None:
     """The plots of a finished run: learning curve, class probabilities along t, confusion matrix.
 
-    Figures are what counts, and `plot.py` draws a plot again: whatever goes wrong with one is a warning.
+    Figures are what counts, and `noprop-ode plot` draws a plot again: whatever goes wrong with one is a warning.
 
     **Arguments:**
 
@@ -37,11 +38,11 @@ def draw_plots(
     folder, key = Path(folder), evaluation_key(config)  # that of the summary, whose accuracy a plot repeats
 
     def learning(path: Path) -> None:
-        records = {folder.name: read_records(folder / "metrics.jsonl")}
+        records = {folder.name: read_records(folder / METRICS)}
         plot_learning_curves(path, records, settings={folder.name: config.to_plain()})
 
     plots: dict[str, Callable[[Path], None]] = {}
-    if (folder / "metrics.jsonl").exists():  # a model of blocks that trained apart has no curve of its own
+    if (folder / METRICS).exists():  # a model of blocks that trained apart has no curve of its own
         plots["learning_curve.png"] = learning
     if test is not None and not isinstance(model, OneBlock):  # which has no trajectory
         plots["probabilities.png"] = lambda path: plot_trajectories(path, model, test, key=key, prediction=prediction)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ... import predict_log_proba, predict_one
-from ..._training.files import need
+from ..._optional import need
 from ..._types import AnyPath
 from .._build import build_prediction
 from .._data import load_data

@@ -11,8 +11,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from ... import AbstractModel
+from ..._optional import need
 from ..._prediction.alike import predict_alike
-from ..._training.files import need
 from ..._types import AnyPath
 from .._build import build_prediction
 from .._config import Config

@@ -1,5 +1,4 @@
-"""What the scripts that come after training share: a run's model, its data, and how to predict. Everything that they
-need of the rest of the harness for it comes through here."""
+"""What the scripts that come after training share: a run's model, its data, and how to predict."""
 
 import argparse
 from pathlib import Path

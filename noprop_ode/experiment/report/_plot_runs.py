@@ -7,13 +7,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ... import AbstractGaussianModel, NoPropFM, OneBlock, PrototypeEmbedding, data, read_records
+from ... import AbstractGaussianModel, OneBlock, PrototypeEmbedding, data, read_records
+from ..._training.folder import METRICS
 from ..._types import AnyPath
 from .._build import build_prediction
 from .._data import load_data
 from .._errors import ConfigError, RunError
 from .._evaluate import evaluation_key
 from .._recipes import read_yaml
+from .._saved import CONFIG_FILE
 from ._confusion import plot_confusion
 from ._cost import plot_cost, ways_by_cost
 from ._learning import plot_learning_curves
@@ -64,7 +66,7 @@ def plot_runs(
     runs, out = [seed for run in runs for seed in _seeds_of(Path(run))], Path(out)
     asked = tuple(kinds) != KINDS
     # A run that blocks were joined to has none, and is passed over where nobody asked for its learning curve.
-    learned = "learning" in kinds and (asked or any((run / "metrics.jsonl").exists() for run in runs))
+    learned = "learning" in kinds and (asked or any((run / METRICS).exists() for run in runs))
     draw = {"learning": lambda path: _learning(path, runs)} if learned else {}
     if [k for k in kinds if k != "learning"]:
         opened = open_run(runs[0], best=best, trust_imports=trust_imports, data_dir=data_dir)
@@ -81,16 +83,16 @@ def plot_runs(
 
 def _seeds_of(run: Path) -> list[Path]:
     """The runs in a folder that `run_seeds` wrote; the folder itself, if it is that of a run."""
-    if (run / "metrics.jsonl").exists():
+    if (run / METRICS).exists():
         return [run]
-    found = [path.parent for path in run.glob("seed*/metrics.jsonl")]
+    found = [path.parent for path in run.glob(f"seed*/{METRICS}")]
     return sorted(found, key=lambda path: (len(path.name), path.name)) or [run]
 
 
 def _learning(path: Path, runs: Sequence[Path]) -> None:
     alike = len({run.name for run in runs}) < len(runs)
     names = {str(run) if alike else run.name or str(run): run for run in runs}
-    records = {name: read_records(run / "metrics.jsonl") for name, run in names.items()}
+    records = {name: read_records(run / METRICS) for name, run in names.items()}
     if missing := [name for name, found in records.items() if not found]:
         raise RunError(f"There are no metrics of a run in {printable(missing[0])}.")
     plot_learning_curves(path, records, settings={name: _settings(run) for name, run in names.items()})
@@ -99,7 +101,7 @@ def _learning(path: Path, runs: Sequence[Path]) -> None:
 def _settings(run: Path) -> dict[Any, Any]:
     """The settings of a run as plain data; none where they cannot be read, because the curves need them for names."""
     try:
-        return read_yaml(run / "config.yaml")
+        return read_yaml(run / CONFIG_FILE)
     except (ConfigError, OSError):
         return {}
 
@@ -139,7 +141,7 @@ def _of_model(
         )
     if "confusion" in kinds:
         draw["confusion"] = lambda path: plot_confusion(path, model, part(shown), key=key, prediction=prediction)
-    if "cost" in kinds and isinstance(model, AbstractGaussianModel | NoPropFM):
+    if "cost" in kinds and model.protocols:
         by = split or "validation"
         draw["cost"] = lambda path: plot_cost(path, model, part(by), ways_by_cost(model), key=key, split=by)
     return draw
