@@ -166,6 +166,7 @@ def fit(
         place = parallel.place if in_parts and parallel is not None else _as_it_is
         if begin(run, settings, place, kept=kept, resume=resume):
             stack.push(functools.partial(forget_failed_start, run))
+        run.state = place(run.state)  # that of a file lies in one place
         validate = Validate(prediction=prediction, every=validate_every, patience=patience, key=validation_key)
         run.callbacks = (
             *([JsonLines()] if own is not None else []),

@@ -82,15 +82,17 @@ class RunFolder:
 
     def close(self) -> None:
         """Gives the folder free. One that was made for nothing, because the run failed to start, goes away again."""
-        try:
-            # Before the lock is given free, or another process could have it by now. On Windows an open file stays.
-            if os.name == "posix" and self._made and self.is_there:
-                with contextlib.suppress(OSError):
-                    if {p.name for p in self.path.iterdir()} <= {_LOCK}:
-                        (self / _LOCK).unlink(missing_ok=True)
-                        self.path.rmdir()
-        finally:
-            self._lock.release()
+        if os.name == "posix":  # before the lock is given free, or another process could have it by then
+            self._remove_if_empty()
+        self._lock.release()
+        if os.name != "posix":  # where an open file cannot be removed
+            self._remove_if_empty()
+
+    def _remove_if_empty(self) -> None:
+        with contextlib.suppress(OSError):
+            if self._made and self.is_there and {p.name for p in self.path.iterdir()} <= {_LOCK}:
+                (self / _LOCK).unlink(missing_ok=True)
+                self.path.rmdir()
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name

@@ -132,14 +132,14 @@ def train(
             if parallel is not None:
                 parallel.check(state.model, parallel.whole(xs))
         if len(group) == 1:
-            xs, ys = _placed(group[0][0], _int32(group[0][1]), parallel)
+            xs, ys = _placed(_array(group[0][0]), _int32(group[0][1]), parallel)
             with told_here():
                 if takes_all_blocks(state.model):
                     state, metrics = step_by_block((xs, ys), state, parallel)
                 else:
                     state, metrics = _jitted_step((xs, ys, parallel), state)
         else:
-            xs, ys = _stacked([xs for xs, _ in group]), _stacked([_int32(ys) for _, ys in group])
+            xs, ys = _stacked([_array(xs) for xs, _ in group]), _stacked([_int32(ys) for _, ys in group])
             xs, ys = _placed(xs, ys, parallel, steps=True)
             with told_here():
                 state, metrics = _jitted_steps((xs, ys, parallel), state)
@@ -154,7 +154,11 @@ def train(
 
 def _int32(ys: Any) -> Any:
     # Once, here: in uint8 there is no 256 to compare a label with, and another dtype would compile the step again.
-    return (ys if isinstance(ys, jax.Array) else np.asarray(ys)).astype(np.int32)
+    return _array(ys).astype(np.int32)
+
+
+def _array(values: Any) -> Any:
+    return values if isinstance(values, jax.Array) else np.asarray(values)
 
 
 def _placed(xs: Any, ys: Any, parallel: Parallel | None, *, steps: bool = False) -> tuple[Array, Array]:

@@ -53,7 +53,7 @@ def begin(
     kept: bool,
     resume: bool,
 ) -> bool:
-    """Puts a run at its start, or where its newest checkpoint is, and its arrays where they belong.
+    """Puts a run at its start, or where its newest checkpoint is.
 
     **Arguments:** the run, what it may only go on with, and what puts a state where the checkpoints take it from;
     whether the run has a folder, and whether it goes on with one.
@@ -73,7 +73,6 @@ def begin(
     if new := not (resume and restore(run)):
         on_first(lambda: None if run.folder is None else run.folder.claim([METRICS]))
         run.save()  # from here on the folder is that of this run
-    run.state = place(run.state)
     return new
 
 

@@ -166,7 +166,7 @@ class Run:
 
     def go_on_from(self, state: TrainState, plain: dict[str, Any]) -> None:
         """Goes on from a checkpoint: its state, and its progress as plain values."""
-        self.state, self.progress = state, Progress.from_plain(plain)
+        self.state, self.progress, self.saved = state, Progress.from_plain(plain), time.monotonic()
         self._began -= self.progress.wall_seconds
 
     def emit(self, event: Event) -> None:

@@ -88,11 +88,11 @@ def check_parts(path: Path, like: PyTree[Any]) -> tuple[dict[str, Any], dict[str
 
     **Raises:** [`noprop_ode.CheckpointError`][].
     """
-    leaves = jax.tree_util.tree_leaves_with_path(like)
+    ocp, leaves = _orbax(), jax.tree_util.tree_leaves_with_path(like)
     expected = {array_name(where): _wanted(leaf) for where, leaf in leaves if eqx.is_array(leaf)}
     content, sums = _read_header(path)
     with _told(path):
-        held = _orbax().PyTreeCheckpointHandler().metadata(path.absolute() / "arrays").tree
+        held = ocp.PyTreeCheckpointHandler().metadata(path.absolute() / "arrays").tree
         found = [[name, str(array.dtype), list(array.shape)] for name, array in held.items()]
     check_names(path, found, expected)
     return content, sums, expected

@@ -102,7 +102,7 @@ def _reopen(config: Config, path: Path) -> RunFolder:
             )
         if (path / SUMMARY_FILE).exists() and began is None:
             raise RunError(
-                f"The run at {path} is finished, and has no checkpoint left to go on from. Begin another with its "
+                f"The run at {path} is finished, and has no checkpoint left that can be read. Begin another with its "
                 f"weights: --training.warm_start {path}."
             )
         # By its summary: the checkpoints of an extension that was stopped are of more epochs already.

@@ -205,8 +205,8 @@ class NoPropClassifier(ClassifierMixin, BaseEstimator):
 
         **Arguments:** `path`, usually ending in `.safetensors`.
 
-        **Raises:** `TypeError` for labels that are neither numbers, truth values nor strings;
-        [`noprop_ode.RunError`][] if the file cannot be written.
+        **Raises:** `TypeError` for labels that are neither numbers, truth values nor strings, `ValueError` for
+        parameters that fit nothing; [`noprop_ode.RunError`][] if the file cannot be written.
         """
         check_is_fitted(self, "model_")
         save(self, path)

@@ -124,7 +124,7 @@ def run(
 
     **Returns:** the result.
 
-    **Raises:** `KeyboardInterrupt` for an interrupted run, besides what `fit` raises.
+    **Raises:** `KeyboardInterrupt` for an interrupted run, besides what `fit` raises; SIGTERM acts as outside of one.
     """
     curves = Curves()
 

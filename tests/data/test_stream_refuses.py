@@ -11,8 +11,7 @@ from PIL import Image
 from test_stream import class_folder
 from tfds_folders import Source, make_folder, png
 
-from noprop_ode import data
-from noprop_ode._training import files
+from noprop_ode import _optional, data
 from noprop_ode.data import _streamed
 from noprop_ode.data._read_ahead import ReadAhead, Shuffled
 from noprop_ode.data._records import Records
@@ -70,7 +69,7 @@ def test_what_cannot_be_streamed_is_refused(tmp_path, monkeypatch):
     def missing(module):
         raise ImportError(f"No module named {module!r}")
 
-    monkeypatch.setattr(files.importlib, "import_module", missing)
+    monkeypatch.setattr(_optional.importlib, "import_module", missing)
     with pytest.raises(data.MissingDependencyError, match=r'needs grain.*pip install "noprop_ode\[stream\]"'):
         data.load("toys", data_dir=tmp_path, stream=True)
 

@@ -25,7 +25,7 @@ def test_a_finished_run_can_be_extended(tmp_path):
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
     assert load_run_config(tmp_path / "parts").training.epochs == 3
     shutil.rmtree(tmp_path / "parts" / "checkpoints")
-    with pytest.raises(RunError, match="no checkpoint left to go on from"):
+    with pytest.raises(RunError, match="no checkpoint left that can be read"):
         run(load_run_config(tmp_path / "parts", training={"epochs": 4}), resume=tmp_path / "parts")
 
 

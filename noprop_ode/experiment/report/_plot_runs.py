@@ -141,7 +141,7 @@ def _of_model(
         )
     if "confusion" in kinds:
         draw["confusion"] = lambda path: plot_confusion(path, model, part(shown), key=key, prediction=prediction)
-    if "cost" in kinds and model.protocols:
+    if "cost" in kinds and (isinstance(model, AbstractGaussianModel) or model.protocols):
         by = split or "validation"
         draw["cost"] = lambda path: plot_cost(path, model, part(by), ways_by_cost(model), key=key, split=by)
     return draw

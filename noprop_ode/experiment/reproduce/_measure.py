@@ -7,7 +7,7 @@ from typing import Any
 
 import jax.random as jr
 
-from ... import AbstractModel, Evaluation, Prediction, RunFolder, encode, evaluate
+from ... import AbstractGaussianModel, AbstractModel, Evaluation, Prediction, RunFolder, encode, evaluate
 from .._build import build_prediction, paper_prediction
 from .._config import Config
 from .._context import DataSpec
@@ -59,7 +59,7 @@ def measure_evaluations(folder: str, data_dir: str = "", trusted: str = "") -> N
     """
     model, config, spec = _opened(folder, data_dir, trusted)
     images, ways = check_data(split_of(load_data(config), "validation"), spec), {}
-    if model.protocols:
+    if isinstance(model, AbstractGaussianModel) or model.protocols:
         ways = {**ways_by_cost(model), "the default": [_own_way(config, model, spec)]}
     points = measure_cost(model, images, ways, key=evaluation_key(config)) if ways else {}
     found = {

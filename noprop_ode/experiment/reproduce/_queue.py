@@ -40,11 +40,13 @@ def work(queue: Sequence[Job], *, draws: int, hours: float | None, say: Callable
     **Returns:** how many runs failed.
 
     **Raises:** [`noprop_ode.Interrupted`][] after a signal, once the run at hand is saved; `ConfigError` for a folder
-    that holds a run of other settings; [`noprop_ode.RunError`][] where another process is writing to one: two trainings
-    beside each other would take twice as long.
+    that holds a run of other settings; [`noprop_ode.RunError`][] for a folder that another process is writing to: two
+    trainings beside each other would take twice as long.
     """
     for job in queue:
         job.check()
+        if not job.finished and (job.folder / CONFIG_FILE).exists():
+            RunFolder(job.folder).close()  # refused while another process, of a queue that was killed, trains here
     end, failed = None if hours is None else time.monotonic() + 3600 * hours, 0
     for job in queue:
         name = job.folder.name
@@ -54,8 +56,6 @@ def work(queue: Sequence[Job], *, draws: int, hours: float | None, say: Callable
             if end is not None and time.monotonic() >= end:
                 say(f"{name}: left for another time")
                 return failed
-            if (job.folder / CONFIG_FILE).exists():
-                RunFolder(job.folder).close()  # refused while another process, of a queue that was killed, trains here
             say(f"{name}: {part} ...")
             _note(job, {"run": name, "part": part, "begins": "on" if (job.folder / CONFIG_FILE).exists() else "anew"})
             cost, received = _run(arguments, end)
