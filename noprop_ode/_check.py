@@ -63,6 +63,18 @@ def check_images(xs: Any) -> None:
         )
 
 
+def check_on_host(*trees: Any) -> None:
+    """Refuses arrays of a trace where there is a loop on the host.
+
+    **Raises:** `TypeError`.
+    """
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(trees)):
+        raise TypeError(
+            "This goes through images in a loop on the host, and so not within jit, grad or vmap; there use "
+            "noprop_ode.predict_one for each image."
+        )
+
+
 def check_labels(ys: Any, num_classes: int, num_images: int) -> None:
     """Refuses labels out of range or of another number than the images.
 

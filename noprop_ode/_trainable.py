@@ -25,6 +25,7 @@ _SETTINGS = (
     AbstractSampler,
     AbstractTimes,
     AbstractWeighting,
+    eqx.nn.State,  # running statistics of a network that was trained elsewhere
 )
 
 
@@ -37,7 +38,7 @@ def trainable_mask(model: PyTree[Any]) -> PyTree[bool]:
 
     **Returns:** the same structure with a boolean in place of each leaf: true for floating-point arrays that are
     not part of a frozen module, or of a setting: a sampler, a decoder, an objective, a weighting, a distribution of
-    times, a plan of blocks or an end state.
+    times, a plan of blocks, an end state or an `equinox.nn.State`.
     """
 
     def frozen(node: Any) -> bool:

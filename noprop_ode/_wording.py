@@ -131,6 +131,8 @@ def _named(wanted: type, value: Any) -> str:
             return f"Write noprop_ode.ODE(diffrax.{solver}(), steps=4)."
     if wanted.__name__ == "AbstractLabelEmbedding" and isinstance(value, int):
         return f"Write noprop_ode.OneHot({value})."
+    if wanted.__name__ == "GradientTransformation" and callable(getattr(value, "gradient_transformation", None)):
+        return "Write .gradient_transformation() behind it."
     if wanted.__name__ == "GradientTransformation":
         return f"Give one such as optax.{word if callable(getattr(optax, word, None)) else 'adam'}(1e-3)."
     named = [name for name in _made_of(wanted) if word and word in name.rsplit(".", 1)[-1].lower()]

@@ -14,7 +14,14 @@ from .._types import Key, Label, Latent
 
 class AbstractLabelEmbedding(eqx.Module):
     r"""Label embeddings: a matrix $W$ of shape `[classes, dim]` whose row $u_y$ stands for class $y$;
-    `num_classes` and `dim` are its sizes."""
+    `num_classes` and `dim` are its sizes.
+
+    Schedules assume rows of norm about one. Rows of norm $r$ shift the log-SNR by $2 \log r$: take that off
+    `log_snr_0` and `log_snr_1`, and with flow matching give `readout=NearestEmbedding(r / 4)`.
+
+    Floating-point arrays of a subclass are weights, which the optimiser trains and decays; to keep them as they are,
+    subclass [`noprop_ode.AbstractFreezable`][] too, with `trainable: ClassVar[bool] = False`.
+    """
 
     num_classes: eqx.AbstractVar[int]
     dim: eqx.AbstractVar[int]

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Array, Float, Integer
 
-from .._check import check_labels
+from .._check import check_labels, check_on_host
 from .._choices import AbstractDecoder, AbstractSampler, Prediction, Start
 from .._model import AbstractModel
 from .._types import Key
@@ -59,6 +59,7 @@ def evaluate(
 
     **Raises:** as `predict_log_proba`, and `ValueError` or `TypeError` for labels that are not labels.
     """
+    check_on_host(model, xs, ys)
     check_labels(ys, model.embedding.num_classes, len(xs))
     how = complete(
         model, prediction, start=start, sampler=sampler, decoder=decoder, draws=draws, mirror=mirror, shift=shift

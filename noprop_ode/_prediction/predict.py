@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .._check import check_alive, check_images
+from .._check import check_alive, check_images, check_on_host
 from .._choices import AbstractDecoder, AbstractSampler, Prediction, Start
 from .._model import AbstractModel, name_of
 from .._types import Key
@@ -82,6 +82,7 @@ def predict_with_evaluations(
     model: AbstractModel, xs: Any, how: Prediction, *, key: Key, batch_size: int
 ) -> tuple[Float[Array, "n classes"], Float[Array, " n"]]:
     """As `predict_log_proba`, with the number of evaluations of the vector field spent on each image, `[n]`."""
+    check_on_host(model, xs)
     if not isinstance(xs, EncodedImages):
         check_images(xs)
     check_alive(model)

@@ -28,8 +28,8 @@ class AbstractSolverSampler(AbstractSampler):
     ) -> diffrax.Solution:
         """Runs the solver.
 
-        **Arguments:** as for [`noprop_ode.AbstractSampler.sample`][], and `saveat` and `event` of
-        `diffrax.diffeqsolve`.
+        **Arguments:** as for [`noprop_ode.AbstractSampler.sample`][], and `saveat`, `event` and
+        `adjoint` of `diffrax.diffeqsolve`.
 
         **Returns:** the solution.
         """

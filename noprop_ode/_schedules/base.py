@@ -19,7 +19,10 @@ class AbstractNoiseSchedule(eqx.Module):
     $$z_t = \alpha(t) u + \sigma(t) \epsilon, \quad \alpha^2 = \mathrm{sigmoid}(\lambda), \quad
     \sigma^2 = \mathrm{sigmoid}(-\lambda), \quad \epsilon \sim \mathcal{N}(0, I).$$
 
-    A new schedule implements `log_snr` alone: rates come from it by forward-mode differentiation.
+    A new schedule implements `log_snr` alone: rates come from it by forward-mode differentiation. Keep it within
+    [-80, 40] nats: beyond, float32 overflows. Floating-point arrays of a subclass are weights, which the optimiser
+    trains and decays; to keep them as they are, subclass [`noprop_ode.AbstractFreezable`][] too, with
+    `trainable: ClassVar[bool] = False`.
 
     ??? cite "Reference"
 

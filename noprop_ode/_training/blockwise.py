@@ -37,7 +37,8 @@ def blockwise(
 
     **Arguments:**
 
-    - `optimiser`: for each block.
+    - `optimiser`: for each block. It is given one block, without the leading axis, and what is of no block apart, so
+        a mask or labels must be a function of what they are given.
     - `rest`: for everything else (readout, embedding, schedule); the same optimiser if not given.
 
     **Returns:** an optax transformation for models that contain [`noprop_ode.Blocks`][].
@@ -46,12 +47,16 @@ def blockwise(
 
     def init(params: PyTree[Any]) -> BlockwiseState:
         blocks, others = _split(params)
-        return BlockwiseState(jax.vmap(optimiser.init)(blocks), rest.init(others))
+        # Blocks that are frozen have nothing to map over.
+        init_blocks = jax.vmap(optimiser.init) if jax.tree.leaves(blocks) else optimiser.init
+        return BlockwiseState(init_blocks(blocks), rest.init(others))
 
     def update(updates: Any, state: Any, params: Any = None) -> Any:
         block_grads, other_grads = _split(updates)
         block_params, other_params = (None, None) if params is None else _split(params)
-        new_blocks, block_state = jax.vmap(_update_active(optimiser))(block_grads, state.blocks, block_params)
+        new_blocks, block_state = block_grads, state.blocks
+        if jax.tree.leaves(block_grads):
+            new_blocks, block_state = jax.vmap(_update_active(optimiser))(block_grads, state.blocks, block_params)
         new_others, rest_state = rest.update(other_grads, state.rest, other_params)
         return _merge(updates, new_blocks, new_others), BlockwiseState(block_state, rest_state)
 

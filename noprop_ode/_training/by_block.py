@@ -147,7 +147,7 @@ def _add(
 
     return _Gathered(
         i=i + 1,
-        denoising=write(gathered.denoising, value),
+        denoising=write(gathered.denoising, value.astype(gathered.denoising.dtype)),
         blocks=jax.tree.map(write, gathered.blocks, own_grads),
         shared=jax.tree.map(lambda all, new: all + new[None], gathered.shared, shared_grads),
     )

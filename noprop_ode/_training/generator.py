@@ -32,6 +32,8 @@ class NonFiniteLossError(RuntimeError):
             "The weights before that step are kept in `.state`. A lower learning rate, gradient clipping, or a "
             "weighting with a smaller range usually helps."
             if finite(state.model)
+            else "The weights were not finite when training began."
+            if step == 1
             else f"The weights were no longer finite before it: {_LOOK.format('an earlier step was not, though its')}"
         )
         text = f"The loss or its gradient stopped being finite at step {step} ({terms}). {kept}"

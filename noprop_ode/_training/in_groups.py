@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, PyTree
 
+from .._block_model import AbstractBlockModel
 from .._trainable import trainable_mask
 from .blockwise import BlockwiseTransformation
 from .compiled import donating
@@ -52,8 +53,8 @@ def apply_in_groups(state: TrainState, next_rest: TrainState, grads: PyTree[Any]
     **Returns:** the next state.
     """
     blocks, rest = of_blocks(state)
-    num_blocks = len(jax.tree.leaves(grads)[0])
-    for first in range(0, num_blocks, size):
+    assert isinstance(state.model, AbstractBlockModel)
+    for first in range(0, state.model.field.num_blocks, size):
         i = jnp.asarray(first, jnp.int32)
         group = group_after((i, size), blocks, rest, grads, next_rest.healthy)
         blocks = write_group((i, group), blocks)

@@ -49,7 +49,8 @@ class TrainState(eqx.Module):
 
         - `model`: the initial model.
         - `optimiser`: an optax transformation of gradients and weights; those that ask for the loss as well are not
-            served. It sees only the arrays that may change
+            served, and of those that have other weights to evaluate than to train, as `optax.contrib.schedule_free`
+            has, `evaluation_model` is the one that is trained. It sees only the arrays that may change
             ([`noprop_ode.trainable_mask`][]), so weight decay leaves a frozen module alone.
         - `key`: the randomness of training.
         - `average_decay`: if given, keep a moving average of the weights with this decay for each step; at the start
@@ -184,7 +185,7 @@ def updated(state: TrainState, grads: PyTree[Any], healthy: Bool[Array, ""]) -> 
     """
     params, rest = eqx.partition(state.model, trainable_mask(state.model))
     updates, opt_state = state.optimiser.update(grads, state.opt_state, params)
-    new_params = eqx.apply_updates(params, updates)
+    new_params = optax.apply_updates(params, updates)  # which keeps the type of a weight, whatever that of its update
 
     def keep_if_ill(new: PyTree[Any], old: PyTree[Any]) -> PyTree[Any]:
         return jax.tree.map(lambda n, o: jnp.where(healthy, n, o) if eqx.is_array(n) else n, new, old)

@@ -164,7 +164,8 @@ class _Elsewhere(AbstractVectorField):
 
 _COUPLED = (
     "Blocks that share {} do not train apart: it depends on all of them at every step. Train all blocks in one job, or "
-    "use a fixed embedding (OneHot(), PrototypeEmbedding(trainable=False)), a fixed schedule and MarginalEndState."
+    "use a fixed embedding (OneHot(), PrototypeEmbedding(trainable=False)), a fixed schedule and MarginalEndState. One "
+    "of your own is fixed if it is an AbstractFreezable whose `trainable` is false."
 )
 
 

@@ -30,7 +30,8 @@ class LowPrecision(AbstractSizedField):
         """**Arguments:**
 
         - `field`: the network, with float32 weights.
-        - `dtype`: a floating-point type.
+        - `dtype`: a floating-point type of the range of float32, such as bfloat16. Gradients of float16 vanish,
+            since the loss is not scaled.
 
         **Raises:** `TypeError` for another type.
         """

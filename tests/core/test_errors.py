@@ -1,9 +1,11 @@
 """Bad input: each mistake has its own message, which says what was expected, what came, and what to do."""
 
 import diffrax
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+import optax
 import pytest
 from helpers import adam, blobs, mlp_model, perfect_model, scalar
 
@@ -209,3 +211,15 @@ def test_a_wrong_shape_names_the_argument():
         model.velocity(jnp.zeros(2, jnp.float32), z, features)
     with pytest.raises(TypeError, match=r"(?s)parameter.*'z'|argument.*z: "):
         model.velocity(scalar(0.5), z[None], features)
+
+
+@pytest.mark.parametrize("function", [no.predict_log_proba, no.predict], ids=lambda f: f.__name__)
+def test_a_loop_on_the_host_within_a_trace_is_refused(function):
+    model = mlp_model()
+    with pytest.raises(TypeError, match=r"not within jit, grad or vmap; there use noprop_ode.predict_one"):
+        jax.jit(lambda xs: function(model, xs, key=KEY))(XS)
+
+
+def test_optax_multi_steps_are_told_apart_from_a_transformation():
+    with pytest.raises(TypeError, match=r"Write \.gradient_transformation\(\) behind it"):
+        no.TrainState.create(mlp_model(), optax.MultiSteps(adam(), 2), key=KEY)

@@ -1,0 +1,54 @@
+"""What an optimiser may change, and what it leaves as it is."""
+
+from typing import ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import optax
+from helpers import adam, blobs, mlp_model
+
+import noprop_ode as no
+
+
+def arrays(tree):
+    return jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array))
+
+
+def test_weights_keep_their_type():
+    """Whatever that of their update: a checkpoint of the first step must fit those after it."""
+    model = jax.tree.map(lambda a: a.astype(jnp.bfloat16) if eqx.is_inexact_array(a) else a, mlp_model())
+    state = no.TrainState.create(model, optax.sgd(jnp.float32(0.1)), key=jr.key(0))
+    with jax.numpy_dtype_promotion("standard"):
+        ((after, _),) = no.train(state, [blobs()])
+    assert [a.dtype for a in arrays(after.model)] == [a.dtype for a in arrays(model)]
+    assert any(np.any(a != b) for a, b in zip(arrays(after.model), arrays(model), strict=True))
+
+
+def test_running_statistics_are_not_trained():
+    layer, state = eqx.nn.make_with_state(eqx.nn.BatchNorm)(3, axis_name="batch", mode="batch")
+    mask = no.trainable_mask((layer, state))
+    assert any(jax.tree.leaves(mask[0])) and not any(jax.tree.leaves(mask[1]))
+
+
+class Frozen(no.AbstractVectorField, no.AbstractFreezable):
+    field: no.AbstractVectorField
+    trainable: ClassVar[bool] = False
+
+    def encode(self, x, *, key=None):
+        return self.field.encode(x, key=key)
+
+    def __call__(self, t, z, features):
+        return self.field(t, z, features)
+
+
+def test_what_is_not_of_a_block_trains_where_all_blocks_are_frozen():
+    blocks = no.Blocks(lambda key: Frozen(no.nn.MLPField((2, 2, 1), 3, 3, width=8, key=key)), 2, key=jr.key(0))
+    model = no.NoPropDT(blocks, embedding=no.OneHot(3), end_state=no.SampledEndState(no.Ancestral(2)))
+    xs, ys = blobs(12)
+    result = no.fit(model, no.data.from_arrays(xs, ys), optimiser=adam(), epochs=1, batch_size=6, progress=False)
+    for a, b in zip(arrays(result.model.field), arrays(model.field), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert any(np.any(a != b) for a, b in zip(arrays(result.model.readout), arrays(model.readout), strict=True))
