@@ -62,7 +62,8 @@ def test_what_a_killed_export_left_is_removed_and_nothing_else(tmp_path):
         return tmp_path / f".noprop_ode-{file}.{process}.tmp"
 
     (tmp_path / "mine.txt").write_text("precious")
-    name(dead.pid).write_text("half")
+    for half in (dead.pid, f"{dead.pid}.0a1b2c3d"):
+        name(half).write_text("half")
     name(os.getppid()).write_text("of a living process")
     name(dead.pid, "other").write_text("of another file")
     name(f"0{dead.pid}").symlink_to(tmp_path / "mine.txt")
@@ -71,7 +72,7 @@ def test_what_a_killed_export_left_is_removed_and_nothing_else(tmp_path):
     name(f"00{dead.pid}").mkdir()
     before = set(tmp_path.iterdir())
     remove_leftovers(tmp_path / "model.jax_export")
-    assert before - set(tmp_path.iterdir()) == {name(dead.pid)}
+    assert before - set(tmp_path.iterdir()) == {name(dead.pid), name(f"{dead.pid}.0a1b2c3d")}
     assert (tmp_path / "mine.txt").read_text() == "precious"
     remove_leftovers(tmp_path / "none" / "model.jax_export")
 

@@ -62,7 +62,7 @@ def test_the_same_seed_is_the_same_run_and_another_is_not(finished, tmp_path):
     run(into(tmp_path / "again"))
     assert_same_run(finished[0], tmp_path / "again")
     run(into(tmp_path / "other", training={"seed": 1, "epochs": 1}, prediction={"protocols": []}))
-    assert metrics(finished[0])[0] != metrics(tmp_path / "other")[0]
+    assert metrics(finished[0])[0]["loss"] != metrics(tmp_path / "other")[0]["loss"]
 
 
 RECIPES = {

@@ -161,7 +161,7 @@ def test_the_second_signal_stops_at_once_unless_a_scheduler_sent_it_twice(monkey
         signal.signal(number, before)
 
 
-def test_processes_that_differ_are_told_so(monkeypatch):
+def test_processes_that_differ_are_told_so(tmp_path, monkeypatch):
     """Before they wait for each other without end, or train other weights each."""
     model, mine = mlp_model(), {"batch_size": 10, "seed": 0}
     resume._refuse_unlike(model, mine)
@@ -175,3 +175,6 @@ def test_processes_that_differ_are_told_so(monkeypatch):
             resume._refuse_unlike(model, mine)
     monkeypatch.setattr(resume, "tell", lambda v: [v[0], [w * (1 + 1e-7) for w in v[1]]])
     resume._refuse_unlike(model, mine)  # made on other hardware
+    monkeypatch.setattr(resume, "tell", lambda v: [{**v[0], "seed": 1}, v[1]] if isinstance(v, list) else v)
+    with pytest.raises(no.RunError, match="have different seed;"):
+        no.fit(model, splits(), folder=tmp_path, **how())

@@ -102,7 +102,8 @@ def test_only_leftovers_of_our_own_are_removed(tmp_path):
     (tmp_path / "checkpoints").mkdir(parents=True)
     target = tmp_path / "target"
     target.write_text("mine")
-    ours = [tmp_path / ".noprop_ode-metrics.jsonl.77.tmp", tmp_path / "checkpoints" / ".noprop_ode-x.safetensors.1.tmp"]
+    names = (".noprop_ode-metrics.jsonl.77.tmp", ".noprop_ode-flags.json.77.0a1b2c3d.tmp")
+    ours = [*(tmp_path / name for name in names), tmp_path / "checkpoints" / ".noprop_ode-x.safetensors.1.tmp"]
     for path in ours:
         path.write_text("half")
     (tmp_path / ".noprop_ode-link.7.tmp").symlink_to(target)
