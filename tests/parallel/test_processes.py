@@ -105,12 +105,24 @@ def whole(tmp_path_factory):
     }
 
 
-def test_two_processes_stop_after_the_same_step_go_on_and_give_the_numbers_of_one(tmp_path):
+def checkpoints(folder):
+    return sorted(path.name for path in (folder / "checkpoints").glob("step-*"))
+
+
+def stopped(tmp_path, axes):
+    """A run in two processes, one of which is sent a signal after step 6, in `kept` and once more in `other`.
+
+    **Returns:** the name of its newest checkpoint.
+    """
     kept = tmp_path / "kept"
-    codes, output = ended(start({"kind": "one-hot", "axes": {"block": 2}, "folder": str(kept), "stop_at": 6}))
+    codes, output = ended(start({"kind": "one-hot", "axes": axes, "folder": str(kept), "stop_at": 6}))
     assert codes == [143, 143], "\n".join(output)
-    assert checkpoints(kept)[-1] == "step-00000006.safetensors"
     shutil.copytree(kept, tmp_path / "other")
+    return checkpoints(kept)[-1]
+
+
+def test_two_processes_stop_after_the_same_step_go_on_and_give_the_numbers_of_one(tmp_path):
+    assert stopped(tmp_path, {"block": 2}) == "step-00000006.safetensors"
     two = trained(tmp_path, "kept", kind="one-hot", axes={"block": 2})
     one = trained(tmp_path, "one", kind="one-hot", axes=None)
     one[1]["losses"] = one[1]["losses"][6:]
@@ -132,17 +144,9 @@ def test_any_layout_on_two_processes_gives_the_numbers_of_one(kind, axes, device
     assert_close(found, trained(tmp_path, "one", kind=kind, axes=None))
 
 
-def checkpoints(folder):
-    return sorted(path.name for path in (folder / "checkpoints").glob("step-*"))
-
-
 @pytest.mark.slow
 def test_a_run_that_is_stopped_goes_on_to_the_same_bits(whole, tmp_path):
-    kept = tmp_path / "kept"
-    codes, output = ended(start({"kind": "one-hot", "axes": {"block": 2}, "folder": str(kept), "stop_at": 6}))
-    assert codes == [143, 143], "\n".join(output)
-    assert checkpoints(kept)[-1] == "step-00000006.safetensors"
-    shutil.copytree(kept, tmp_path / "other")
+    assert stopped(tmp_path, {"block": 2}) == "step-00000006.safetensors"
     same = trained(tmp_path, "kept", kind="one-hot", axes={"block": 2})
     for a, b in zip(same[0], whole["two"][0], strict=True):
         np.testing.assert_array_equal(a, b)
@@ -154,11 +158,9 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_bits(whole, tmp_path):
 @pytest.mark.slow
 def test_each_process_writes_its_part_and_the_run_goes_on_alike_or_elsewhere(whole, tmp_path):
     pytest.importorskip("orbax.checkpoint")
-    kept, axes = tmp_path / "kept", {"block": 2, "sharded_checkpoints": True}
-    codes, output = ended(start({"kind": "one-hot", "axes": axes, "folder": str(kept), "stop_at": 6}))
-    assert codes == [143, 143], "\n".join(output)
-    assert checkpoints(kept)[-1] == "step-00000006" and (kept / "checkpoints/step-00000006").is_dir()
-    shutil.copytree(kept, tmp_path / "other")
+    axes = {"block": 2, "sharded_checkpoints": True}
+    assert stopped(tmp_path, axes) == "step-00000006"
+    assert (tmp_path / "kept" / "checkpoints" / "step-00000006").is_dir()
     same = trained(tmp_path, "kept", kind="one-hot", axes=axes)
     for a, b in zip(same[0], whole["two"][0], strict=True):
         np.testing.assert_array_equal(a, b)
