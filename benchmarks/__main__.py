@@ -1,12 +1,12 @@
 """The performance of the library.
 
-    python -m benchmarks list                  what there is
-    python -m benchmarks run [NAME ...]        measure: all, or some
-    python -m benchmarks run --quick           a smoke run with tiny networks: seconds, and no figures to keep
+    python -m benchmarks list                  list the benchmarks
+    python -m benchmarks run [NAME ...]        run the named benchmarks, or all
+    python -m benchmarks run --quick           a smoke run with tiny networks: takes seconds, its figures mean nothing
     python -m benchmarks page                  write docs/performance.md and its figures from the stored results
 
-A benchmark runs in a process of its own. One that fails says so, and the others go on. `torch_step` needs PyTorch: run
-it with the interpreter of an environment that has it.
+Each benchmark runs in its own process. If one fails, this is reported, and the others still run. `torch_step` needs
+PyTorch: run it with the interpreter of an environment that has it.
 """
 
 import argparse
@@ -33,11 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="name the benchmarks")
-    run = commands.add_parser("run", help="measure")
+    commands.add_parser("list", help="list the benchmarks")
+    run = commands.add_parser("run", help="run benchmarks")
     run.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(NAMES)}; all by default")
-    run.add_argument("--quick", action="store_true", help="a smoke run; its results are not kept without --out")
-    run.add_argument("--out", type=Path, help=f"folder of the results; by default {RESULTS.relative_to(ROOT)}")
+    run.add_argument("--quick", action="store_true", help="a smoke run; without --out its results are not kept")
+    run.add_argument("--out", type=Path, help=f"folder for the results; by default {RESULTS.relative_to(ROOT)}")
     run.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     commands.add_parser("page", help=f"write {PAGE.relative_to(ROOT)}")
     args = parser.parse_args(arguments)
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run_all(names: Sequence[str], quick: bool, out: Path | None) -> int:
-    """Each in a process of its own, without a cache of compiled programs, which would hide compilation."""
+    """Runs each in its own process, without a cache of compiled programs, which would hide compilation."""
     failed = []
     flags = [*(["--quick"] if quick else []), *([f"--out={out.resolve()}"] if out else [])]
     environment = {**os.environ, "JAX_ENABLE_COMPILATION_CACHE": "false"}
@@ -66,7 +66,7 @@ def _run_all(names: Sequence[str], quick: bool, out: Path | None) -> int:
         code = subprocess.run(command, cwd=ROOT, env=environment).returncode
         if code not in (0, _SKIPPED):
             failed.append(name)
-            print(f"{name}: failed with exit code {code}; stored results stay as they were", flush=True)
+            print(f"{name}: failed with exit code {code}; stored results are unchanged", flush=True)
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0

@@ -1,4 +1,4 @@
-"""The figures of the page: SVG files that say which rows they were drawn from."""
+"""The figures of the page: SVG files that record which rows they were drawn from."""
 
 import hashlib
 import io
@@ -13,7 +13,7 @@ WIDTH, HEIGHT = 7.2, 3.4
 
 
 def panels(count: int = 1, *, rows: int = 1, height: float = HEIGHT) -> tuple[Any, Sequence[Any]]:
-    """An empty figure, and its plots, in rows."""
+    """An empty figure, and its axes, arranged in rows."""
     from noprop_ode.experiment.report._canvas import new_figure, tidy
 
     figure = new_figure(WIDTH, height)
@@ -26,7 +26,7 @@ def panels(count: int = 1, *, rows: int = 1, height: float = HEIGHT) -> tuple[An
 
 
 def logarithmic(axis: Any, *, x: bool = True, y: bool = True) -> None:
-    """Logarithmic scales, with numbers as people write them."""
+    """Logarithmic scales, with plain numbers at the ticks."""
     from noprop_ode.experiment.report._canvas import plain_ticks
 
     for on, scale, ticks in ((x, axis.set_xscale, axis.xaxis), (y, axis.set_yscale, axis.yaxis)):
@@ -36,7 +36,7 @@ def logarithmic(axis: Any, *, x: bool = True, y: bool = True) -> None:
 
 
 def digest(rows: Sequence[Row]) -> str:
-    """What a figure carries of the rows it was drawn from, so that an old one can be told."""
+    """A digest of the rows that a figure was drawn from, so that an outdated figure is recognised."""
     return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()[:16]
 
 

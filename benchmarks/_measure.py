@@ -11,7 +11,7 @@ import numpy as np
 
 
 class Seconds(NamedTuple):
-    """Time of the clock, and of all processors together: other programs on the machine disturb the latter less."""
+    """Wall-clock time, and CPU time summed over cores: other programs on the machine disturb the latter less."""
 
     wall: float
     cpu: float
@@ -29,13 +29,13 @@ class Samples:
         return Seconds(*(float(np.median(values)) for values in zip(*self.rounds)))
 
     def compilation(self) -> Seconds:
-        """What the first call took beyond a median one: tracing and compilation."""
+        """The time of the first call minus that of a median one: tracing and compilation."""
         median = self.median()
         return Seconds(max(self.first.wall - median.wall, 0.0), max(self.first.cpu - median.cpu, 0.0))
 
 
 def timed(call: Callable[[], Any], repeats: int = 1) -> Seconds:
-    """The seconds of one of several calls, each until its result is there."""
+    """The mean time of one of several calls, each until its result is ready."""
     wall, cpu = time.perf_counter(), time.process_time()
     for _ in range(repeats):
         jax.block_until_ready(call())
@@ -43,13 +43,13 @@ def timed(call: Callable[[], Any], repeats: int = 1) -> Seconds:
 
 
 def alternating(sides: Mapping[str, Callable[[], Any]], *, rounds: int, least: float = 0.2) -> dict[str, Samples]:
-    """Calls all sides once a round, in turn, so that a machine that slows down slows all of them.
+    """Calls all sides once per round, in turn, so that a machine that slows down affects all of them.
 
     **Arguments:**
 
-    - `sides`: what to measure, by name; a call does one unit of work.
-    - `rounds`: how often, after one call that compiles and one that warms up.
-    - `least`: processor seconds that a side takes in a round at least; shorter calls are repeated.
+    - `sides`: the functions to measure, by name; a call does one unit of work.
+    - `rounds`: the number of rounds, after one call that compiles and one that warms up.
+    - `least`: the minimum CPU time of a side per round, in seconds; shorter calls are repeated.
 
     **Returns:** the samples of each side.
     """
@@ -59,7 +59,7 @@ def alternating(sides: Mapping[str, Callable[[], Any]], *, rounds: int, least: f
     found: dict[str, list[Seconds]] = {name: [] for name in sides}
     names = list(sides)
     for i in range(rounds):
-        for name in names[i % len(names) :] + names[: i % len(names)]:  # nobody always comes first
+        for name in names[i % len(names) :] + names[: i % len(names)]:  # no side always comes first
             found[name].append(timed(sides[name], repeats[name]))
     return {name: Samples(first[name], found[name]) for name in sides}
 
@@ -71,9 +71,9 @@ def compared(samples: Mapping[str, Samples], case: str, against: str, *, times: 
 
     - `samples`: from `alternating`.
     - `case`, `against`: the sides.
-    - `times`: how many calls of the other side do the work of one call of this side.
+    - `times`: the number of calls of the other side that do the work of one call of this side.
 
-    **Returns:** quartiles of the ratio of processor time and of time of the clock, and the medians and compilation of
+    **Returns:** quartiles of the ratios of CPU time and of wall-clock time, and the medians and compilation times of
     both.
     """
     own, other = samples[case], samples[against]
@@ -90,7 +90,7 @@ def compared(samples: Mapping[str, Samples], case: str, against: str, *, times: 
 
 
 def measured(samples: Samples) -> dict[str, Any]:
-    """One side alone, as plain values: medians of a call, and its compilation, in seconds."""
+    """One side alone, as plain values: the median time of a call, and its compilation time, in seconds."""
     median, compilation = samples.median(), samples.compilation()
     return {
         "cpu": rounded(median.cpu),
@@ -102,10 +102,10 @@ def measured(samples: Samples) -> dict[str, Any]:
 
 
 def quartiles(values: list[float]) -> list[float]:
-    """The quartiles, the median between them."""
+    """The lower quartile, the median and the upper quartile."""
     return [rounded(q) for q in np.quantile(values, (0.25, 0.5, 0.75))]
 
 
 def rounded(value: float) -> float:
-    """Four digits: more would be noise."""
+    """Rounds to four digits: more would be noise."""
     return float(f"{value:.4g}")

@@ -1,4 +1,4 @@
-"""The page of the documentation, made of the stored results."""
+"""The page of the documentation, made from the stored results."""
 
 import importlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,23 +25,23 @@ NAMES = (
 
 _INTRODUCTION = """# Performance
 
-Time and memory of training, prediction and a start, each beside something known. [Results](results.md) has the
-accuracies. `python -m benchmarks run` measures, {minutes:.0f} minutes in all; `run NAME` measures one, `list` names
-them, and `page` writes this page.
+Time and memory of training, prediction and startup, each compared with a known baseline. [Results](results.md) has the
+accuracies. `python -m benchmarks run` runs all benchmarks, {minutes:.0f} minutes in total; `run NAME` runs one, `list`
+lists them, and `page` writes this page.
 
 Lower is better. A ratio is the median over rounds in which both sides take turns in one process; the quartiles are in
-brackets. Times are of the processor, summed over its cores, unless a column says *by the clock*: other programs
-disturb them less. Compilation, the first call less a later one, is apart."""
+brackets. Times are CPU time, summed over cores, unless a column says *wall clock*, because other programs disturb CPU
+time less. Compilation time, the first call minus a later one, is reported separately."""
 
 
 class Benchmark(Protocol):
-    """What each module of `NAMES` has."""
+    """The interface of each module in `NAMES`."""
 
     TITLE: str
     __doc__: str | None
 
     def measure(self, quick: bool) -> Iterator[Row]:
-        """The rows, as they are measured; of small networks and few rounds where it is a smoke run."""
+        """Yields the rows as they are measured; a smoke run has small networks and few rounds."""
         ...
 
     def headline(self, rows: Sequence[Row]) -> str:
@@ -49,11 +49,11 @@ class Benchmark(Protocol):
         ...
 
     def section(self, rows: Sequence[Row]) -> str:
-        """What the page says."""
+        """The section of the page."""
         ...
 
     def figures(self, rows: Sequence[Row]) -> Mapping[str, Any]:
-        """The figures of the section, by the name of their file."""
+        """The figures of the section, by file name."""
         ...
 
 
@@ -69,7 +69,7 @@ def page(results: Path) -> str:
         (f"[{benchmark(name).TITLE}](#{_anchor(name)})", _headline(name, result)) for name, result in found.items()
     ]
     minutes = sum(result.about["seconds"] for result in found.values() if result) / 60
-    parts = [_INTRODUCTION.format(minutes=minutes) + "\n", "## In one screen\n", table(["", "found"], short) + "\n"]
+    parts = [_INTRODUCTION.format(minutes=minutes) + "\n", "## In one screen\n", table(["", "result"], short) + "\n"]
     for name, result in found.items():
         parts.append(f"## {benchmark(name).TITLE}\n")
         parts.append((_NOT_YET.format(name=name) if result is None else _section(name, result)) + "\n")
@@ -92,7 +92,7 @@ def _section(name: str, result: Result) -> str:
 
 
 def draw(results: Path) -> Iterator[tuple[str, bytes]]:
-    """The files of the figures, by their names."""
+    """The figure files, by name."""
     for name in NAMES:
         if result := read(results / f"{name}.jsonl"):
             for figure, drawn in benchmark(name).figures(result.rows).items():

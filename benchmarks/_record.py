@@ -1,4 +1,4 @@
-"""The results file of a benchmark: one JSON object a line, first where and when, then one a case."""
+"""The results file of a benchmark: one JSON object per line, first where and when it ran, then one per case."""
 
 import datetime
 import importlib.metadata
@@ -20,14 +20,14 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Result:
-    """What a run of a benchmark found: where and when, and a row for each case."""
+    """The result of a benchmark run: where and when it ran, and one row per case."""
 
     about: Row
     rows: Sequence[Row]
 
 
 def machine() -> Row:
-    """The hardware and the versions that figures depend on."""
+    """The hardware and the versions that the figures depend on."""
     versions = {name: _version(name) for name in _PACKAGES}
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -55,7 +55,7 @@ def _processor() -> str:
 
 
 def write(path: Path, result: Result) -> None:
-    """Writes a results file in one move, so that a run that is stopped leaves the file of the one before."""
+    """Writes a results file atomically, so that a run that is stopped leaves the previous file intact."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     part.write_text("".join(json.dumps(row) + "\n" for row in (result.about, *result.rows)), encoding="utf-8")
@@ -63,7 +63,7 @@ def write(path: Path, result: Result) -> None:
 
 
 def read(path: Path) -> Result | None:
-    """What a results file says; nothing if there is no such file."""
+    """Reads a results file; `None` if there is no such file."""
     if not path.is_file():
         return None
     about, *rows = map(json.loads, path.read_text(encoding="utf-8").splitlines())

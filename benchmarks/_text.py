@@ -1,4 +1,4 @@
-"""How figures are written on the page."""
+"""Formatting of the numbers, tables and text of the page."""
 
 import re
 import textwrap
@@ -9,7 +9,7 @@ from ._record import Row
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A table in Markdown; numbers to the right."""
+    """A Markdown table; numbers are right-aligned."""
     rows = [[str(cell) for cell in row] for row in rows]
     numbers = [all(_is_number(row[i]) for row in rows) for i in range(len(heads))]
     rule = "|".join("---:" if number else "---" for number in numbers)
@@ -37,7 +37,7 @@ def digits(value: float) -> str:
 
 
 def where(about: Row, name: str) -> str:
-    """The line that says how the figures of a section came about."""
+    """The line that says how the figures of a section were measured."""
     versions = ", ".join(f"{package} {version}" for package, version in about["versions"].items())
     load = "" if about["load"] is None else f", load {about['load']:g} at the start"
     quick = ", a smoke run whose figures mean nothing" if about["quick"] else ""
@@ -48,7 +48,7 @@ def where(about: Row, name: str) -> str:
 
 
 def wrapped(text: str) -> str:
-    """The paragraphs of a section in lines of the usual length; tables and figures as they are."""
+    """Wraps the paragraphs of a section; tables and figures stay as they are."""
     return "\n\n".join(
         part if part.startswith(("|", "![")) else textwrap.fill(part, 118, break_on_hyphens=False)
         for part in text.split("\n\n")

@@ -1,4 +1,4 @@
-"""What the number of blocks costs in DT: peak memory, compilation and time of a training step."""
+"""The cost of the number of blocks in DT: peak memory, compilation time and time of a training step."""
 
 import json
 import resource
@@ -26,7 +26,7 @@ _CALLS, _PROGRAM = "a call for each block", "one program of all blocks"
 
 
 def measure(quick: bool) -> Iterator[Row]:
-    """A row for each number of blocks, each in a process of its own, because a process has one peak of memory."""
+    """Yields a row per number of blocks, each from its own process, because a process has one memory peak."""
     cases = [(n, _CALLS) for n in ((1, 2) if quick else (1, 4, 10, 40))]
     for num_blocks, how in [*cases, *([] if quick else [(4, _PROGRAM)])]:
         arguments = json.dumps({"num_blocks": num_blocks, "how": how, "quick": quick})
@@ -36,7 +36,7 @@ def measure(quick: bool) -> Iterator[Row]:
 
 
 def _of_one(num_blocks: int, how: str, quick: bool) -> Row:
-    """What one process finds."""
+    """The measurement of one process."""
     shape: Shape = (4, 4, 1) if quick else MNIST
     size = 6 if quick else BATCH
     data = batch(shape, size)
@@ -59,7 +59,7 @@ def _of_one(num_blocks: int, how: str, quick: bool) -> Row:
 
 
 def _one_program(shape: Shape, num_blocks: int, data: Any) -> Any:
-    """The pure step of the library compiled in one piece, as somebody's own loop would."""
+    """The library's pure step, compiled as one program, as a user's own loop would."""
     model = dt(shape, num_blocks, quick=False)
     step = eqx.filter_jit(lambda data, state: no.train_step(state, *data)[0], donate="all-except-first")
     state = [no.TrainState.create(model, optimiser(model), key=jr.key(1))]
@@ -76,7 +76,7 @@ def _apart(rows: Sequence[Row]) -> list[Row]:
 
 
 def _growth(row: Row, one: Row) -> float:
-    """Peak memory that each further block takes, in units of its weights."""
+    """Peak memory per additional block, in units of its weights."""
     return (row["peak_mib"] - one["peak_mib"]) / (row["weights_mib"] - one["weights_mib"])
 
 
@@ -84,16 +84,16 @@ def headline(rows: Sequence[Row]) -> str:
     """The answer in one line."""
     one, *_, most = _apart(rows)
     return (
-        f"with {most['blocks']} blocks, each after the first adds {_growth(most, one):.1f} times its weights to the "
-        f"peak of memory; compilation takes {most['compile_cpu'] / one['compile_cpu']:.2f} times that of one block"
+        f"with {most['blocks']} blocks, each one after the first adds {_growth(most, one):.1f} times its weights to "
+        f"peak memory; compilation takes {most['compile_cpu'] / one['compile_cpu']:.2f} times as long as for one block"
     )
 
 
 def section(rows: Sequence[Row]) -> str:
-    """What the page says."""
+    """The section of the page."""
     one = _apart(rows)[0]
-    heads = ["blocks", "step", "peak of the process, MiB", "weights, MiB", "a further block, in its weights"]
-    heads += ["compilation, s", "a step, s", "a step and block, ms"]
+    heads = ["blocks", "step", "peak memory, MiB", "weights, MiB", "memory of an additional block / its weights"]
+    heads += ["compilation, s", "step, s", "step per block, ms"]
     cells = [
         (
             row["blocks"],
@@ -107,12 +107,12 @@ def section(rows: Sequence[Row]) -> str:
         )
         for row in rows
     ]
-    return f"""A step of DT with the paper's blocks at a batch of {one["batch"]}, on images of the size of MNIST,
-AdamW; each row is a process of its own, and seconds are of the processor. [`noprop_ode.train`][] trains the blocks
-one after another through one compiled function. A further block is therefore not compiled again and keeps no
-intermediate results: it adds its weights, their gradient and two moments, and what the allocator keeps from making and
-copying the model. *One program* is [`noprop_ode.train_step`][] under one `jit`, which compiles all blocks; its further
-blocks are counted from one block in calls.
+    return f"""A DT step with the paper's blocks at batch size {one["batch"]}, on images of the size of MNIST, with
+AdamW. Each row is its own process. [`noprop_ode.train`][] trains the blocks one after another through one compiled
+function. An additional block is therefore not compiled again and keeps no intermediate results: it adds its weights,
+their gradient and two moments, plus what the allocator keeps from making and copying the model. *One program* is
+[`noprop_ode.train_step`][] under one `jit`, which compiles all blocks; its additional blocks are counted from the row
+of one block.
 
 {table(heads, cells)}
 
@@ -128,11 +128,11 @@ def figures(rows: Sequence[Row]) -> Mapping[str, Any]:
     memory.plot(blocks, [row["peak_mib"] for row in own], "o-", label="measured")
     four = [one["peak_mib"] + 4 * (row["weights_mib"] - one["weights_mib"]) for row in own]
     memory.plot(blocks, four, "k:", label="weights, gradient and two moments")
-    memory.set_ylabel("peak of the process, MiB")
+    memory.set_ylabel("peak memory of the process, MiB")
     compilation.plot(blocks, [row["compile_cpu"] for row in own], "o-", label=_CALLS)
     whole = [row for row in rows if row["case"] == _PROGRAM]
     compilation.plot([r["blocks"] for r in whole], [r["compile_cpu"] for r in whole], "s", label=_PROGRAM)
-    compilation.set_ylabel("compilation, seconds of the processor")
+    compilation.set_ylabel("compilation, s of CPU time")
     for axis in (memory, compilation):
         axis.set_ylim(bottom=0)
         axis.set_xlabel("blocks")

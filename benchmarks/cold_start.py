@@ -1,4 +1,4 @@
-"""What comes before the work: the import, and a first script until its first step and its end, twice."""
+"""Startup: the import, and a script until its first step and until its end, run twice."""
 
 import os
 import subprocess
@@ -21,12 +21,12 @@ _SCRIPT = ROOT / "experiments" / "digits_ct.py"
 
 
 def measure(quick: bool) -> Iterator[Row]:
-    """A row for each import, and one for each run of the script."""
+    """Yields a row per import, and one per run of the script."""
     yield from _imports(1 if quick else 7)
     if quick:
         return
     with tempfile.TemporaryDirectory() as folder:
-        # Caches of our own, empty at first: the second run finds what the first one left.
+        # Our own caches, empty at first: the second run uses what the first one cached.
         for run in ("first", "second"):
             yield {"case": f"{_SCRIPT.name}, {run} run", "run": run, **_script(Path(folder), run)}
 
@@ -39,7 +39,7 @@ def _imports(rounds: int) -> Iterator[Row]:
             seconds = _wait(process, time.perf_counter())
             if process.returncode:
                 raise RuntimeError(f"`{code}` failed with exit code {process.returncode}; its errors are above.")
-            if i > 0:  # the first finds files that the system has not read yet
+            if i > 0:  # the first round reads files that the system has not cached yet
                 found.append(seconds)
     samples = {code: Samples(found[0], found) for code, found in sides.items()}
     for code in _IMPORTS:
@@ -51,21 +51,21 @@ def _beyond(own: Samples, base: Samples) -> float:
 
 
 def _wait(process: subprocess.Popen[Any], began: float) -> Seconds:
-    """Until a process ends: what it took."""
+    """Waits until a process ends, and returns the time that it took."""
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     return Seconds(time.perf_counter() - began, usage.ru_utime + usage.ru_stime)
 
 
 def _environment() -> dict[str, str]:
-    """That of somebody who has set nothing: modules are parsed once, and no cache is named."""
+    """The environment of a user who has set nothing: Python caches bytecode, and no other cache is configured."""
     ours = ("NOPROP_ODE_PROGRAMS", "JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE")
     others = {k: v for k, v in os.environ.items() if k not in (*ours, "PYTHONDONTWRITEBYTECODE")}
     return {**others, "PYTHONPATH": str(ROOT)}
 
 
 def _script(folder: Path, run: str) -> Row:
-    """Runs the script from the command line, with the default settings of its caches but in a folder of their own."""
+    """Runs the script from the command line, with default settings for its caches but in a separate folder."""
     environment = {**_environment(), "NOPROP_ODE_CACHE": str(folder / "cache")}
     out = folder / run
     command = [sys.executable, str(_SCRIPT), "--out", str(out)]
@@ -88,7 +88,7 @@ def _script(folder: Path, run: str) -> Row:
 
 
 def _begun(metrics: Path) -> bool:
-    """Whether a step was recorded."""
+    """Whether a step has been recorded."""
     return metrics.is_file() and metrics.stat().st_size > 0
 
 
@@ -97,7 +97,7 @@ def _ended(pid: int) -> bool:
 
 
 def _processor_seconds(pid: int) -> float:
-    """Seconds of the processor that a running process has taken; of Linux alone."""
+    """The CPU time that a running process has used, in seconds; Linux only."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -109,14 +109,14 @@ def _runs(rows: Sequence[Row]) -> list[Row]:
 def headline(rows: Sequence[Row]) -> str:
     """The answer in one line."""
     own = rows[0]
-    told = f"`import noprop_ode` {own['beyond']:.2f} s beyond the {own['cpu_against']:.2f} s of `{_BASE}`"
+    told = f"`import noprop_ode` takes {own['beyond']:.2f} s more than the {own['cpu_against']:.2f} s of `{_BASE}`"
     for row in _runs(rows):
         told += f"; {row['case']}: first step after {digits(row['first_step_cpu'])} s"
     return told
 
 
 def section(rows: Sequence[Row]) -> str:
-    """What the page says."""
+    """The section of the page."""
     cells = [
         (f"`{row['case']}`", ratio(row["ratio"]), f"{row['cpu']:.2f}", f"{row['beyond']:.2f}")
         for row in rows
@@ -132,15 +132,14 @@ def section(rows: Sequence[Row]) -> str:
         )
         for row in _runs(rows)
     ]
-    heads = ["", "until the first step, s", "by the clock, s", "whole script, s", "by the clock, s"]
-    return f"""Processes of their own, in turn; seconds are of the processor. Imports beside that
-of the largest of what the library stands on; optax and beartype, and for the classifier scikit-learn, are in the
-difference:
+    heads = ["", "until the first step, s", "wall clock, s", "whole script, s", "wall clock, s"]
+    return f"""Separate processes, in turn. Imports are compared with that of the library's largest dependencies; the
+difference includes optax and beartype, and for the classifier scikit-learn:
 
-{table(["", f"of `{_BASE}`", "s", "s beyond it"], cells)}
+{table(["", f"times `{_BASE}`", "s", "additional s"], cells)}
 
-`python experiments/digits_ct.py` from the command line, twice: at first nothing is cached, and the second run finds
-what the first one left. Python keeps modules that it has parsed, as it does by default.
+`python experiments/digits_ct.py` from the command line, twice: for the first run nothing is cached, and the second run
+uses what the first one cached. Python caches the modules that it has parsed, as it does by default.
 
 {table(heads, runs)}"""
 

@@ -1,4 +1,4 @@
-"""The convolutions of the networks beside a matrix product of as many operations."""
+"""The convolutions of the networks, compared with a matrix product of as many operations."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -69,7 +69,7 @@ _multiply = jax.jit(jnp.matmul)
 
 
 def measure(quick: bool) -> Iterator[Row]:
-    """A row for each layer and pass."""
+    """Yields a row per layer and pass."""
     size = 3 if quick else part_size(BATCH)
     for layer in _layers(quick):
         kernel, _, ins, outs = layer.conv.weight.shape
@@ -87,13 +87,13 @@ def measure(quick: bool) -> Iterator[Row]:
 
 
 def _sides(layer: _Layer, size: int, operations: int) -> dict[str, Callable[[], Any]]:
-    """The passes of a layer, and last the product of two square matrices that is as much work."""
+    """The passes of a layer, and last a product of two square matrices that is as much work."""
     conv = layer.conv
     _, _, ins, outs = conv.weight.shape
     xs = jr.normal(jr.key(0), (size, layer.side, layer.side, ins), jnp.float32)
     gs = jr.normal(jr.key(1), (size, layer.side, layer.side, outs), jnp.float32)
     square = jnp.ones((round((operations / 2) ** (1 / 3)),) * 2, jnp.float32)
-    # Compiled as the steps of training are.
+    # Compiled like training steps.
     jit: Any = eqx.filter_jit
     forward, in_input, in_weight = (
         jit(function, compiler_options=compiler_options()) for function in (_forward, _in_input, _in_weight)
@@ -117,20 +117,20 @@ def headline(rows: Sequence[Row]) -> str:
         own = [row for row in rows if row["network"] == name]
         taken, least = (sum(row[what] for row in own) for what in ("cpu", "cpu_against"))
         found.append(f"{name} {taken / least:.2f}")
-    return f"all passes of a step, in the time of matrix products of as many operations: {'; '.join(found)}"
+    return f"time of all passes of a step / matrix products of as many operations: {'; '.join(found)}"
 
 
 def section(rows: Sequence[Row]) -> str:
-    """What the page says."""
+    """The section of the page."""
     heads = [
         "network",
         "layer",
         "pass",
         "GFLOP",
-        "GFLOP/s of a core",
-        "product",
-        "time / product's",
-        "by the clock",
+        "GFLOP/s per core",
+        "matrix product",
+        "time / matrix product",
+        "wall clock",
     ]
     cells = [
         (
@@ -145,12 +145,12 @@ def section(rows: Sequence[Row]) -> str:
         )
         for row in rows
     ]
-    return f"""Each convolution of the paper's networks and of the fast one, [`noprop_ode.nn.WhitenedCNN`][], on
-{rows[0]["batch"]} images, the part of a batch of {BATCH} that a training step on a CPU takes at a time, in float32:
-forward, and the two halves of its gradient. The first layers need no gradient in their input. Beside each, in turn, a
-product of two square matrices of as many multiplications: what the processor does at its best, on all cores. What
-takes longer by the clock than of the processor leaves cores idle. Operations are those of a plain convolution, two for
-each multiplication; an algorithm that saves some can be faster than the product.
+    return f"""Each convolution of the paper's networks and of the fast one, [`noprop_ode.nn.WhitenedCNN`][], in
+float32, on {rows[0]["batch"]} images, the part of a batch of {BATCH} that a training step on a CPU processes at a time:
+the forward pass, and the two halves of the gradient. The first layers need no gradient in their input. Each alternates
+with a product of two square matrices with as many multiplications, which shows the processor at its best, on all cores.
+If the wall-clock ratio exceeds the ratio of CPU times, cores are idle. Operations are those of a plain convolution, two
+per multiplication; an algorithm that saves some can be faster than the product.
 
 {table(heads, cells)}
 
@@ -158,7 +158,7 @@ each multiplication; an algorithm that saves some can be faster than the product
 
 
 def figures(rows: Sequence[Row]) -> Mapping[str, Any]:
-    """Bars for each layer and pass, a mark for the product."""
+    """A bar per layer and pass, a mark for the product."""
     figure, (axis,) = panels(height=4.6)
     names = list(dict.fromkeys((row["network"], row["layer"]) for row in rows))
     for shift, case in zip((-0.27, 0.0, 0.27), (FORWARD, INPUT, WEIGHT)):
@@ -170,6 +170,6 @@ def figures(rows: Sequence[Row]) -> Mapping[str, Any]:
     axis.plot(best, range(len(names)), "k|", markersize=14, label=_PRODUCT)
     axis.set_yticks(range(len(names)), [f"{network}: {layer}" for network, layer in names], fontsize=7)
     axis.invert_yaxis()
-    axis.set_xlabel("GFLOP a second of one core")
+    axis.set_xlabel("GFLOP/s per core")
     axis.legend(fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False)
     return {"convolution": figure}

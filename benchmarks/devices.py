@@ -1,9 +1,9 @@
-"""What each device holds, computes and exchanges in a step of training, for layouts of eight devices. Nothing is run.
+"""What each device holds, computes and exchanges in a training step, for layouts of eight devices. Nothing is run.
 
     python benchmarks/devices.py
 
-Read off the programs that XLA compiles for eight simulated devices: NoProp-DT with eight of the paper's blocks, one-hot
-or learned labels, AdamW, a batch of 128 images of 28x28; and NoProp-CT with one such network.
+Taken from the programs that XLA compiles for eight simulated devices: NoProp-DT with eight of the paper's blocks,
+one-hot or learned labels, AdamW, a batch of 128 images of 28x28; and NoProp-CT with one such network.
 """
 
 import os
@@ -94,7 +94,8 @@ LAYOUTS = {
 
 
 def main() -> None:
-    print("| model | data x block | MiB held | GFLOP a step | KiB exchanged for blocks | KiB to end a step |")
+    heads = ["model", "data x block", "MiB held per device", "GFLOP per device and step"]
+    print(f"| {' | '.join(heads)} | KiB exchanged for blocks | KiB to end a step |")
     print("|---|---|---|---|---|---|")
     for name, (make, layouts) in LAYOUTS.items():
         for layout in layouts:

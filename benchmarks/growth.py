@@ -1,4 +1,4 @@
-"""How the cost of a step grows with blocks, classes, solver steps, batch and image."""
+"""How the cost of a step grows with blocks, classes, solver steps, batch size and image size."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -56,7 +56,7 @@ def _size(quick: bool) -> int:
     return 6 if quick else _SMALL_BATCH
 
 
-# Of each axis: what makes a call, its values, and those of a smoke run.
+# For each axis: the function that makes a call, the values, and those of a smoke run.
 _AXES: dict[str, tuple[Make, Sequence[int], Sequence[int]]] = {
     "blocks of DT": (_blocks, (1, 4, 16, 40), (1, 2)),
     "classes": (_classes, (10, 100, 1000), (2, 3)),
@@ -67,7 +67,7 @@ _AXES: dict[str, tuple[Make, Sequence[int], Sequence[int]]] = {
 
 
 def measure(quick: bool) -> Iterator[Row]:
-    """A row for each value of each axis, against the first value."""
+    """Yields a row per value of each axis, compared with the first value."""
     for axis, (make, values, few) in _AXES.items():
         chosen = few if quick else values
         sides = {str(value): make(value, quick) for value in chosen}
@@ -89,17 +89,17 @@ def headline(rows: Sequence[Row]) -> str:
 
 
 def section(rows: Sequence[Row]) -> str:
-    """What the page says."""
-    heads = ["what grows", "value", "ms", "times the first", "compilation, s"]
+    """The section of the page."""
+    heads = ["what grows", "value", "ms", "ratio to the first", "compilation, s"]
     cells = [
         (row["axis"], row["value"], milliseconds(row["cpu"]), ratio(row["ratio"]), digits(row["compile_cpu"]))
         for row in rows
     ]
-    return f"""One thing at a time, with the paper's networks on grey images of 28x28 pixels: steps of training at a
-batch of {_SMALL_BATCH}, of DT for the blocks and of CT with one-hot labels for the rest; for the Euler steps,
-predictions of {BATCH} images. The values of one kind alternate. The dotted lines are of slope one; an image has as
-many pixels as the square of its side, and the dotted line of that plot is of slope two. The first of the predictions
-compiles the image branch too, which the others then have.
+    return f"""One quantity grows at a time, with the paper's networks on grey images of 28x28 pixels: training steps at
+batch size {_SMALL_BATCH}, of DT for the blocks and of CT with one-hot labels for the rest; for the Euler steps,
+predictions of {BATCH} images. The values of one quantity alternate. The dotted lines have slope one; for the side of an
+image, slope two, because the number of pixels is the square of the side. The first prediction also compiles the image
+branch, which the others then reuse.
 
 {table(heads, cells)}
 
@@ -107,7 +107,7 @@ compiles the image branch too, which the others then have.
 
 
 def figures(rows: Sequence[Row]) -> Mapping[str, Any]:
-    """A plot for each axis."""
+    """A plot per axis."""
     figure, axes = panels(len(_AXES), rows=2, height=4.4)
     for axis, name in zip(axes, _AXES):
         own = _of(rows, name)
@@ -120,5 +120,5 @@ def figures(rows: Sequence[Row]) -> Mapping[str, Any]:
         axis.tick_params(labelsize=7)
         axis.tick_params(axis="x", which="minor", length=0)
         axis.set_xlabel(name, fontsize=8)
-        axis.set_ylabel("ms of the processor", fontsize=8)
+        axis.set_ylabel("CPU time, ms", fontsize=8)
     return {"growth": figure}

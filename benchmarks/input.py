@@ -1,4 +1,4 @@
-"""The share of an epoch that is spent outside of the compiled training step."""
+"""The share of an epoch that is spent outside the compiled training step."""
 
 import itertools
 import tempfile
@@ -25,7 +25,7 @@ _FIT, _STEP, _INPUT = "a step of `fit`", "the compiled step", "a batch alone"
 
 
 def measure(quick: bool) -> Iterator[Row]:
-    """A row for each data set; one that is not there says so."""
+    """Yields a row per data set; a missing one is reported."""
     size, steps, epochs = (16, 4, 2) if quick else (BATCH, 10, 6)
     augmentation = Augmentation()
     cases = [("digits", None), ("mnist", None), ("cifar10", None), ("cifar10", augmentation)]
@@ -96,7 +96,7 @@ class _Watch:
 
 
 def _supply(train: Dataset, augment: Callable[..., jax.Array] | None, size: int) -> Iterator[Any]:
-    """Batches on the device without end, as `fit` makes them."""
+    """An endless iterator over batches on the device, as `fit` makes them."""
     for epoch in itertools.count():
         for xs, ys in batches(train, size, seed=0, epoch=epoch):
             xs = jnp.asarray(xs)
@@ -108,19 +108,19 @@ def _there(rows: Sequence[Row]) -> list[Row]:
 
 
 def _share(row: Row) -> str:
-    """What is not the compiled step, in per cent of a step of an epoch."""
+    """The share of making a batch in a whole step, in per cent."""
     return f"{100 * row['input_cpu'] / (row['input_cpu'] + row['cpu_against']):.2g}"
 
 
 def headline(rows: Sequence[Row]) -> str:
     """The answer in one line."""
-    return "; ".join(f"{row['set']}: making a batch is {_share(row)} % of a step" for row in _there(rows))
+    return "; ".join(f"{row['set']}: making a batch takes {_share(row)} % of a step" for row in _there(rows))
 
 
 def section(rows: Sequence[Row]) -> str:
-    """What the page says."""
-    heads = ["data", "`fit` / compiled step", "by the clock", "ms, `fit`", "ms, compiled step"]
-    heads += ["ms, a batch alone", "its share, %"]
+    """The section of the page."""
+    heads = ["data", "`fit` / compiled step", "wall clock", "`fit`, ms", "compiled step, ms"]
+    heads += ["batch alone, ms", "its share, %"]
     cells = [
         (
             row["set"],
@@ -134,10 +134,10 @@ def section(rows: Sequence[Row]) -> str:
         for row in _there(rows)
     ]
     missing = "".join(f"\n\nNot measured: {row['set']} ({row['skipped']})" for row in rows if "skipped" in row)
-    return f"""CT with the paper's network, batches of {_there(rows)[0]["batch"]}. *`fit`* is [`noprop_ode.fit`][]
-with a folder: it shuffles, deals out and augments batches and writes a record of every step; validation and
-checkpoints, which come once an epoch, are left out. *The compiled step* is one batch again and again. *A batch alone*
-is making batches on the device without any step.
+    return f"""CT with the paper's network, batch size {_there(rows)[0]["batch"]}. *`fit`* is a step of
+[`noprop_ode.fit`][] with a folder: it shuffles the images, makes and augments batches, and writes a record per step;
+validation and checkpoints, once per epoch, are left out. *Compiled step* is that step alone, always on the same batch.
+*Batch alone* makes batches on the device without any step.
 
 {table(heads, cells)}{missing}"""
 

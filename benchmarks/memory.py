@@ -1,12 +1,12 @@
 """The memory of a training step against the number of solver steps.
 
-NoProp trains at single times, so the number of steps at inference is no part of its training step. What goes through
-the solver, a neural ODE, and what goes through all blocks, back-propagation, has to keep something of each step.
+NoProp trains at single times, so its training step does not depend on the number of steps at inference. Training
+through the solver (a neural ODE) or through all blocks (back-propagation) has to keep something of each step.
 
     python benchmarks/memory.py
 
-Prints the temporary memory that XLA allots to one compiled training step (gradient included, optimiser left out), by
-its own account; nothing is run.
+Prints the temporary memory that XLA reports for one compiled training step (with the gradient, without the optimiser);
+nothing is run.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def temporary_mib(model: no.AbstractModel, shape: tuple[int, int, int], batch_si
 
 
 class EulerScan(no.AbstractSampler):
-    """Euler steps as a plain `lax.scan`, whose gradient keeps everything that every step computed."""
+    """Euler steps as a plain `lax.scan`, whose gradient keeps every intermediate result of every step."""
 
     steps: int
 
@@ -97,7 +97,7 @@ def main() -> None:
     print("\n| training step | " + " | ".join(f"{n} blocks" for n in args.blocks) + " |")
     print("|---" * (len(args.blocks) + 1) + "|")
     by_blocks = {
-        "NoProp-DT, a block a step": lambda n: no.NoPropDT(blocks(n), embedding=labels, plan=no.SampledBlock()),
+        "NoProp-DT, one block per step": lambda n: no.NoPropDT(blocks(n), embedding=labels, plan=no.SampledBlock()),
         "NoProp-DT, blocks in turn": lambda n: no.NoPropDT(blocks(n), embedding=labels, plan=no.BlocksInTurn()),
         "NoProp-DT, all blocks": lambda n: no.NoPropDT(blocks(n), embedding=labels),
         "back-propagation": lambda n: no.Backprop(blocks(n), embedding=labels, key=jr.key(1)),

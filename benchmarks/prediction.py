@@ -1,4 +1,4 @@
-"""What a prediction costs against its evaluations of the network, beside a solver that encodes the image at each."""
+"""The cost of a prediction against its network evaluations, compared with a solver that encodes the image at each."""
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ _AGAIN = "encoding at each step"
 
 
 def measure(quick: bool) -> Iterator[Row]:
-    """A row for each number of steps and draws."""
+    """Yields a row per number of steps and draws."""
     shape: Shape = (4, 4, 1) if quick else CIFAR10
     num_images, rounds, steps, again = (5, 2, (1, 3), (1, 3)) if quick else (1000, 5, (1, 10, 100, 1000), (1, 4, 16))
     model = ct(field(shape, quick))
@@ -66,7 +66,7 @@ def _read(model: no.NoPropCT, zs: jax.Array) -> jax.Array:
 
 
 def _encoding_again(model: no.NoPropCT, xs: jax.Array, steps: int) -> jax.Array:
-    """Euler's steps as a loop that calls the whole network at each, on 500 images at once."""
+    """Euler steps as a loop that calls the whole network at each step, on 500 images at a time."""
     found = []
     for first in range(0, len(xs), 500):
         part = xs[first : first + 500]
@@ -88,14 +88,14 @@ def headline(rows: Sequence[Row]) -> str:
     again = [row for row in rows if row["case"] == _AGAIN][-1]
     return (
         f"{most['steps']} steps take {digits(most['ratio'][1])} times as long as one; {again['steps']} steps "
-        f"take {again['ratio'][1]:.2f} times as long as with the image encoded at each"
+        f"take {again['ratio'][1]:.2f} times as long as with the image encoded at each step"
     )
 
 
 def section(rows: Sequence[Row]) -> str:
-    """What the page says."""
+    """The section of the page."""
     alone = rows[0]
-    heads = ["Euler steps", "draws", "ms", "ms by the clock", "times one step", "compilation, s"]
+    heads = ["Euler steps", "draws", "ms", "wall clock, ms", "ratio to one step", "compilation, s"]
     cells = [
         (
             row["steps"],
@@ -113,23 +113,23 @@ def section(rows: Sequence[Row]) -> str:
         if row["case"] == _AGAIN
     ]
     shape = "x".join(map(str, alone["shape"]))
-    return f"""{alone["images"]} images of {shape} by CT with the paper's network: noise, so many Euler steps, the
-readout. The image is encoded once, for all steps and all draws, which alone takes {milliseconds(alone["cpu"])} ms of
-the processor; what grows is the head. The compilation of the first row includes the image branch, that of the last
-the starts of 16 draws.
+    return f"""Prediction of {alone["images"]} images of {shape} by CT with the paper's network: from noise, with the
+given number of Euler steps, by the readout. The image is encoded once for all steps and draws, which alone takes
+{milliseconds(alone["cpu"])} ms of CPU time; only the cost of the head grows. The compilation time of the first row
+includes the image branch, that of the last row the starts of 16 draws.
 
 {table(heads, cells)}
 
-Beside a loop that calls the whole network on the images at every step, as an ODE solver does whose right-hand side
-has the image in it:
+Compared with a loop that calls the whole network on the images at every step, as an ODE solver does if its right-hand
+side takes the image:
 
-{table(["Euler steps", "ours / encoding at each step", "ms, ours", "ms, encoding at each step"], beside)}
+{table(["Euler steps", "ours / encoding at each step", "ours, ms", "encoding at each step, ms"], beside)}
 
 ![Time of a prediction against its evaluations of the network](_static/performance/prediction.svg)"""
 
 
 def figures(rows: Sequence[Row]) -> Mapping[str, Any]:
-    """Time against evaluations."""
+    """CPU time against evaluations."""
     figure, (axis,) = panels()
     again = [row for row in rows if row["case"] == _AGAIN]
     own = _ours(rows)
@@ -140,7 +140,7 @@ def figures(rows: Sequence[Row]) -> Mapping[str, Any]:
     axis.plot([r["steps"] for r in again], [1e3 * r["cpu_against"] for r in again], "s--", label=_AGAIN)
     axis.axhline(1e3 * rows[0]["cpu"], color="k", linestyle=":", label="encoding alone")
     logarithmic(axis)
-    axis.set_xlabel("evaluations of the head for each image")
-    axis.set_ylabel("ms of the processor")
+    axis.set_xlabel("evaluations of the head per image")
+    axis.set_ylabel("CPU time, ms")
     axis.legend(fontsize=8)
     return {"prediction": figure}

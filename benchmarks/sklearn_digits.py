@@ -1,9 +1,9 @@
-"""The classifier with scikit-learn's interface, beside scikit-learn's own, on its 8x8 digits.
+"""The classifier with scikit-learn's interface, compared with scikit-learn's own, on its 8x8 digits.
 
-Each seed splits the 1,797 digits, a quarter of them to test on, by class, and fits every classifier on the rest; those
-of scikit-learn after a `StandardScaler`, ours on the rows as they are. Each in its default settings but for the seed
-and the epochs that the table names. The first fit of a process compiles; the others are of the same shapes, and do not.
-Times are of the clock, and in brackets of all processors together, which a busy machine changes less.
+Each seed splits off a quarter of the 1,797 digits for testing, by class, and fits every classifier on the rest: those
+of scikit-learn after a `StandardScaler`, ours on the raw rows. All have default settings except for the seed and the
+epochs that the table names. The first fit of a process compiles; later ones have the same shapes and do not. Times are
+wall-clock times, with CPU time summed over cores in brackets, which a busy machine changes less.
 
     python benchmarks/sklearn_digits.py --seeds 5
 """
@@ -72,12 +72,12 @@ def main() -> None:
 
 
 def now() -> np.ndarray:
-    """Seconds of the clock, and of the processors."""
+    """Wall-clock time and CPU time, in seconds."""
     return np.array([time.perf_counter(), time.process_time()])
 
 
 def shown(seconds: np.ndarray) -> str:
-    """Seconds of the clock, and in brackets those of the processors."""
+    """Wall-clock time, with CPU time in brackets."""
     return f"{seconds[0]:.2f} s ({seconds[1]:.2f} s)"
 
 

@@ -1,12 +1,12 @@
-"""Memory and speed of an epoch on streamed images against the same images in memory.
+"""Memory and speed of an epoch on streamed images, compared with the same images in memory.
 
     python benchmarks/streaming.py
 
-Writes a data set as TFDS does into a temporary folder, and trains a small network on it for an epoch in processes of
-their own: in memory, and streamed with 0, 1 and 2 workers. Each process may allocate no more than `--allowed` MiB
-beyond what it has when everything is imported (RLIMIT_DATA), which is less than the decoded images take, so that the
-one in memory fails; it is measured without that limit too. Prints what its memory grew by at most (peak RSS), what
-the largest worker took in whole, and the images a second, compilation left out.
+Writes a data set to a temporary folder as TFDS does, and trains a small network on it for an epoch in separate
+processes: in memory, and streamed with 0, 1 and 2 workers. Each process may allocate at most `--allowed` MiB beyond
+what it holds once everything is imported (RLIMIT_DATA). That is less than the decoded images take, so the one in memory
+fails; it is also measured without the limit. Prints the growth of its peak memory (RSS), the whole memory of the
+largest worker, and the images per second without compilation.
 """
 
 import argparse
@@ -36,7 +36,7 @@ MIB = 2**20
 
 
 def write(folder: Path, count: int, side: int) -> None:
-    """A data set of images that differ, made of overlapping pieces of one strip, so that it takes no memory."""
+    """Writes a data set of distinct images, which are overlapping pieces of one strip, so that they take no memory."""
     size, rng = side * side * 3, np.random.default_rng(0)
     images, labels = {}, {}
     for split, n in (("train", count), ("test", 1000)):
@@ -49,14 +49,14 @@ def write(folder: Path, count: int, side: int) -> None:
 
 
 def status(name: str) -> float:
-    """A figure of this process, in MiB: its peak RSS `VmHWM`, its private memory `VmData`."""
+    """A memory figure of this process, in MiB: `VmHWM` is its peak RSS, `VmData` its private memory."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{name}:"))
 
 
 def child(folder: Path, workers: int | None, allowed: float, batch_size: int) -> dict[str, Any]:
     """One epoch, in a process that does nothing else."""
-    # Threads of the readers count as memory allocated, 8 MiB each: they start before the limit.
+    # The readers' threads count as allocated memory, 8 MiB each: they start before the limit is set.
     jnp.zeros(1).block_until_ready()
     no.data.load("large", data_dir=folder, stream=True).train.images[:batch_size]
     before = status("VmHWM")
@@ -82,7 +82,7 @@ def child(folder: Path, workers: int | None, allowed: float, batch_size: int) ->
 
 
 def measure(*arguments: str, cache: Path) -> dict[str, Any] | str:
-    """What a process found, or how it failed."""
+    """The result of a process, or how it failed."""
     try:
         done = subprocess.run(
             [sys.executable, __file__, *arguments],
@@ -92,7 +92,7 @@ def measure(*arguments: str, cache: Path) -> dict[str, Any] | str:
             timeout=600,
         )
     except subprocess.TimeoutExpired:
-        return "did not end"  # C++ code that is refused memory may wait for ever
+        return "did not end"  # C++ code that is refused memory may wait forever
     if done.returncode == 0:
         return json.loads(done.stdout.splitlines()[-1])
     return f"exit code {done.returncode}: {done.stderr.strip().splitlines()[-1][:120]}"
@@ -117,7 +117,7 @@ def main() -> None:
         decoded = args.count * args.side**2 * 3 / MIB
         print(f"{args.count} images of {args.side}x{args.side}x3: {decoded:.0f} MiB decoded, {on_disk:.0f} MiB on disk")
         print(f"batch size {args.batch_size}, jax {jax.__version__}, {os.cpu_count()} cores")
-        print("| images | allowed, MiB | loading, s | memory grew by, MiB | a worker, MiB | images/s | weights |")
+        print("| images | allowed, MiB | loading, s | memory grew by, MiB | largest worker, MiB | images/s | weights |")
         print("|---" * 7 + "|")
         modes = [("memory", args.allowed), ("memory", 0.0), *((str(n), args.allowed) for n in (0, 1, 2))]
         for workers, allowed in modes:

@@ -1,14 +1,13 @@
-"""What makes a denoising classifier learn from the image as fast as supervised training of the same network does.
+"""What makes a denoising classifier learn from the image as fast as supervised training of the same network.
 
     python benchmarks/study.py run --out FOLDER
     python benchmarks/study.py run --out FOLDER --rows "the recipe" "uniform times" --seeds 1 2
     python benchmarks/study.py page FOLDER
 
-Each row is `noprop-ode train cifar10_fast_ct` with a narrower network, three epochs, lighter augmentation, a rate of
-0.005 without decay of the weights, and what the row changes; the twin is the same network without any denoising.
-Held-out images of the training set are judged, by one step from the mean; the test figure that a run prints at its end
-is used for nothing. A run that was stopped is resumed. `page` writes the results file and the table of
-docs/results.md.
+Each row is `noprop-ode train cifar10_fast_ct` with a narrower network, three epochs, lighter augmentation, learning
+rate 0.005, no weight decay, and the changes of the row; the supervised twin is the same network without denoising. Rows
+are compared on held-out training images, with one step from the mean; the test figure that a run prints at its end is
+not used. A stopped run is resumed. `page` writes the results file and the table of docs/results.md.
 """
 
 import argparse
@@ -33,7 +32,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "study.jsonl"
 PAGE = ROOT / "docs" / "results.md"
 RECIPE, EPOCHS = "the recipe", 3
-# Without what keeps a long training from learning its images by heart.
+# Without the regularisation that keeps a long run from overfitting.
 LIGHT = (
     "--data.augmentation.pixels 2 --data.augmentation.hole 0 --optimiser.method.weight_decay 0 --learning_rate 0.005"
 )
@@ -72,8 +71,17 @@ ROWS: Mapping[str, str] = {
 }
 
 
+# How the table shows some rows, whose names in records, commands and folders stay as they were.
+_SHOWN = {
+    "one state an image": "1 state per image",
+    "16 states an image": "16 states per image",
+    "decay of the weights, twice the rate": "weight decay, twice the learning rate",
+    "decay of the weights, six times the rate": "weight decay, six times the learning rate",
+}
+
+
 def run(folder: Path, name: str, seed: int) -> None:
-    """Trains one row, or what is left of it."""
+    """Trains one row, or the rest of a stopped run."""
     out = _folder(folder, name, seed)
     command = [sys.executable, "-c", "from noprop_ode.experiment import console; console()", "train"]
     if (out / "config.yaml").exists():
@@ -89,7 +97,7 @@ def _settings(name: str, seed: int) -> list[str]:
 
 
 def _same(out: Path, name: str) -> int:
-    """The seed of a run, which must be of the settings that its row has today: they are what the page says of it."""
+    """The seed of a run, whose settings must be those that its row has today: the page states them."""
     own = read_yaml(out / "config.yaml")
     seed: int = own["training"]["seed"]
     recipe, *flags = _settings(name, seed)
@@ -106,7 +114,7 @@ def _folder(folder: Path, name: str, seed: int) -> Path:
 
 
 def found(folder: Path, name: str) -> list[dict[str, Any]]:
-    """What the finished runs of a row found, one for each seed."""
+    """The results of the finished runs of a row, one per seed."""
     results = []
     stem = _folder(folder, name, 0).name.removesuffix("0")
     for out in sorted(path for path in folder.glob(f"{stem}*") if path.name.removeprefix(stem).isdigit()):
@@ -131,7 +139,7 @@ def found(folder: Path, name: str) -> list[dict[str, Any]]:
 
 
 def table(records: Sequence[Mapping[str, Any]]) -> str:
-    """The results as a Markdown table: in the order of the rows, each seed's difference from the recipe averaged."""
+    """The results as a Markdown table, in the order of the rows; differences from the recipe are means over seeds."""
     recipe = {r["seed"]: r["accuracies"][-1] for r in records if r["row"] == RECIPE}
     lines = [
         f"| | flags | validation accuracy after epochs 1 to {EPOCHS} | NLL | points above the recipe | seeds |",
@@ -141,14 +149,15 @@ def table(records: Sequence[Mapping[str, Any]]) -> str:
     for name in ROWS:
         own = [r for r in records if r["row"] == name]
         if not own:
-            left.append(name)
+            left.append(_SHOWN.get(name, name))
             continue
         epochs = " / ".join(f"{mean(values):.4f}" for values in zip(*(r["accuracies"] for r in own)))
         pairs = [r["accuracies"][-1] - recipe[r["seed"]] for r in own if r["seed"] in recipe]
         above = f"{100 * mean(pairs):+.1f}" if pairs and name != RECIPE else ""
         seeds = ", ".join(str(r["seed"]) for r in own)
         lines.append(
-            f"| {name} | {_code(ROWS[name])} | {epochs} | {mean(r['nll'] for r in own):.3f} | {above} | {seeds} |"
+            f"| {_SHOWN.get(name, name)} | {_code(ROWS[name])} | {epochs} | {mean(r['nll'] for r in own):.3f} "
+            f"| {above} | {seeds} |"
         )
     if left:
         lines += ["", f"Not run: {'; '.join(left)}."]
@@ -160,7 +169,7 @@ def _code(flags: str) -> str:
 
 
 def page(text: str) -> str:
-    """A page with the table made anew from the results file."""
+    """The page with its table regenerated from the results file."""
     records = [json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()]
     replaced = f"<!-- table: study -->\n{table(records)}\n<!-- end -->"
     return re.sub(r"<!-- table: study -->\n.*?<!-- end -->", lambda _: replaced, text, flags=re.DOTALL)
@@ -170,11 +179,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     runs = commands.add_parser("run", help="train rows")
-    runs.add_argument("--out", type=Path, required=True, help="the folder of the runs")
+    runs.add_argument("--out", type=Path, required=True, help="folder of the runs")
     runs.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW")
     runs.add_argument("--seeds", nargs="+", type=int, default=[0])
     pages = commands.add_parser("page", help="write the results file and the table of docs/results.md")
-    pages.add_argument("out", type=Path, help="the folder of the runs")
+    pages.add_argument("out", type=Path, help="folder of the runs")
     args = parser.parse_args()
     if args.command == "run":
         for seed in args.seeds:
@@ -185,7 +194,7 @@ def main() -> None:
     if not args.out.is_dir():
         raise SystemExit(f"There is no folder {args.out}.")
     new = [record for name in ROWS for record in found(args.out, name)]
-    # What was recorded stays, unless it was run again.
+    # Earlier records stay, unless they were run again.
     lines = RESULTS.read_text(encoding="utf-8").splitlines() if RESULTS.exists() else []
     both = {(record["row"], record["seed"]): record for record in [*map(json.loads, lines), *new]}
     order = {name: i for i, name in enumerate(ROWS)}

@@ -1,4 +1,4 @@
-"""The training step of CT beside the same step in PyTorch."""
+"""The training step of CT, compared with the same step in PyTorch."""
 
 import importlib
 import math
@@ -25,14 +25,14 @@ _OURS = "our step"
 
 
 def measure(quick: bool) -> Iterator[Row]:
-    """A row for each memory layout of PyTorch and shape of images."""
-    # PyTorch's threads would otherwise go on waiting busily into the turn of the other side.
+    """Yields a row per PyTorch memory layout and image shape."""
+    # PyTorch's threads would otherwise keep busy-waiting during the turn of the other side.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         torch = importlib.import_module("torch")
     except ImportError as error:
         raise Skipped(f"PyTorch cannot be imported here ({error})") from None
-    torch.set_num_threads(machine()["cores"])  # those that XLA has
+    torch.set_num_threads(machine()["cores"])  # as many as XLA has
     rounds, size = (2, 4) if quick else (7, BATCH)
     for name, shape in ({"small": (8, 8, 1)} if quick else SETS).items():
         data = batch(shape, size)
@@ -55,7 +55,7 @@ def _tensor(torch: Any, array: Any) -> Any:
 
 
 def _network(torch: Any, field: Any, shape: Shape) -> Any:
-    """The paper's network for continuous time, with the weights of ours."""
+    """The paper's network for continuous time, with our weights."""
     nn = torch.nn
 
     class Network(nn.Module):
@@ -64,7 +64,7 @@ def _network(torch: Any, field: Any, shape: Shape) -> Any:
             head, encoder = field.head, field.backbone
             self.convs = nn.ModuleList(_conv(torch, conv) for conv in encoder.convs)
             self.linear = _linear(torch, encoder.linear)
-            # Our pixels come row by row with their channels, PyTorch's channel by channel.
+            # Our features are flattened with channels last, PyTorch's with channels first.
             height, width = shape[0] // 2 // 2, shape[1] // 2 // 2
             weight = self.linear.weight.detach().reshape(-1, height, width, 128).permute(0, 3, 1, 2)
             self.linear.weight = nn.Parameter(weight.reshape(weight.shape[0], -1).contiguous())
@@ -118,7 +118,7 @@ def _check(torch: Any, model: no.NoPropCT, shape: Shape, xs: jax.Array) -> None:
 
 
 def _stepper(torch: Any, model: no.NoPropCT, shape: Shape, data: Any, form: Any) -> Callable[[], Any]:
-    """A call that takes the next step: the loss of CT with one-hot labels, cross-entropy and the cosine schedule."""
+    """A function that takes the next step: CT's loss with one-hot labels, cross-entropy and the cosine schedule."""
     functional = torch.nn.functional
     network = _network(torch, model.field, shape).to(memory_format=form)
     readout = _readout(torch, model.readout)
@@ -156,14 +156,14 @@ def headline(rows: Sequence[Row]) -> str:
     """The answer in one line."""
     best = {row["set"]: max((r for r in rows if r["set"] == row["set"]), key=lambda r: r["ratio"][1]) for row in rows}
     return "; ".join(
-        f"{name}: {row['ratio'][1]:.2f} times the step of {row['against']} ({row['ratio_wall'][1]:.2f} by the clock)"
+        f"{name}: {row['ratio'][1]:.2f} times the step of {row['against']} (wall clock {row['ratio_wall'][1]:.2f})"
         for name, row in best.items()
     )
 
 
 def section(rows: Sequence[Row]) -> str:
-    """What the page says."""
-    heads = ["images", "PyTorch's layout", "ours / PyTorch", "ratio by the clock", "ms, ours", "ms, PyTorch"]
+    """The section of the page."""
+    heads = ["images", "PyTorch's layout", "ours / PyTorch", "wall-clock ratio", "ours, ms", "PyTorch, ms"]
     cells = [
         (
             row["set"],
@@ -175,9 +175,9 @@ def section(rows: Sequence[Row]) -> str:
         )
         for row in rows
     ]
-    return f"""A step of CT with the paper's network and AdamW at a batch of {rows[0]["batch"]}, written again in
-PyTorch in the file of this benchmark: the same layers (the logits of both networks are compared before anything is
-timed), the same loss, eager mode. It runs where PyTorch is installed beside this library.
+    return f"""A CT step with the paper's network and AdamW at batch size {rows[0]["batch"]}, rewritten in PyTorch in
+the file of this benchmark: the same layers (the logits of both networks are compared before anything is timed), the
+same loss, eager mode. It runs if PyTorch is installed next to this library.
 
 {table(heads, cells)}"""
 

@@ -1,4 +1,4 @@
-"""A training step of CT, FM and DT beside a supervised step of the same network."""
+"""A training step of CT, FM and DT, compared with a supervised step of the same network."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -22,7 +22,7 @@ _SUPERVISED, _BLOCK = "a supervised step", "a supervised step of a block"
 
 
 def measure(quick: bool) -> Iterator[Row]:
-    """A row for each variant and shape of images."""
+    """Yields a row per variant and image shape."""
     rounds, size = (2, 6) if quick else (7, BATCH)
     num_blocks, chained = (2, 2) if quick else (BLOCKS, 4)
     for name, shape in sets(quick).items():
@@ -51,7 +51,7 @@ def measure(quick: bool) -> Iterator[Row]:
 
 
 def _plain(network: no.AbstractVectorField, data: tuple[jax.Array, jax.Array]) -> Callable[[], Any]:
-    """The supervised step as one writes it without this library."""
+    """The supervised step as one would write it without this library."""
     params, static = eqx.partition(network, eqx.is_inexact_array)
     adamw = optax.adamw(1e-3)
 
@@ -67,7 +67,7 @@ def _plain(network: no.AbstractVectorField, data: tuple[jax.Array, jax.Array]) -
         updates, opt_state = adamw.update(jax.grad(loss)(params, *data), opt_state, params)
         return optax.apply_updates(params, updates), opt_state
 
-    params = no.copied(params)  # its buffers are given away
+    params = no.copied(params)  # its buffers are donated
     state = [(params, adamw.init(params))]
 
     def call() -> Any:
@@ -84,12 +84,12 @@ def headline(rows: Sequence[Row]) -> str:
 
 
 def section(rows: Sequence[Row]) -> str:
-    """What the page says."""
-    heads = ["images", "step", "of", "ratio", "ratio by the clock", "ms", "ms of the other", "compilation, s"]
+    """The section of the page."""
+    heads = ["images", "step", "compared with", "ratio", "wall-clock ratio", "ms", "other, ms", "compilation, s"]
     cells = [
         (
             row["set"],
-            row["case"],
+            row["case"].replace("an image", "per image"),
             row["against"],
             ratio(row["ratio"]),
             ratio(row["ratio_wall"]),
@@ -99,13 +99,12 @@ def section(rows: Sequence[Row]) -> str:
         )
         for row in rows
     ]
-    return f"""The paper's networks without dropout, AdamW, batches of {rows[0]["batch"]} random images. All steps are
-of [`noprop_ode.train`][] but the one in plain JAX, which is the supervised step written by hand with JAX and optax,
-the whole batch at once: what the loop of the library costs, and what taking a batch in parts, and convolutions on all
-cores, gain on a CPU.
-[`noprop_ode.Supervised`][] trains the same network on the same batch, and denoises nothing; DT is compared with as
-many supervised steps as it has blocks, and so is [`noprop_ode.Backprop`][], which trains its blocks through each
-other.
+    return f"""The paper's networks without dropout, AdamW, batches of {rows[0]["batch"]} random images. All steps use
+[`noprop_ode.train`][], except the one in plain JAX: the supervised step written by hand with JAX and optax, on the
+whole batch at once. It shows what the library's loop costs, and what a CPU gains from taking a batch in parts and from
+convolutions on all cores. [`noprop_ode.Supervised`][] trains the same network on the same batch, without denoising. DT
+is compared with as many supervised steps as it has blocks, and so is [`noprop_ode.Backprop`][], which trains its blocks
+through each other.
 
 {table(heads, cells)}"""
 

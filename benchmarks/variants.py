@@ -1,16 +1,16 @@
-"""Every variant and embedding of the paper on one data set, beside its two baselines: one row each, in one table.
+"""Every variant and embedding of the paper on one data set, with its two baselines: one row each, in one table.
 
     python benchmarks/variants.py run --data mnist --out benchmarks/results/mnist.jsonl
     python benchmarks/variants.py run --data mnist --rows dt/one-hot ct/dim-20 --out ...
     python benchmarks/variants.py page
 
-Each row is a process of its own, so that its peak memory is its own; it adds one line to the results file, and
-`page` writes the tables of docs/results.md from the files that it names. All training images are trained on, and the
-test set is used once a row; `--validation 0.1` leaves it alone, to choose settings by.
+Each row runs in its own process, so that its peak memory is its own, and adds one line to the results file; `page`
+writes the tables of docs/results.md from the files that it names. All training images are used, and the test set once
+per row; `--validation 0.1` uses held-out images instead, to choose settings.
 
 The networks are the paper's, without dropout. DT and CT minimise the cross-entropy of the denoiser (CT at times U^3)
-beside the readout and prior terms, FM the paper's loss at times U^p. Adam with decoupled decay 1e-3; the learning rate
-warms up, then follows a cosine; for each block on its own in DT.
+plus the readout and prior terms, FM the paper's loss at times U^p. AdamW with weight decay 1e-3; the learning rate
+warms up, then follows a cosine; in DT, for each block separately.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def build(
     }[embedding]()
 
     def branch(key: jax.Array) -> no.nn.ConvLabelBranch | None:
-        own = jr.fold_in(key, 202)  # 1 would make the key of the head: the second of `split(key)`
+        own = jr.fold_in(key, 202)  # 1 would give the key of the head: the second of `split(key)`
         return no.nn.ConvLabelBranch(shape, key=own) if embedding == "prototype" else None
 
     def field(key: jax.Array) -> no.AbstractVectorField:
@@ -90,10 +90,10 @@ def build(
 
 
 def predictions(model: no.AbstractModel, prototypes: bool, steps: int) -> dict[str, no.Prediction]:
-    """Named ways of predicting: the paper's, and for the variants an average over draws and one step from the mean."""
+    """Predictions by name: the paper's, and for the variants an average over draws and one step from the mean."""
     paper = model.paper_prediction
     if not model.protocols:
-        return {"paper": paper}  # the baselines have one way
+        return {"paper": paper}  # the baselines have no other
     if isinstance(paper.sampler, no.ODE):
         paper = paper._replace(sampler=no.ODE(diffrax.Euler(), steps=steps))
     name, several = next((name, p) for name, p in model.protocols.items() if name.endswith("x16"))
@@ -101,13 +101,13 @@ def predictions(model: no.AbstractModel, prototypes: bool, steps: int) -> dict[s
         few = 1 if model.independent_blocks is None else BLOCKS
         sampler = no.ODE(diffrax.Euler(), steps=few) if "euler" in name else no.Ancestral(few, churn=0.0)
         several = several._replace(sampler=sampler, draws=16 if model.independent_blocks is None else 4)
-    own = model.default_prediction  # of CT one step from the mean; the others have it under a name
+    own = model.default_prediction  # CT's is one step from the mean; the others have that under a name
     mean = next((p for name, p in model.protocols.items() if name in ("mean ddim-1", "mean euler-1")), own)
     return {"paper": paper, "draws": several, "mean": mean}
 
 
 class Timer:
-    """A callback that measures wall and processor time of training without its first step, which compiles."""
+    """A callback that measures wall-clock and CPU time of training without the first step, which compiles."""
 
     def __init__(self):
         self.wall = self.cpu = 0.0
@@ -121,7 +121,7 @@ class Timer:
 
 
 def run_row(row: str, args: argparse.Namespace) -> dict[str, Any]:
-    """Trains and evaluates one row as the flags say; returns what was measured."""
+    """Trains and evaluates one row as the flags say; returns its record."""
     variant, embedding = row.split("/")
     splits = load(args.data, validation=args.validation, seed=args.seed)
     train_set, held_out = splits.train, splits.validation if args.validation else splits.test
@@ -179,11 +179,12 @@ def run_row(row: str, args: argparse.Namespace) -> dict[str, Any]:
 def table(path: Path) -> str:
     """The results file as a Markdown table."""
     lines = [
-        "| row | images | rate | paper's protocol | average of draws | one step from the mean | seconds (CPU) | GiB |",
+        "| row | epochs x images | learning rate | paper's protocol | average of draws | one step from the mean "
+        "| seconds (CPU) | GiB |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for record in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
-        if "test" not in record:  # of `--validation`, where settings are chosen
+        if "test" not in record:  # from `--validation`, for choosing settings
             continue
         cells = []
         for protocol in ("paper", "draws", "mean"):
@@ -197,16 +198,16 @@ def table(path: Path) -> str:
         if (batch := record["batch_size"]) != 128:
             row += f", batches of {batch}"
         if (states := record.get("states_per_image", 1)) != 1:
-            row += f", {states} states an image"
+            row += f", {states} states per image"
         steps = record["test"]["paper"]["nfe"]
         if row.startswith(("ct/", "fm/")) and steps != (expected := 20 if "prototype" in row else 1000):
-            row += f", {steps:g} Euler steps in place of {expected}"
+            row += f", {steps:g} Euler steps instead of {expected}"
         lines.append(f"| {row} | {epochs} | {record['learning_rate']:g} | {' | '.join(cells)} | {cost} | {memory} |")
     return "\n".join(lines)
 
 
 def page(text: str) -> str:
-    """A page with its tables made anew, each between a comment that names a results file and `<!-- end -->`."""
+    """The page with its tables regenerated, each between a comment that names a results file and `<!-- end -->`."""
 
     def replace(match: re.Match[str]) -> str:
         return f"<!-- {match[1]} -->\n{table(ROOT / match[1])}\n<!-- end -->"
@@ -218,22 +219,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     runs = commands.add_parser("run", help="train and evaluate rows")
-    runs.add_argument("--data", default="mnist", help="data set, by its TFDS name, or digits")
+    runs.add_argument("--data", default="mnist", help="TFDS name of the data set, or digits")
     runs.add_argument("--rows", nargs="+", choices=ROWS, default=ROWS, metavar="VARIANT/EMBEDDING")
-    runs.add_argument("--epochs", type=int, default=2, help="of CT, FM and the adjoint")
-    runs.add_argument("--block-epochs", type=int, default=1, help="of DT and back-propagation: each trains all blocks")
-    runs.add_argument("--images", type=int, help="train on that many images, the first ones; all by default")
+    runs.add_argument("--epochs", type=int, default=2, help="epochs of CT, FM and the adjoint")
+    runs.add_argument("--block-epochs", type=int, default=1, help="epochs of DT and backprop: each trains all blocks")
+    runs.add_argument("--images", type=int, help="train on only the first images, this many; all by default")
     runs.add_argument("--batch-size", type=int, default=128)
     runs.add_argument("--learning-rate", type=float, default=1e-3)
     runs.add_argument("--times-power", type=float, default=1.0, help="FM trains at times U^p; uniform by default")
-    runs.add_argument("--states", type=int, default=1, help="noisy states a step draws for each image; CT, FM and DT")
+    runs.add_argument("--states", type=int, default=1, help="noisy states per image in each step; CT, FM and DT")
     runs.add_argument("--steps", type=int, default=1000, help="Euler steps of the paper's protocol")
-    runs.add_argument("--prototype-steps", type=int, default=20, help="the same where convolutions are in the solver")
+    runs.add_argument("--prototype-steps", type=int, default=20, help="the same if convolutions are in the solver")
     runs.add_argument("--seed", type=int, default=0)
-    runs.add_argument("--validation", type=float, default=0.0, help="hold out this share, and evaluate it instead")
-    runs.add_argument("--out", type=Path, required=True, help="results file, one JSON object a line")
-    runs.add_argument("--here", action="store_true", help="in this process")
-    commands.add_parser("page", help="make the tables of docs/results.md anew")
+    runs.add_argument("--validation", type=float, default=0.0, help="hold out this share, and evaluate on it instead")
+    runs.add_argument("--out", type=Path, required=True, help="results file, one JSON object per line")
+    runs.add_argument("--here", action="store_true", help="run in this process")
+    commands.add_parser("page", help="regenerate the tables of docs/results.md")
     args = parser.parse_args()
     if args.command == "page":
         results = ROOT / "docs" / "results.md"

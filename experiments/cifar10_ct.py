@@ -2,8 +2,8 @@
 
 TFDS_DATA_DIR=... python experiments/cifar10_ct.py
 
-Measured with seed 0, 2 shared CPU cores (AMD EPYC, jax 0.10.2), 555 s of the processor in 643 s, eight evaluations
-included; 45,000 images to train on. Test accuracy (NLL in nats):
+Measured with seed 0 on 2 shared CPU cores (AMD EPYC, jax 0.10.2): 555 s of CPU time in 643 s, including eight
+evaluations; 45,000 training images. Test accuracy (NLL in nats):
 
     default: one DDIM step from the mean, denoiser      0.7000  (0.863)     1 evaluation of the head
     10 DDIM steps from noise, 16 draws averaged         0.6950  (1.02)    160

@@ -2,7 +2,8 @@
 
 TFDS_DATA_DIR=... python experiments/cifar10_dt.py
 
-Measured with seed 0, 2 shared CPU cores (AMD EPYC, jax 0.10.2); the time was not kept. Test accuracy (NLL in nats):
+Measured with seed 0 on 2 shared CPU cores (AMD EPYC, jax 0.10.2); the time was not recorded. Test accuracy (NLL in
+nats):
 
     default: the first five blocks, averaged            0.6115  (1.092)     5 evaluations of a block
     mean ddim-1: the first block alone                  0.6142  (1.098)     1

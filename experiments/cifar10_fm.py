@@ -1,8 +1,8 @@
-"""NoProp-FM on CIFAR-10: the paper's network without dropout and its loss, one-hot labels, 8 noisy states an image.
+"""NoProp-FM on CIFAR-10: the paper's network without dropout and its loss, one-hot labels, 8 noisy states per image.
 
 TFDS_DATA_DIR=... python experiments/cifar10_fm.py
 
-Not measured yet.
+Not yet measured.
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
     python experiments/digits_ct.py
 
-Measured with seed 0, 2 CPU cores (AMD EPYC, jax 0.10.2), 21 to 27 s of the processor in three runs,
-importing, compiling and all evaluations included; 1,294 images to train on, 359 to test. Test accuracy (NLL in nats):
+Measured with seed 0 on 2 CPU cores (AMD EPYC, jax 0.10.2): 21 to 27 s of CPU time in three runs, including imports,
+compilation and all evaluations; 1,294 training and 359 test images. Test accuracy (NLL in nats):
 
     default: one DDIM step from the mean, denoiser      0.9833  (0.045)     1 evaluation of the head
     10 DDIM steps from noise, 16 draws averaged         0.9833  (0.041)   160
@@ -43,7 +43,7 @@ def main(args: argparse.Namespace) -> None:
     )
     no.save_arrays(args.out / "model.safetensors", result.model)
 
-    more = ("noise ddim-10 x16", "noise heun-20", "paper")  # of the seven that have a name in `protocols`
+    more = ("noise ddim-10 x16", "noise heun-20", "paper")  # of the seven named predictions in `protocols`
     ways = {"default": model.default_prediction, **{name: model.protocols[name] for name in more}}
     key = jr.key(args.seed)
     found = {

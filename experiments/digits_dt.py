@@ -1,9 +1,9 @@
-"""NoProp-DT on scikit-learn's 8x8 digits: ten blocks of its network without dropout, cross-entropy.
+"""NoProp-DT on scikit-learn's 8x8 digits: ten blocks of the paper's network without dropout, cross-entropy.
 
 python experiments/digits_dt.py
 
-Measured with seed 0, 2 shared CPU cores (AMD EPYC, jax 0.10.2), 112 and 139 s of the processor; 1,294 images to train
-on, 144 held out, 359 to test. Test accuracy (NLL in nats):
+Measured with seed 0 on 2 shared CPU cores (AMD EPYC, jax 0.10.2): 112 and 139 s of CPU time; 1,294 training, 144
+held-out and 359 test images. Test accuracy (NLL in nats):
     default: the first five blocks, averaged            0.9861  (0.037)     5 evaluations of a block
     mean ddim-1: the first block alone                  0.9861  (0.050)     1
     fitted ensemble: all blocks, weighted               0.9916  (0.039)    10

@@ -1,9 +1,9 @@
-"""NoProp-FM on scikit-learn's 8x8 digits: the paper's loss, one-hot labels, 8 noisy states an image.
+"""NoProp-FM on scikit-learn's 8x8 digits: the paper's loss, one-hot labels, 8 noisy states per image.
 
 python experiments/digits_fm.py
 
-Measured with seed 0, 2 CPU cores (AMD EPYC, jax 0.10.2), 37 s of the processor, importing, compiling and
-eight evaluations included; 1,294 images to train on, 359 to test. Test accuracy (NLL in nats):
+Measured with seed 0 on 2 CPU cores (AMD EPYC, jax 0.10.2): 37 s of CPU time, including imports, compilation and eight
+evaluations; 1,294 training and 359 test images. Test accuracy (NLL in nats):
 
     default: one Euler step from four draws, denoiser   0.9889  (0.088)     4 evaluations of the head
     one Euler step from the mean, denoiser              0.9861  (0.054)     1

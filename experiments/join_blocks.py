@@ -1,4 +1,4 @@
-"""Joins blocks that trained as runs of their own into one model: the command `noprop-ode join`.
+"""Joins blocks that were trained in separate runs into one model: the command `noprop-ode join`.
 
 python experiments/join_blocks.py --help
 """

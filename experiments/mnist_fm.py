@@ -1,10 +1,10 @@
-"""NoProp-FM on MNIST: the paper's network without dropout and its loss, one-hot labels, 8 noisy states an image.
+"""NoProp-FM on MNIST: the paper's network without dropout and its loss, one-hot labels, 8 noisy states per image.
 
 TFDS_DATA_DIR=... python experiments/mnist_fm.py
 
-Measured with seed 0, 2 shared CPU cores (AMD EPYC, jax 0.10.2), 529 s of the processor, seven evaluations included;
-54,000 images to train on. Test accuracy (NLL in nats); the default, one Euler step from each of four draws, came later
-and was not measured:
+Measured with seed 0 on 2 shared CPU cores (AMD EPYC, jax 0.10.2): 529 s of CPU time, including seven evaluations;
+54,000 training images. Test accuracy (NLL in nats); the default, one Euler step from each of four draws, was added
+later and not measured:
 
     one Euler step from the mean, denoiser              0.9864  (0.058)     1 evaluation of the head
     10 Euler steps from noise, 16 draws averaged        0.9890  (0.035)   160

@@ -1,4 +1,4 @@
-"""The paper's table, any part of it, and the page of what was run: the command `noprop-ode reproduce`.
+"""The paper's table, or any part of it, and the page of its results: the command `noprop-ode reproduce`.
 
 python experiments/reproduce.py --help
 """

@@ -1,4 +1,4 @@
-"""Trains a classifier by the name of a configuration.
+"""Trains a classifier from a configuration: the command `noprop-ode train`.
 
 python experiments/train.py --list-configs
 python experiments/train.py cifar10_ct --epochs 10

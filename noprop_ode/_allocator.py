@@ -1,24 +1,24 @@
-"""Memory that is freed and asked for again in every step."""
+"""Memory that every training step frees and requests again."""
 
 import ctypes
 import platform
 
 
-# glibc's malloc.h: parameters of mallopt.
+# Parameters of mallopt, from glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
 
 
 def keep_freed_memory() -> bool:
-    """Makes this process keep the memory that it frees, for its next allocation of that size.
+    """Makes this process keep the memory that it frees, to reuse it for later allocations.
 
-    XLA allocates the intermediate results of a training step on CPU anew in every step. By default glibc gives such
-    large pieces back to the system, and every page of the next one is faulted in and zeroed again: for the paper's
-    convolutions at batch 128 that can take as long as half of the arithmetic.
+    On CPU, XLA allocates the intermediate results of a training step afresh in every step. By default, glibc returns
+    such large blocks to the system, so every page of the next one is faulted in and zeroed again: for the paper's
+    convolutions at batch size 128, this can take half as long as the arithmetic itself.
 
-    Works only before JAX's first computation, as the threads that it starts each settle on an arena of their own, and
-    only with glibc; elsewhere it does nothing. The memory of the process then stays at its peak.
+    Call this before JAX's first computation, because each of the threads started there settles on its own arena. It
+    works only with glibc; elsewhere it does nothing. The memory use of the process then stays at its peak.
 
-    **Returns:** whether the allocator accepted.
+    **Returns:** whether the allocator accepted the settings.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

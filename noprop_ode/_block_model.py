@@ -1,4 +1,4 @@
-"""A model whose training falls into one problem for each of its blocks."""
+"""A model whose training splits into one problem per block."""
 
 import abc
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from ._vector_field import AbstractVectorField
 
 
 class BatchKeys(NamedTuple):
-    """The randomness of a batch, by use: which blocks take part, their noise and dropout, and the shared terms."""
+    """The random keys of a batch, by use: which blocks take part, their noise and dropout, and the shared terms."""
 
     plan: Key
     blocks: Key
@@ -23,15 +23,15 @@ class BatchKeys(NamedTuple):
 
 
 def batch_keys(key: Key) -> BatchKeys:
-    """Splits the key of a batch, the same way for the loss in one piece and block by block."""
+    """Splits the key of a batch, in the same way for the loss in one piece and block by block."""
     return BatchKeys(*jr.split(key, 3))
 
 
 class AbstractBlockModel(AbstractModel):
-    """A model whose training loss is the mean of one loss for each block, and of terms without any block.
+    """A model whose training loss is the mean of one loss per block, plus terms that involve no block.
 
-    The two parts are methods, so that a step can take the blocks one after another in the memory of one; `batch_loss`
-    is the same in one piece.
+    The two parts are separate methods, so that a step can process the blocks one after another with the memory of one;
+    `batch_loss` computes the same loss in one piece.
     """
 
     field: eqx.AbstractVar[Blocks]  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -45,10 +45,10 @@ class AbstractBlockModel(AbstractModel):
 
         **Arguments:**
 
-        - `block`: the network; the blocks of the model itself are not looked at.
+        - `block`: the network; the model's own blocks are not used.
         - `k`: its position, 0 to T - 1.
         - `xs`, `ys`: a batch.
-        - `key`: the noise and dropout of all blocks; a block takes its own from it.
+        - `key`: randomness for the noise and dropout of all blocks; each block derives its own from it.
 
         **Returns:** the term.
         """
@@ -57,14 +57,14 @@ class AbstractBlockModel(AbstractModel):
     def block_logits(
         self, block: AbstractVectorField, k: int | Int[Array, ""], z: Latent, features: Features
     ) -> Logits:
-        """The class logits of one block, at the time where its interval begins.
+        """The class logits of one block, at the start of its interval.
 
         **Arguments:**
 
         - `block`: the network.
         - `k`: its position, 0 to T - 1.
         - `z`: the state, shape `[dim]`.
-        - `features`: of the image, from `block.encode`.
+        - `features`: the image features, from `block.encode`.
 
         **Returns:** shape `[classes]`.
         """
@@ -73,7 +73,7 @@ class AbstractBlockModel(AbstractModel):
     def shared_loss(self, xs: Images, ys: Labels, *, key: Key) -> tuple[Scalar, Scalar]:
         """The readout and the prior term, averaged over a batch.
 
-        **Arguments:** a batch, and the `key` of the end states. **Returns:** the two terms.
+        **Arguments:** a batch, and the `key` for the end states. **Returns:** the two terms.
         """
 
     def batch_loss(self, xs: Images, ys: Labels, *, key: Key) -> LossTerms:

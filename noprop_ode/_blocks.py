@@ -1,4 +1,4 @@
-"""T networks on a leading axis, and which of them a step trains."""
+"""T networks stacked on a leading axis, and which of them a step trains."""
 
 import abc
 import dataclasses
@@ -21,8 +21,8 @@ class Blocks(AbstractSizedField):
     r"""T independent networks, piecewise constant in time: block k of 1..T owns the interval
     $[(k - 1) / T,\, k / T)$.
 
-    A wrapper: the networks are built alike, and their arrays are stacked on a leading axis T. As a vector field it
-    picks the block that owns the time, so that every sampler runs on it.
+    This is a wrapper: the networks are built alike, and their arrays are stacked on a leading axis of size T. As a
+    vector field, it evaluates the block that owns the given time, so every sampler runs on it.
     """
 
     stacked: AbstractVectorField
@@ -33,9 +33,10 @@ class Blocks(AbstractSizedField):
 
         - `make`: builds one block from a key, each with the same settings.
         - `num_blocks`: the number T of blocks.
-        - `key`: split into one key for each block.
+        - `key`: split into one key per block.
 
-        **Raises:** `ValueError` for fewer than one block, and for blocks that differ in more than their numbers.
+        **Raises:** `ValueError` for fewer than one block, and for blocks that differ in more than the values of their
+        arrays.
         """
         if num_blocks < 1:
             raise ValueError(f"Expected at least one block; got num_blocks={num_blocks}.")
@@ -44,7 +45,7 @@ class Blocks(AbstractSizedField):
 
     @property
     def sizes(self) -> FieldSizes | None:
-        """Those of a block, with the features of all of them stacked."""
+        """The sizes of one block, with the features of all blocks stacked."""
         shapes = jax.tree.map(
             lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype) if eqx.is_array(a) else a, self.stacked
         )
@@ -55,36 +56,36 @@ class Blocks(AbstractSizedField):
         )
 
     def block(self, k: int | Int[Array, ""]) -> AbstractVectorField:
-        """One block.
+        """The block at a given position.
 
         **Arguments:** its position `k`, 0 to T - 1. **Returns:** the network.
 
-        **Raises:** `ValueError` for a whole number out of range. An array out of range does not raise: a negative one
-        counts from the end, any other is taken for the nearest position.
+        **Raises:** `ValueError` for an integer out of range. An array out of range does not raise: a negative one
+        counts from the end, and any other is clamped to the nearest position.
         """
         if isinstance(k, int) and not 0 <= k < self.num_blocks:
             raise ValueError(f"Expected a block from 0 to {self.num_blocks - 1}; got k={k}.")
         return jax.tree.map(lambda a: a[k] if eqx.is_array(a) else a, self.stacked)
 
     def owner(self, t: Scalar) -> Int[Array, ""]:
-        """Which block owns a time; the last one owns t = 1 too.
+        """The position of the block that owns a time; the last block also owns t = 1.
 
         **Arguments:** a time `t` in [0, 1]. **Returns:** the position of the block, 0 to T - 1.
         """
         # In float32 the product k / T * T falls just short of k for many k and T, and `floor` would then pick the
-        # block before. A thousandth of a block is far above that rounding (T eps) and far below any step.
+        # previous block. A thousandth of a block is far above that rounding (T eps) and far below any step.
         k = jnp.floor(t * self.num_blocks + 1e-3).astype(jnp.int32)
         return jnp.clip(k, 0, self.num_blocks - 1)
 
     def map(self, function: Callable[[int, AbstractVectorField], PyTree[Any]]) -> PyTree[Any]:
         """Applies a function to each block, and stacks the results on a leading axis T.
 
-        The blocks are unrolled: as a `vmap` their convolutions would become one grouped convolution, which is 12
+        The blocks are unrolled: under `vmap`, their convolutions would become one grouped convolution, which is 12
         times slower on CPU.
 
         **Arguments:**
 
-        - `function`: of the position, 0 to T - 1, and the block.
+        - `function`: called with the position, 0 to T - 1, and the block.
 
         **Returns:** the results, stacked.
         """
@@ -94,8 +95,8 @@ class Blocks(AbstractSizedField):
     def encode(self, x: Image, *, key: Key | None = None) -> Features:
         """The features of all blocks, stacked.
 
-        In one program, which is right within your own `jit`. [`noprop_ode.predict_log_proba`][] calls one compiled
-        function for each block instead, so that compilation and memory do not grow with their number.
+        All blocks run in one program, which is right inside your own `jit`. [`noprop_ode.predict_log_proba`][] instead
+        calls one compiled function per block, so that compilation and memory do not grow with their number.
         """
         keys = [None] * self.num_blocks if key is None else jr.split(key, self.num_blocks)
         return self.map(lambda k, block: block.encode(x, key=keys[k]))
@@ -110,7 +111,7 @@ class Blocks(AbstractSizedField):
 def _stacked(make: Callable[[Key], AbstractVectorField], keys: Shaped[Key, " blocks"]) -> AbstractVectorField:
     if isinstance(keys, Tracer):
         return eqx.filter_vmap(make)(keys)
-    # The same bits one after another, at half the compilation and memory: what draws one block draws all.
+    # One after another, the bits are the same at half the compilation and memory: one program draws every block.
     made = [plain_numbers(make(key)) for key in keys]
     _refuse_unlike(made)
     first, *others = [eqx.partition(block, eqx.is_array) for block in made]
@@ -121,17 +122,17 @@ def _stacked(make: Callable[[Key], AbstractVectorField], keys: Shaped[Key, " blo
     for i in range(structure.num_leaves):
         arrays[0][i] = jnp.stack([own[i] for own in arrays])
         for own in arrays[1:]:
-            own[i] = None  # so that there is never more than one array twice
+            own[i] = None  # so that at most one array is held twice
     return eqx.combine(jax.tree.unflatten(structure, arrays[0]), static)
 
 
 def _refuse_unlike(blocks: Sequence[AbstractVectorField]) -> None:
-    """Stacked, they have the settings of the first."""
+    """Refuses blocks with different settings: once stacked, all have those of the first."""
     expected = dict(_settings(blocks[0]))
     for k, block in enumerate(blocks[1:], 1):
         found = dict(_settings(block))
         for name in {**expected, **found}:
-            own, its = repr(found.get(name)), repr(expected.get(name))  # where NaN is like NaN
+            own, its = repr(found.get(name)), repr(expected.get(name))  # as text, NaN equals NaN
             if own != its:
                 raise ValueError(
                     f"Blocks differ in their numbers alone, and share one structure: block {k} has {name}={own}, block "
@@ -140,7 +141,7 @@ def _refuse_unlike(blocks: Sequence[AbstractVectorField]) -> None:
 
 
 def _settings(node: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Plain values within a module, and the shapes and types of its arrays, each by its path."""
+    """The plain values in a module, and the shapes and dtypes of its arrays, each with its path."""
     if isinstance(node, eqx.Module):
         for field in dataclasses.fields(node):
             yield from _settings(getattr(node, field.name, None), f"{name}.{field.name}".lstrip("."))
@@ -154,12 +155,12 @@ def _settings(node: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 
 class AbstractBlockPlan(eqx.Module):
-    """Which blocks a training step works on. Blocks that take no part have a gradient of exactly zero, and
-    [`noprop_ode.blockwise`][] leaves them as they are.
+    """Which blocks a training step trains. Blocks that do not take part have a gradient of exactly zero, and
+    [`noprop_ode.blockwise`][] leaves them unchanged.
 
-    `apart` says whether a step is the mean over all blocks, so that what each contributes may be computed elsewhere:
-    in a call of its own, on a device of its own, or in a run of its own ([`noprop_ode.OneBlock`][]). `one_at_a_time`
-    says whether it is of one block in turn, so that a block takes part in one step of T.
+    `apart` says whether a step averages over all blocks, so that each block's contribution may be computed separately:
+    in its own call, on its own device, or in its own run ([`noprop_ode.OneBlock`][]). `one_at_a_time` says whether a
+    step trains a single block, so that each block takes part in one step out of T on average.
     """
 
     apart: ClassVar[bool] = False
@@ -169,13 +170,13 @@ class AbstractBlockPlan(eqx.Module):
     def average(
         self, loss: Callable[[int | Int[Array, ""]], Float[Array, ""]], num_blocks: int, *, key: Key
     ) -> Float[Array, ""]:
-        """An estimate of the mean over blocks of a loss.
+        """An estimate of the mean of a loss over the blocks.
 
         **Arguments:**
 
         - `loss`: the loss of a block, by position 0 to T - 1.
         - `num_blocks`: the number T of blocks.
-        - `key`: chooses blocks, where there is a choice.
+        - `key`: chooses the blocks, if there is a choice.
 
         **Returns:** the estimate.
         """
@@ -184,9 +185,9 @@ class AbstractBlockPlan(eqx.Module):
 class AllBlocks(AbstractBlockPlan):
     """All blocks on the same batch: each has its own noise, and their gradients are independent.
 
-    [`noprop_ode.train`][] takes a step in calls of one compiled function, one for each block, in the memory of one.
-    Where the loss is one program (`train_step`, several steps a call) the blocks are unrolled, which is fastest; XLA
-    may then keep what each computes until all are through, and [`noprop_ode.BlocksInTurn`][] needs the memory of one.
+    [`noprop_ode.train`][] calls one compiled function once per block, and so needs the memory of one block. Where the
+    loss is a single program (`train_step`, several steps per call), the blocks are unrolled. This is fastest, but XLA
+    may keep the intermediate results of every block; [`noprop_ode.BlocksInTurn`][] needs the memory of one.
     """
 
     apart: ClassVar[bool] = True
@@ -198,10 +199,11 @@ class AllBlocks(AbstractBlockPlan):
 
 
 class BlocksInTurn(AbstractBlockPlan):
-    """All blocks on the same batch like [`noprop_ode.AllBlocks`][], one after another: the memory and the compilation
-    of one block, however many there are. A block is evaluated a second time for its gradient. On CPU convolutions
-    within such a loop are many times slower; there [`noprop_ode.AllBlocks`][] in [`noprop_ode.train`][], one step a
-    call, has the memory of one block too.
+    """All blocks on the same batch, like [`noprop_ode.AllBlocks`][], but in a loop: the memory and compilation are
+    those of one block, however many there are.
+
+    Each block is evaluated a second time for its gradient. On CPU, convolutions inside such a loop are many times
+    slower; there, [`noprop_ode.AllBlocks`][] in [`noprop_ode.train`][] with one step per call needs no more memory.
     """
 
     def average(
@@ -212,11 +214,11 @@ class BlocksInTurn(AbstractBlockPlan):
 
 
 class SampledBlock(AbstractBlockPlan):
-    """One block a step, drawn uniformly: a forward and backward pass costs as much as one block. The optimiser still
-    goes over the weights of all.
+    """One block per step, drawn uniformly: a forward and backward pass costs as much as one block. The optimiser still
+    processes the weights of all blocks.
 
-    An optimiser that is applied to each block on its own counts the steps that the block took part in, one in T: a
-    schedule of the learning rate for [`noprop_ode.blockwise`][] spans a T-th of the run.
+    An optimiser that is applied to each block separately counts only the steps that the block took part in, one in T:
+    a learning rate schedule for [`noprop_ode.blockwise`][] should span 1/T of the steps of the run.
     """
 
     one_at_a_time: ClassVar[bool] = True
@@ -228,12 +230,12 @@ class SampledBlock(AbstractBlockPlan):
 
 
 class OnlyBlock(AbstractBlockPlan):
-    """One given block: the paper's Algorithm 1 trains the blocks one after another. The position is an array, so going
-    on to the next block does not compile again: `equinox.tree_at(lambda s: s.model.plan.k, state, jnp.asarray(k))`.
+    """One given block: the paper's Algorithm 1 trains the blocks one after another. The position is an array, so moving
+    on to the next block does not recompile: `equinox.tree_at(lambda s: s.model.plan.k, state, jnp.asarray(k))`.
 
     **Arguments:**
 
-    - `k`: position of the block, 0 to T - 1. The loss of another is NaN.
+    - `k`: position of the block, 0 to T - 1. For any other position the loss is NaN.
     """
 
     k: Int[Array, ""] = eqx.field(converter=jnp.asarray)

@@ -10,18 +10,18 @@ from jax.core import Tracer
 from ._lazy import AbstractLazyImages
 
 
-_GREATEST = 16.0  # no normalised image has greater pixels, and one in 0..255 has
+_GREATEST = 16.0  # no normalised image has larger pixels, and images in 0..255 do
 
 
 def in_bytes(shape: tuple[int, ...], least: float, greatest: float) -> bool:
-    """Whether floating-point images look like bytes that nobody divided by 255.
+    """Whether floating-point images look like bytes that were not divided by 255.
 
     **Arguments:**
 
-    - `shape`: of all images.
-    - `least`, `greatest`: of their pixels.
+    - `shape`: the shape of the array of images.
+    - `least`, `greatest`: the smallest and largest pixel.
 
-    **Returns:** the answer; never for images of one pixel, which are rows of a table, of any scale.
+    **Returns:** the answer; always false for images of one pixel, which are table rows of any scale.
     """
     return shape[1:3] != (1, 1) and least >= 0 and greatest > _GREATEST
 
@@ -31,10 +31,10 @@ def check_images(xs: Any) -> None:
 
     **Arguments:**
 
-    - `xs`: images, `[n, ...]`, NumPy or JAX, or read when they are asked for.
+    - `xs`: images, `[n, ...]`, NumPy or JAX, or lazy images.
 
-    **Raises:** `TypeError` for another dtype; `ValueError` for a missing batch axis, pixels that are not finite, and
-    floating-point pixels in 0..255; not in images of one pixel, which are rows of a table.
+    **Raises:** `TypeError` for another dtype; `ValueError` for a missing batch axis, non-finite pixels, and
+    floating-point pixels in 0..255, except in images of one pixel, which are table rows.
     """
     if not isinstance(xs, np.ndarray | AbstractLazyImages):
         xs = jnp.asarray(xs)
@@ -47,7 +47,7 @@ def check_images(xs: Any) -> None:
             f"Images are uint8 in [0, 255] or floating point in [0, 1]; got dtype {xs.dtype}. Convert with "
             "xs.astype('uint8') or xs.astype('float32') / 255."
         )
-    # NumPy looks at NumPy arrays, instead of a transfer to the device and back. A pixel that is NaN makes both NaN.
+    # NumPy checks NumPy arrays, without a transfer to the device and back. A NaN pixel makes both values NaN.
     low, high = (xs.min(), xs.max()) if isinstance(xs, np.ndarray) else np.asarray(jnp.stack([xs.min(), xs.max()]))
     if not (np.isfinite(low) and np.isfinite(high)):
         finite = np.asarray(jnp.isfinite(xs))
@@ -64,7 +64,7 @@ def check_images(xs: Any) -> None:
 
 
 def check_on_host(*trees: Any) -> None:
-    """Refuses arrays of a trace where there is a loop on the host.
+    """Refuses traced arrays in a function that loops on the host.
 
     **Raises:** `TypeError`.
     """
@@ -76,7 +76,7 @@ def check_on_host(*trees: Any) -> None:
 
 
 def check_labels(ys: Any, num_classes: int, num_images: int) -> None:
-    """Refuses labels out of range or of another number than the images.
+    """Refuses labels that are out of range or differ in number from the images.
 
     **Arguments:**
 
@@ -99,7 +99,7 @@ def check_labels(ys: Any, num_classes: int, num_images: int) -> None:
 
 
 def check_alive(tree: Any) -> None:
-    """Refuses a model or a state that a later step of training has consumed.
+    """Refuses a model or a state that a later training step has consumed.
 
     **Raises:** `ValueError`.
     """

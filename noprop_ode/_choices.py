@@ -1,4 +1,4 @@
-"""The choices of a prediction, as a model meets them: sampler, decoder, and what they hand on."""
+"""The choices of a prediction, as a model sees them: the sampler, the decoder, and what passes between them."""
 
 import abc
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
@@ -12,15 +12,15 @@ from ._types import Features, Key, Latent, LogProbs, Scalar
 
 
 if TYPE_CHECKING:
-    from ._model import AbstractModel  # which is above: it has predictions of its own
+    from ._model import AbstractModel  # which imports this module: a model has predictions
 
 
 Start = Literal["noise", "mean"]
 
 
 class Sample(eqx.Module):
-    """Where a sampler arrived: the time `t` and the state `z`, the number of evaluations of the vector field
-    (`num_evaluations`, NaN for a solver where it is not known in advance), and the solver's `result` code."""
+    """Where a sampler arrived: the time `t` and the state `z`, the number of vector field evaluations
+    (`num_evaluations`, NaN for a solver that does not know it in advance), and the solver's `result` code."""
 
     t: Scalar
     z: Latent
@@ -29,7 +29,7 @@ class Sample(eqx.Module):
 
     @property
     def z_to_learn_from(self) -> Latent:
-        """The state, or NaN where the solver gave up half-way, so that no loss computed from it passes for a number."""
+        """The state, or NaN if the solver failed, so that any loss computed from it is NaN too."""
         return jnp.where(diffrax.is_okay(self.result), self.z, jnp.nan)
 
 
@@ -44,21 +44,21 @@ class AbstractSampler(eqx.Module):
     @property
     @abc.abstractmethod
     def last_step_start(self) -> float:
-        """The time at which the last of a fixed number of steps begins. An adaptive sampler does not know its last step
-        in advance: 1."""
+        """The time at which the last of a fixed number of steps begins; 1 for an adaptive sampler, which does not know
+        its last step in advance."""
 
     @abc.abstractmethod
     def sample(self, model: "AbstractModel", z0: Latent, features: Features, *, key: Key, t1: float = 1.0) -> Sample:
-        """Carries one state along.
+        """Carries one state along the dynamics of a model.
 
         **Arguments:**
 
         - `model`: the model whose dynamics to follow.
         - `z0`: the state at t = 0, shape `[dim]`.
-        - `features`: of the image, from `field.encode`.
-        - `key`: randomness of a stochastic sampler.
-        - `t1`: integrate to this time, in [0, 1]; the steps are those of the way to t = 1, the last one cut short if
-            `t1` is not where one ends.
+        - `features`: the image features, from `field.encode`.
+        - `key`: randomness for a stochastic sampler.
+        - `t1`: integrate to this time, in [0, 1]; the steps are those taken on the way to t = 1, with the last one cut
+            short if `t1` falls inside it.
 
         **Returns:** the state reached, its time, the number of evaluations and the solver's result code.
 
@@ -80,7 +80,7 @@ class AbstractSampler(eqx.Module):
 
     @abc.abstractmethod
     def full_evaluations(self, *, t1: float = 1.0) -> float:
-        """Evaluations of the vector field on a whole trajectory, before anything stops it early.
+        """The number of vector field evaluations on a whole trajectory, without early stopping.
 
         **Arguments:** `t1`, as for `sample`. **Returns:** the number; NaN if it depends on the trajectory.
         """
@@ -90,8 +90,8 @@ class AbstractDecoder(eqx.Module):
     """Where a prediction takes its class probabilities from, once a trajectory has been run.
 
     `num_evaluations` says how often the decoder itself evaluates the vector field, and `follows_sampler` whether it
-    reads where a sampler arrived. One that asks the network at the start alone says `False`: a sampler beside it would
-    change nothing, and is not run.
+    uses the state that a sampler reached. It is `False` for a decoder that evaluates the network only at the start: a
+    sampler would change nothing, and is not run.
     """
 
     num_evaluations: eqx.AbstractVar[int]
@@ -106,11 +106,11 @@ class AbstractDecoder(eqx.Module):
 
     @abc.abstractmethod
     def asks_at(self, sampler: AbstractSampler) -> tuple[float, ...] | None:
-        """When the decoder itself evaluates the vector field. Blocks that no time of a prediction belongs to are not
-        given the image.
+        """The times at which the decoder itself evaluates the vector field. Blocks that own none of the times of a
+        prediction do not encode the image.
 
-        **Arguments:** the `sampler` that runs before. **Returns:** the times, or `None` where they are not known
-        beforehand: all blocks are then given the image.
+        **Arguments:** the `sampler` that runs before. **Returns:** the times, or `None` if they are not known in
+        advance; all blocks then encode the image.
         """
 
     @abc.abstractmethod
@@ -121,7 +121,7 @@ class AbstractDecoder(eqx.Module):
 
         - `model`: the model.
         - `end`: the state reached and its time.
-        - `features`: of the image.
+        - `features`: the image features.
 
         **Returns:** normalised log-probabilities, shape `[classes]`, in nats.
         """
@@ -130,8 +130,8 @@ class AbstractDecoder(eqx.Module):
 class Prediction(NamedTuple):
     r"""The choices of a prediction: where trajectories `start` (`"noise"`, $z_0 \sim \mathcal{N}(0, I)$, or `"mean"`,
     $z_0 = 0$), the `sampler` that carries them, the `decoder` that reads the class probabilities, and the number of
-    `draws` whose probabilities are averaged; with `mirror`, over the image and its mirror image too, and
-    with a `shift`, over each of them moved by so many pixels towards its four corners."""
+    `draws` whose probabilities are averaged. With `mirror`, the average is also over the image and its mirror image,
+    and with a `shift`, also over copies of each, moved by that many pixels towards the four corners."""
 
     start: Start
     sampler: AbstractSampler

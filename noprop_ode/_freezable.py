@@ -1,4 +1,4 @@
-"""What an optimiser leaves alone because it says so."""
+"""Modules that an optimiser leaves alone on request."""
 
 import equinox as eqx
 
@@ -6,9 +6,9 @@ import equinox as eqx
 class AbstractFreezable(eqx.Module):
     """A module that says whether the optimiser may change it.
 
-    Where `trainable` is false, the optimiser is not given the arrays of the module: no update, and no weight decay
-    either. That is so in [`noprop_ode.TrainState`][] and all that trains by it; a loop of your own divides the model
-    by [`noprop_ode.trainable_mask`][].
+    If `trainable` is false, the optimiser never sees the arrays of the module: they get no update, and no weight decay
+    either. This holds for [`noprop_ode.TrainState`][] and everything that trains with it; in your own training loop,
+    partition the model with [`noprop_ode.trainable_mask`][].
     """
 
     trainable: eqx.AbstractVar[bool]

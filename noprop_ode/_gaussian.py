@@ -1,4 +1,4 @@
-"""The Gaussian path that DT and CT share: its states, its dynamics, and the terms of the loss that are theirs alike."""
+"""The Gaussian path that DT and CT share: its states, its dynamics, and the loss terms that both have."""
 
 import abc
 
@@ -22,7 +22,7 @@ def marginal_sample(u: Latent, t: Scalar, schedule: AbstractNoiseSchedule, *, ke
     - `u`: the embedding of the label, shape `[dim]`.
     - `t`: time in [0, 1].
     - `schedule`: the noise schedule.
-    - `key`: the noise.
+    - `key`: randomness for the noise.
 
     **Returns:** the state, shape `[dim]`.
     """
@@ -44,7 +44,7 @@ def kl_to_standard_normal(u: Latent, alpha: Scalar, sigma: Scalar) -> Scalar:
 
     **Returns:** the divergence, at least 0.
     """
-    # At low SNR sigma is one but for less than float32 tells.
+    # At low SNR, sigma differs from one by less than float32 resolves.
     low = alpha**2 < 0.5
     log_variance = jnp.where(low, jnp.log1p(-(jnp.where(low, alpha, 0.0) ** 2)), 2 * jnp.log(sigma))
     dim = u.size
@@ -72,7 +72,7 @@ class AbstractEndState(eqx.Module):
 class AbstractGaussianModel(AbstractMarginalModel):
     """What DT and CT share: a variance-preserving Gaussian path and a prediction of the clean embedding.
 
-    A subclass has the fields of [`noprop_ode.AbstractModel`][], and besides `schedule`, `end_state`
+    A subclass has the fields of [`noprop_ode.AbstractModel`][], and also `schedule`, `end_state`
     ([`noprop_ode.MarginalEndState`][]) and `evidence_skip`.
     """
 
@@ -81,8 +81,8 @@ class AbstractGaussianModel(AbstractMarginalModel):
     evidence_skip: eqx.AbstractVar[bool]
 
     def skip(self, t: Scalar, z: Latent) -> Logits | Scalar:
-        """What is added to the logits of the network: with `evidence_skip`, what the state alone says of the class
-        ([`noprop_ode.evidence`][]), so that the network is left with the image's share, log p(y | x)."""
+        """What the model adds to the network's logits: with `evidence_skip`, what the state alone says about the class
+        ([`noprop_ode.evidence`][]), so that the network only has to learn log p(y | x)."""
         if not self.evidence_skip:
             return jnp.zeros((), jnp.float32)
         return evidence(z, t, self.schedule, self.embedding)
@@ -97,7 +97,7 @@ class AbstractGaussianModel(AbstractMarginalModel):
         return class_logits(self.field, t, z, features, self.embedding) + self.skip(t, z)
 
     def predict_embedding(self, t: Scalar, z: Latent, features: Features) -> Latent:
-        r"""The prediction $\hat u(z, x, t)$: class probabilities weighting the embeddings.
+        r"""The prediction $\hat u(z, x, t)$: the embeddings weighted by the class probabilities.
 
         **Arguments:** as for `velocity`.
 
@@ -110,7 +110,7 @@ class AbstractGaussianModel(AbstractMarginalModel):
 
         It follows from $\frac{dz}{dt} = \frac{\dot\alpha}{\alpha} z + \frac{1}{2} \lambda' \sigma^2 s$, where
         $\frac{\dot\alpha}{\alpha} = \frac{1}{2} \lambda' \sigma^2$, with the score
-        $s = (\alpha \hat u - z) / \sigma^2$; nothing is divided by $\sigma$, so there is no singularity while
+        $s = (\alpha \hat u - z) / \sigma^2$. Nothing is divided by $\sigma$, so there is no singularity as long as
         $\lambda'$ is finite.
 
         ??? cite "Reference"
@@ -123,7 +123,7 @@ class AbstractGaussianModel(AbstractMarginalModel):
 
     def generative_drift(self, t: Scalar, z: Latent, features: Features) -> Latent:
         r"""The drift of the generative SDE, $\lambda' \left[\alpha \hat u - \frac{1}{2} (1 + \alpha^2) z\right]$: the
-        velocity of the ODE and half the squared diffusion times the score.
+        velocity of the ODE plus half the squared diffusion times the score.
 
         **Arguments:** as for [`noprop_ode.AbstractModel.velocity`][].
 
@@ -154,8 +154,8 @@ class AbstractGaussianModel(AbstractMarginalModel):
         **Arguments:**
 
         - `x`, `y`: an example.
-        - `key`: the noise of its end state.
-        - `end_state`: which state the readout reads; as the model is trained by default.
+        - `key`: randomness for its end state.
+        - `end_state`: which state the readout reads; by default, as in training.
 
         **Returns:** the readout term and the prior term.
         """

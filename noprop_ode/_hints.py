@@ -1,17 +1,17 @@
-"""Hints for misspelt words, in the errors of every part of the package."""
+"""Hints for misspelt words, for errors throughout the package."""
 
 import difflib
 from collections.abc import Iterable
 
 
 def did_you_mean(word: str, known: Iterable[str], *, otherwise: str | None = None) -> str:
-    """A hint for a misspelt word: the likeliest known ones, else all of them.
+    """A hint for a misspelt word: the closest known words, or else all of them.
 
     **Arguments:**
 
     - `word`: what was written.
     - `known`: what could have been meant.
-    - `otherwise`: what to say where nothing is near; `None` to list all that is known.
+    - `otherwise`: what to say if nothing is close; `None` to list all known words.
 
     **Returns:** the hint, as a sentence.
     """

@@ -1,4 +1,4 @@
-"""What makes the import of the package short."""
+"""What keeps the import of the package fast."""
 
 import contextlib
 import gc
@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def collector_paused() -> Iterator[None]:
-    """Keeps Python's collector of cycles from running. What an import makes stays, so there is nothing to collect; but
-    each of its full runs walks all objects of JAX too, and together they take a quarter of the import."""
+    """Pauses Python's cyclic garbage collector. What an import creates stays alive, so there is nothing to collect; yet
+    each full collection also walks all of JAX's objects, and together they take a quarter of the import time."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""Images that are read when they are asked for, which training and prediction take in place of an array."""
+"""Images that are read on demand, which training and prediction accept in place of an array."""
 
 import abc
 from collections.abc import Iterator
@@ -8,12 +8,12 @@ import numpy as np
 
 
 class AbstractLazyImages(abc.ABC):
-    """Images of one size in bytes that are not in memory: what is asked for by position is read, and no more."""
+    """Images of one size, as bytes, that are not in memory: indexing reads only the images asked for."""
 
     @property
     @abc.abstractmethod
     def shape(self) -> tuple[int, ...]:
-        """That of an array of all: `(n, height, width, channels)`."""
+        """The shape of an array of all images: `(n, height, width, channels)`."""
 
     @abc.abstractmethod
     def __getitem__(self, index: Any) -> np.ndarray:
@@ -21,11 +21,11 @@ class AbstractLazyImages(abc.ABC):
 
     @abc.abstractmethod
     def chunks(self, size: int) -> Iterator[np.ndarray]:
-        """All images in their order, `size` at a time; those that come next are read ahead."""
+        """All images in order, `size` at a time; the next ones are read ahead."""
 
     @abc.abstractmethod
     def fingerprint(self) -> str:
-        """What tells these images from others without decoding them."""
+        """Distinguishes these images from others, without decoding them."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -41,7 +41,7 @@ class AbstractLazyImages(abc.ABC):
         return self.shape[0]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NoReturn:
-        # NumPy would otherwise ask for them one by one, and fill the memory without a word.
+        # NumPy would otherwise read them one by one, and silently fill the memory.
         raise TypeError(
             f"expected an array, got {len(self)} images that are read from disk as they are asked for; take some by "
             "images[:100] or images[positions], or load the data without stream=True"

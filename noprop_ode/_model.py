@@ -1,4 +1,4 @@
-"""What a model is to samplers, decoders and training."""
+"""The interface of a model for samplers, decoders and training."""
 
 import abc
 from typing import Any, ClassVar
@@ -19,8 +19,8 @@ from ._vector_field import AbstractVectorField
 
 
 class LossTerms(eqx.Module):
-    """The loss of a model, its terms kept apart for logging: `denoising`, `readout` and `prior`, in nats where the
-    objective is a log-likelihood or its bound."""
+    """The loss of a model, with its terms kept separate for logging: `denoising`, `readout` and `prior`, in nats if
+    the objective is a log-likelihood or a bound on it."""
 
     denoising: Float[Array, "*batch"]
     readout: Float[Array, "*batch"]
@@ -35,14 +35,15 @@ class LossTerms(eqx.Module):
 class AbstractModel(eqx.Module):
     """A classifier whose inference is a trajectory from noise to a label embedding.
 
-    Everything a sampler or a decoder asks of a model is here, so that any sampler serves any variant. One example at a
-    time: `jax.vmap` gives the batch. A subclass has the fields `field`, `embedding` and `readout`.
+    It has everything that a sampler or decoder needs from a model, so a sampler works with every variant that has its
+    dynamics. Methods take one example, except `batch_loss`; `jax.vmap` gives the batch. A subclass has the fields
+    `field`, `embedding` and `readout`.
     """
 
     field: eqx.AbstractVar[AbstractVectorField]
     embedding: eqx.AbstractVar[AbstractLabelEmbedding]
     readout: eqx.AbstractVar[AbstractReadout]
-    own_steps_only: ClassVar[bool] = False  # whether a trajectory has no steps but those of its network
+    own_steps_only: ClassVar[bool] = False  # whether a trajectory can only take the steps of its network
 
     def __check_init__(self) -> None:
         check_parts(self.field, self.embedding, self.readout)
@@ -50,19 +51,19 @@ class AbstractModel(eqx.Module):
     @property
     @abc.abstractmethod
     def default_prediction(self) -> Prediction:
-        """How to predict where nothing else is asked for."""
+        """How to predict unless asked otherwise."""
 
     @property
     @abc.abstractmethod
     def paper_prediction(self) -> Prediction:
-        """How the paper predicts with such a model: one trajectory from a draw of noise. The model's own way where the
-        paper has none."""
+        """How the paper predicts with such a model: one trajectory from a draw of noise; the model's own way if the
+        paper defines none."""
 
     @property
     @abc.abstractmethod
     def protocols(self) -> dict[str, Prediction]:
-        """Named ways of predicting to compare with the default, `"paper"` the last of them; none for a model that has
-        one way only."""
+        """Named predictions to compare with the default, `"paper"` last; empty for a model with only one way of
+        predicting."""
 
     @property
     @abc.abstractmethod
@@ -85,7 +86,7 @@ class AbstractModel(eqx.Module):
 
     @abc.abstractmethod
     def batch_loss(self, xs: Images, ys: Labels, *, key: Key) -> LossTerms:
-        """The training loss averaged over a batch. Models with random training times spread them evenly over it.
+        """The training loss averaged over a batch. Models with random training times spread them evenly over the batch.
 
         **Arguments:**
 
@@ -104,14 +105,14 @@ class AbstractModel(eqx.Module):
 
         - `t`: time in [0, 1].
         - `z`: the state, shape `[dim]`.
-        - `features`: of the image, from `field.encode`.
+        - `features`: the image features, from `field.encode`.
 
         **Returns:** dz/dt, shape `[dim]`.
         """
 
     @abc.abstractmethod
     def log_posterior(self, t: Scalar, z: Latent, features: Features) -> LogProbs:
-        """The class log-probabilities that the network itself holds at a point of a trajectory.
+        """The class log-probabilities that the network itself assigns at a point of a trajectory.
 
         **Arguments:** as for `velocity`.
 
@@ -124,11 +125,11 @@ class AbstractModel(eqx.Module):
         **Arguments:**
 
         - `start`: `"noise"`, a draw $z_0 \sim \mathcal{N}(0, I)$, or `"mean"`, $z_0 = 0$.
-        - `key`: randomness of the draw.
+        - `key`: randomness for the draw.
 
         **Returns:** the state at t = 0, shape `[dim]`.
 
-        **Raises:** `TypeError`, or `ValueError` where annotations are not checked, for another start.
+        **Raises:** for any other start, `TypeError`, or `ValueError` where annotations are not checked.
         """
         if start not in ("noise", "mean"):
             raise ValueError(f"Trajectories start at 'noise' or at the 'mean'; got start={start!r}.")

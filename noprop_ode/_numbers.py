@@ -8,11 +8,11 @@ from jaxtyping import PyTree
 
 
 def number(value: float) -> float:
-    """A number of Python's for one of NumPy's. For fields of modules: Equinox takes a number of NumPy's for an array,
-    which is traced where a setting is needed."""
+    """Converts a NumPy scalar to a Python number. For fields of modules: Equinox treats a NumPy scalar as an array,
+    which would be traced where a setting is needed."""
     return value.item() if isinstance(value, np.generic) else value
 
 
 def plain_numbers(tree: PyTree[Any]) -> PyTree[Any]:
-    """A PyTree with a number of Python's for each of NumPy's: in a module of the user's own too, it is a setting."""
+    """Converts the NumPy scalars in a PyTree to Python numbers: they are settings, also in a user's own module."""
     return jax.tree.map(lambda leaf: leaf.item() if isinstance(leaf, np.generic) else leaf, tree)

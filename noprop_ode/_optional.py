@@ -1,4 +1,4 @@
-"""Packages that not everybody has."""
+"""Optional packages."""
 
 import importlib
 from types import ModuleType

@@ -10,33 +10,33 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 
-# XLA computes the gradient of a convolution in its weight as one with kernels of the size of the image, over the whole
-# batch as its channels: at 16 to 40 examples its speed is that of the forward pass, at 128 or 200 half of it. That is
-# with YNNPACK; with Eigen, which the steps of `train` take, a step is 0 to 3 % faster in parts, and needs less memory.
+# XLA computes the gradient of a convolution with respect to its weight as a convolution with image-sized kernels and
+# the batch as channels: with 16 to 40 examples it is as fast as the forward pass, with 128 or 200 half as fast. That is
+# with YNNPACK; with Eigen, which the steps of `train` use, a step is 0 to 3 % faster in parts, and needs less memory.
 _LARGEST, _SMALLEST = 40, 16
-_PIXELS = 12 * 12  # of smaller images the gradient fits whole
+_PIXELS = 12 * 12  # for smaller images, the whole gradient fits
 
 
 def vmap_in_parts(function: Callable[..., PyTree[Array]], network: PyTree[Any]) -> Callable[..., PyTree[Array]]:
-    """`jax.vmap`, on one CPU device over a part of the batch at a time where a network convolves images.
+    """`jax.vmap`; on a single CPU device, over one part of the batch at a time if the network convolves images.
 
-    The values are those of `jax.vmap`, and so are gradients but for the order of their sums. The gradient of a
+    The values are those of `jax.vmap`, and so are gradients up to the order of summation. The gradient of a
     convolution may be twice as fast, and a training step takes less memory. Elsewhere, for a network without a
     convolution, for images so small that it makes no difference, and for batches that do not divide, it is `jax.vmap`
     itself.
 
     **Arguments:**
 
-    - `function`: of one image and more arguments.
-    - `network`: what it calls; kernels are known by their four axes.
+    - `function`: takes one image and further arguments.
+    - `network`: the network it calls; convolution kernels are recognised by having four or more axes.
 
-    **Returns:** the function of a batch: each argument has a leading axis.
+    **Returns:** the batched function: each argument has a leading axis.
     """
     whole = jax.vmap(function)
     kernels = any(array.ndim >= 4 for array in jax.tree.leaves(eqx.filter(network, eqx.is_array)))
 
     def run(xs: Array, *others: Array) -> PyTree[Array]:
-        # On several devices the gradient of every part would be summed over them on its own.
+        # On several devices, the gradient of each part would be summed over them separately.
         alone = jax.default_backend() == "cpu" and jax.device_count() == 1
         size = part_size(len(xs)) if alone and kernels and math.prod(xs.shape[1:3]) >= _PIXELS else len(xs)
         if size == len(xs) or len(xs) == 0:
@@ -49,7 +49,7 @@ def vmap_in_parts(function: Callable[..., PyTree[Array]], network: PyTree[Any]) 
 
 
 def part_size(batch: int) -> int:
-    """How many examples a part of a batch has: a divisor of it, or the whole batch if none is of a size that helps.
+    """The number of examples in a part of a batch: a divisor of the batch size, or all if none is of a useful size.
 
     **Arguments:** `batch`, the number of examples. **Returns:** the number in a part.
     """

@@ -1,4 +1,4 @@
-"""Whether the parts of a model go together: what the field takes and gives, what embedding and readout say."""
+"""Whether the parts of a model fit together: the inputs and outputs of its field, the embedding and the readout."""
 
 import contextlib
 from collections.abc import Iterator
@@ -16,11 +16,11 @@ from ._wording import given
 
 
 class SizeError(ValueError):
-    """Parts of a model do not go together."""
+    """The parts of a model do not fit together."""
 
 
 def check_parts(field: AbstractVectorField, embedding: AbstractLabelEmbedding, readout: AbstractReadout) -> None:
-    """Refuses parts of a model that do not go together, as far as that is known before the first image.
+    """Refuses parts of a model that do not fit together, as far as that is known before the first image.
 
     **Raises:** `ValueError`, saying which sizes differ.
     """
@@ -57,8 +57,8 @@ def check_parts(field: AbstractVectorField, embedding: AbstractLabelEmbedding, r
 
 
 def check_field(field: AbstractVectorField, embedding: AbstractLabelEmbedding, images: Any) -> None:
-    """Refuses a field that does not go with the embedding, now that there are images; one that knows its sizes was
-    looked at when the model was built. It is traced, and not run.
+    """Refuses a field that does not fit the embedding, given images; one that knows its sizes was already checked when
+    the model was built. The field is traced, not run.
 
     **Arguments:** field, embedding, and images `[n, ...]`, NumPy or JAX.
 
@@ -78,7 +78,7 @@ def check_field(field: AbstractVectorField, embedding: AbstractLabelEmbedding, i
 
 @contextlib.contextmanager
 def told_here() -> Iterator[None]:
-    """Leaves out, where parts of a model do not go together, through which functions that was found."""
+    """Raises a `SizeError` from here, without the traceback of the functions in which it was found."""
     try:
         yield
     except SizeError as error:
@@ -91,9 +91,9 @@ def class_logits(
     """The logits of a field, one for each class of the embedding.
 
     **Arguments:** the field and what it is called with, and the embedding of its model. **Returns:** shape `[classes]`,
-    float32 at least: losses and probabilities are not computed in the type of the network.
+    at least float32: losses and probabilities are not computed in the dtype of the network.
 
-    **Raises:** `ValueError` for another shape. What the field raises itself is told on which state.
+    **Raises:** `ValueError` for another shape. An error of the field itself gets a note about the state it was given.
     """
     try:
         logits = field(t, z, features)

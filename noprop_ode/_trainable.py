@@ -38,7 +38,7 @@ def trainable_mask(model: PyTree[Any]) -> PyTree[bool]:
 
     **Returns:** the same structure with a boolean in place of each leaf: true for floating-point arrays that are
     not part of a frozen module, or of a setting: a sampler, a decoder, an objective, a weighting, a distribution of
-    times, a plan of blocks, an end state or an `equinox.nn.State`.
+    times, a block plan, an end state or an `equinox.nn.State`.
     """
 
     def frozen(node: Any) -> bool:
@@ -47,7 +47,7 @@ def trainable_mask(model: PyTree[Any]) -> PyTree[bool]:
     def mark(node: Any) -> PyTree[bool]:
         if frozen(node):
             return jax.tree.map(lambda _: False, node)
-        # A number of NumPy's, from `np.linspace` for instance, is a setting too; Equinox takes it for an array.
+        # A NumPy scalar, from `np.linspace` for instance, is a setting too; Equinox treats it as an array.
         return eqx.is_inexact_array(node) and not isinstance(node, np.generic)
 
     return jax.tree.map(mark, model, is_leaf=frozen)

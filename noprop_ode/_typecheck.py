@@ -1,5 +1,5 @@
-"""The type checker of the package: beartype, with an `int` accepted where a `float` is asked for (PEP 484), and with
-errors of one sentence."""
+"""The type checker of the package: beartype, which accepts an `int` where a `float` is expected (PEP 484), with errors
+of one sentence."""
 
 import functools
 import inspect
@@ -17,17 +17,17 @@ from ._wording import advice, expected, given, sizes_of
 _CONF = BeartypeConf(is_pep484_tower=True)
 
 
-# jaxtyping prints every argument in full where a checker fails, models included; it lets an error of its own pass.
+# If a checker fails, jaxtyping prints every argument in full, models included; its own errors pass through.
 class ArgumentError(TypeError, AnnotationError):
-    """An argument of a function, or what came out of it, is not what its annotation asks for."""
+    """An argument or the return value of a function does not match its annotation."""
 
 
 def typecheck(function: Callable[..., Any]) -> Callable[..., Any]:
     """Checks the annotations of a function.
 
-    **Arguments:** the `function`, as jaxtyping hands it over: only the signature of the one to check.
+    **Arguments:** the `function`, as jaxtyping passes it: only the signature of the one to check.
 
-    **Returns:** it, raising [`noprop_ode.ArgumentError`][] for what does not fit.
+    **Returns:** the function, raising [`noprop_ode.ArgumentError`][] for values that do not match.
     """
     checked: Any = None
 
@@ -36,8 +36,8 @@ def typecheck(function: Callable[..., Any]) -> Callable[..., Any]:
         __tracebackhide__ = True
         nonlocal checked
         if checked is None:
-            # At the first call: a program calls few of the functions that it imports, and to make the checkers of all
-            # would take most of the time of the import.
+            # At the first call: a program calls few of the functions that it imports, and making the checkers of all
+            # would take most of the import time.
             checked = beartype(conf=_CONF)(function)
         try:
             return checked(*args, **kwargs)
@@ -58,7 +58,7 @@ def _message(function: Callable[..., Any], args: Any, kwargs: Any, *, returned: 
         name, annotation = list(wanted)[-1], signature.return_annotation
         what, value = "what it returns", values.arguments[name]
     else:
-        # In their order, as they were checked: the sizes of dimensions hold from one to the next.
+        # In order, as they were checked: the sizes of dimensions carry over from one to the next.
         name = next(
             (n for n, kind in wanted.items() if n in values.arguments and not _fits(values.arguments[n], kind)), None
         )
@@ -78,7 +78,7 @@ def _fits(value: Any, annotation: Any) -> bool:
 
 
 def _called(function: Callable[..., Any], arguments: dict[str, Any]) -> str:
-    """What a user calls the function: by the class of the object where it is a method."""
+    """The name by which a user calls the function; for a method, with the class of the object."""
     owner, _, name = function.__qualname__.rpartition(".")
     if "self" in arguments:
         owner = type(arguments["self"]).__name__

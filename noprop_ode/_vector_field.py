@@ -14,7 +14,7 @@ class AbstractVectorField(eqx.Module):
     `encode` turns the image into features once; the call, given those features, is what a solver evaluates at every
     step. Keeping the image out of the call is what makes inference cheap: a convolution is never repeated.
 
-    A network of your own is a subclass with these two methods; see [`noprop_ode.nn.MLPField`][] for a short one.
+    For your own network, write a subclass with these two methods; see [`noprop_ode.nn.MLPField`][] for a short one.
     """
 
     @abc.abstractmethod
@@ -26,7 +26,7 @@ class AbstractVectorField(eqx.Module):
         - `x`: one image, `[height, width, channels]`; uint8 in [0, 255] or floating point in [0, 1].
         - `key`: randomness for dropout during training; `None` at inference, which switches dropout off.
 
-        **Returns:** a PyTree of arrays, whatever the call wants.
+        **Returns:** a PyTree of arrays, in whatever form the call expects.
         """
 
     @abc.abstractmethod
@@ -44,7 +44,7 @@ class AbstractVectorField(eqx.Module):
 
 
 class FieldSizes(NamedTuple):
-    """What a field knows of itself before it has seen an image: the dimension of the state (`label_dim`), the number of
+    """The sizes that a field knows before it has seen an image: the dimension of the state (`label_dim`), the number of
     logits (`num_classes`), and what `encode` returns (`features`: a PyTree of `jax.ShapeDtypeStruct`)."""
 
     label_dim: int
@@ -53,10 +53,10 @@ class FieldSizes(NamedTuple):
 
 
 class AbstractSizedField(AbstractVectorField):
-    """A field that knows its sizes before it has seen an image. A model into which it does not fit is then refused when
-    it is built, not at its first step."""
+    """A field that knows its sizes before it has seen an image, so that a model it does not fit is refused when it is
+    built, not at its first step."""
 
     @property
     @abc.abstractmethod
     def sizes(self) -> FieldSizes | None:
-        """What goes in and comes out; `None` for a wrapper of a field that does not know."""
+        """The sizes of inputs and outputs; `None` for a wrapper of a field that does not know them."""

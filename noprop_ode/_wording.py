@@ -32,7 +32,7 @@ _EXAMPLES = {
 
 
 def given(value: Any) -> str:
-    """What a value is, in a few words however large it is.
+    """What a value is, in a few words, however large it is.
 
     **Arguments:** anything. **Returns:** the words.
     """
@@ -79,7 +79,7 @@ def expected(annotation: Any, sizes: dict[str, int] | None = None, value: Any = 
 
 
 def sizes_of(arguments: dict[str, tuple[Any, Any]]) -> dict[str, int]:
-    """The sizes of dimensions by name, as the arguments before have bound them.
+    """The sizes of dimensions by name, as bound by earlier arguments.
 
     **Arguments:** annotation and value, by argument. **Returns:** the sizes.
     """
@@ -96,7 +96,7 @@ def sizes_of(arguments: dict[str, tuple[Any, Any]]) -> dict[str, int]:
 def advice(annotation: Any, value: Any) -> str:
     """What to write instead of a value that an annotation refuses.
 
-    **Arguments:** annotation and value. **Returns:** a sentence; nothing where there is nothing to say.
+    **Arguments:** annotation and value. **Returns:** a sentence; empty if there is nothing to say.
     """
     members = _members(annotation)
     if set(members) >= _KEY:
@@ -120,7 +120,7 @@ def advice(annotation: Any, value: Any) -> str:
 
 
 def _named(wanted: type, value: Any) -> str:
-    """Advice for a class that users name by a word, or take for another."""
+    """Advice for a class that users name by a word, or confuse with another."""
     word = re.sub(r"[^a-z0-9]", "", value.lower()) if isinstance(value, str) else ""
     if wanted.__name__ == "AbstractModel" and isinstance(value, str | os.PathLike):
         return f"noprop_ode.experiment.load_model({str(value)!r})[0] is the model of a run."
@@ -145,14 +145,14 @@ def _named(wanted: type, value: Any) -> str:
 
 
 def _made_of(wanted: type) -> list[str]:
-    """Full names of the classes of this package that are such."""
+    """Full names of the public classes of this package that are subclasses of `wanted`."""
     below = [sub for direct in wanted.__subclasses__() for sub in (direct, *direct.__subclasses__())]
     public = [sub for sub in below if not sub.__name__.startswith(("Abstract", "_"))]
     return sorted({f"{_package(sub)}.{sub.__name__}" for sub in public if _package(sub).startswith("noprop_ode")})
 
 
 def _package(found: type) -> str:
-    """The package that exports a class: `noprop_ode`, or one within it that has no underscore."""
+    """The package that exports a class: `noprop_ode`, or a subpackage of it without an underscore."""
     top, *below = found.__module__.split(".")
     return f"{top}.{below[0]}" if below and below[0][0] != "_" else top
 
@@ -167,7 +167,7 @@ def _members(annotation: Any) -> tuple[Any, ...]:
 
 
 def _maker(members: tuple[Any, ...], value: Any) -> str:
-    """Whose array it is to be, where the value is one of another library, or a number."""
+    """Whose array is expected, if the value is an array of another library, or a number."""
     takes = {member.array_type for member in members if isinstance(member, type) and issubclass(member, AbstractArray)}
     number = isinstance(value, bool | int | float | complex | np.generic)
     if takes == {jax.Array} and (number or isinstance(value, np.ndarray)):
@@ -192,8 +192,8 @@ _SHORTER.maxlevel, _SHORTER.maxstring, _SHORTER.maxother = 3, 60, 60
 
 
 def show(value: Any) -> str:
-    """A value for a message: short, however large it is, and with nothing that a terminal would obey."""
+    """A value for a message: short, however large it is, and with nothing that a terminal would interpret."""
     try:
         return _SHORTER.repr(value)
-    except ValueError:  # Python itself refuses to write whole numbers of thousands of digits
+    except ValueError:  # Python itself refuses to print integers of thousands of digits
         return f"{type(value).__name__} too long to show"

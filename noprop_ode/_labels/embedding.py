@@ -16,11 +16,11 @@ class AbstractLabelEmbedding(eqx.Module):
     r"""Label embeddings: a matrix $W$ of shape `[classes, dim]` whose row $u_y$ stands for class $y$;
     `num_classes` and `dim` are its sizes.
 
-    Schedules assume rows of norm about one. Rows of norm $r$ shift the log-SNR by $2 \log r$: take that off
-    `log_snr_0` and `log_snr_1`, and with flow matching give `readout=NearestEmbedding(r / 4)`.
+    Schedules assume rows of norm about one. Rows of norm $r$ shift the log-SNR by $2 \log r$: subtract that from
+    `log_snr_0` and `log_snr_1`, and with flow matching pass `readout=NearestEmbedding(r / 4)`.
 
-    Floating-point arrays of a subclass are weights, which the optimiser trains and decays; to keep them as they are,
-    subclass [`noprop_ode.AbstractFreezable`][] too, with `trainable: ClassVar[bool] = False`.
+    Floating-point arrays of a subclass are weights, which the optimiser trains and decays; to keep them fixed, also
+    subclass [`noprop_ode.AbstractFreezable`][], with `trainable: ClassVar[bool] = False`.
     """
 
     num_classes: eqx.AbstractVar[int]
@@ -32,15 +32,15 @@ class AbstractLabelEmbedding(eqx.Module):
 
         **Arguments:**
 
-        - `y`: the class, in `[0, num_classes)`. Under `jit` a label out of range cannot raise; it gives NaN, so
-            that no loss computed from it passes for a number.
+        - `y`: the class, in `[0, num_classes)`. Under `jit`, a label out of range cannot raise; it gives NaN, so
+            that any loss computed from it is NaN too.
 
         **Returns:** the row $u_y$, shape `[dim]`.
         """
 
     @abc.abstractmethod
     def mix(self, weights: Float[Array, " classes"]) -> Latent:
-        r"""The weighted sum of the rows, $W^\top p$: how class weights become a point among the embeddings.
+        r"""The weighted sum of the rows, $W^\top p$, which turns class weights into a point among the embeddings.
 
         **Arguments:**
 
@@ -103,18 +103,18 @@ class AbstractMatrixEmbedding(AbstractLabelEmbedding, AbstractFreezable):
         return jnp.where(known, self.matrix[y], jnp.nan)
 
     def mix(self, weights: Float[Array, " classes"]) -> Latent:
-        return weights @ self.matrix
+        return jnp.matmul(weights, self.matrix, precision="highest")  # else TF32 or bfloat16 on accelerators
 
     def similarity(self, z: Latent) -> Float[Array, " classes"]:
-        return self.matrix @ z
+        return jnp.matmul(self.matrix, z, precision="highest")  # which a thousandfold weight may follow
 
     def squared_norms(self) -> Float[Array, " classes"]:
         return jnp.sum(self.matrix**2, axis=-1)
 
 
 class LearnedEmbedding(AbstractMatrixEmbedding):
-    """Learned embeddings of any dimension (the paper: 20); orthonormal rows at the start when the dimension allows it,
-    random rows of expected norm one otherwise."""
+    """Learned embeddings of any dimension (20 in the paper), initialised with orthonormal rows if the dimension allows
+    it, and with random rows of expected squared norm one otherwise."""
 
     matrix: Float[Array, "classes dim"]
     num_classes: int

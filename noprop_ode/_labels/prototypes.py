@@ -12,7 +12,7 @@ from .embedding import AbstractMatrixEmbedding
 class PrototypeEmbedding(AbstractMatrixEmbedding):
     """Embeddings in pixel space that start as one training image of each class; see [`noprop_ode.prototypes`][].
 
-    The state of the model is then an image itself, so that a convolutional branch can look at it.
+    The state of the model is then itself an image, so that a convolutional branch can process it.
     """
 
     matrix: Float[Array, "classes dim"]
@@ -23,7 +23,7 @@ class PrototypeEmbedding(AbstractMatrixEmbedding):
     def __init__(self, images: Float[Array, "classes *image"], *, trainable: bool = True):
         """**Arguments:**
 
-        - `images`: one image a class, floating point.
+        - `images`: one image per class, floating point.
         - `trainable`: whether the optimiser may change the embeddings.
 
         **Raises:** `ValueError` for fewer than 2 classes.
@@ -42,7 +42,7 @@ def prototypes(
     *,
     chunk: int = 512,
 ) -> Float[Array, "classes *image"]:
-    """For each class the image whose median distance to the other images of its class is smallest (NoProp, section 4).
+    """For each class, the image whose median distance to the other images of its class is smallest (NoProp, section 4).
 
     **Arguments:**
 
@@ -51,9 +51,9 @@ def prototypes(
     - `num_classes`: number of classes.
     - `chunk`: rows of the distance matrix held in memory at once.
 
-    **Returns:** one image a class, float32.
+    **Returns:** one image per class, float32.
 
-    **Raises:** `ValueError` if a class has no image, and `ValueError` or `TypeError` for images that are not images.
+    **Raises:** `ValueError` if a class has no image, and `ValueError` or `TypeError` for invalid images.
     """
     check_images(images)
     chosen = []
@@ -72,11 +72,11 @@ def prototypes(
 def _medians(
     flat: Float[np.ndarray, "n pixels"], norms: Float[np.ndarray, " n"], first: int, chunk: int
 ) -> Float[np.ndarray, " rows"]:
-    """The median distances of the images from `first` on to all but themselves."""
+    """The median distance from each of the `chunk` images from `first` on to all others."""
     rows = flat[first : first + chunk]
     squares = norms[first : first + chunk, None] - 2 * rows @ flat.T + norms[None]
     if len(flat) == 1:
         return squares[0]
     others = np.arange(len(flat)) != first + np.arange(len(rows))[:, None]
-    # Not the median of the squares: of an even number it is the mean of two, and a root does not pass through a mean.
+    # Not the root of the median square: for an even count the median is a mean, which does not commute with the root.
     return np.median(np.sqrt(np.maximum(squares[others], 0)).reshape(len(rows), -1), axis=1)

@@ -50,12 +50,12 @@ class LinearReadout(AbstractReadout):
         self.bias = jnp.zeros(num_classes, dtype=jnp.float32)
 
     def __call__(self, z: Latent, embedding: AbstractLabelEmbedding) -> LogProbs:
-        return jnn.log_softmax(self.weight @ z + self.bias)
+        return jnn.log_softmax(jnp.matmul(self.weight, z, precision="highest") + self.bias)
 
 
 class PosteriorReadout(AbstractReadout):
-    r"""The paper's second readout (eq. 15 and 16): class probabilities of a linear layer make a point among the
-    embeddings, $\tilde y = W^\top \mathrm{softmax}(A z + b)$, and its distances to them make the posterior,
+    r"""The paper's second readout (eq. 15 and 16): the class probabilities of a linear layer give a point among the
+    embeddings, $\tilde y = W^\top \mathrm{softmax}(A z + b)$, and its distances to them give the posterior,
     $p(y | z) \propto \exp(-\|\tilde y - u_y\|^2 / 2 s^2)$."""
 
     linear: LinearReadout
@@ -66,7 +66,7 @@ class PosteriorReadout(AbstractReadout):
 
         - `dim`: dimension of the latent state.
         - `num_classes`: number of classes.
-        - `scale`: the deviation s, in units of the embedding.
+        - `scale`: the standard deviation s, in units of the embedding.
         - `key`: initialises the linear layer.
 
         **Raises:** `ValueError` unless the scale is positive.
@@ -82,11 +82,11 @@ class PosteriorReadout(AbstractReadout):
 
 class NearestEmbedding(AbstractReadout):
     r"""Reads the class off the nearest embedding: $p(y | z) \propto \exp(-\|z - u_y\|^2 / 2 s^2)$. Flow matching
-    predicts with it; nothing in it is trained.
+    predicts with it; it has nothing to train.
 
     **Arguments:**
 
-    - `scale`: the deviation s, in units of the embedding.
+    - `scale`: the standard deviation s, in units of the embedding.
 
     **Raises:** `ValueError` unless the scale is positive.
     """
@@ -120,7 +120,7 @@ def marginal_log_posterior(
     $$\log p(y | z_t) = \frac{\alpha}{\sigma^2} u_y \cdot z_t - \frac{\alpha^2}{2 \sigma^2} \|u_y\|^2
     + \mathrm{const}.$$
 
-    It is linear in $z_t$, needs no training, and is where the loss of a linear readout has its minimum.
+    It is linear in $z_t$, needs no training, and minimises the loss of a linear readout.
 
     **Arguments:**
 
@@ -136,7 +136,7 @@ def marginal_log_posterior(
 def evidence(
     z: Latent, t: Scalar, schedule: AbstractNoiseSchedule, embedding: AbstractLabelEmbedding
 ) -> Float[Array, " classes"]:
-    r"""What the state alone says of the class: $\frac{\alpha}{\sigma^2} u_y \cdot z_t -
+    r"""What the state alone says about the class: $\frac{\alpha}{\sigma^2} u_y \cdot z_t -
     \frac{\alpha^2}{2 \sigma^2} \|u_y\|^2$, the unnormalised log-posterior of the Gaussian marginal.
 
     Added to $\log p(y | x)$ it gives the class posterior of the optimal denoiser, $\log p(y | x, z_t)$.
@@ -151,11 +151,11 @@ def evidence(
 
 
 def marginal_readout(schedule: AbstractNoiseSchedule, embedding: AbstractLabelEmbedding) -> LinearReadout:
-    r"""A linear readout that starts at the exact posterior of $q(z_1 | y)$, the minimum of its own loss.
+    r"""A linear readout initialised at the exact posterior of $q(z_1 | y)$, the minimum of its own loss.
 
     **Arguments:**
 
-    - `schedule`, `embedding`: those of the model; their present values are used.
+    - `schedule`, `embedding`: those of the model; their current values are used.
 
     **Returns:** a trainable [`noprop_ode.LinearReadout`][].
     """
@@ -163,17 +163,17 @@ def marginal_readout(schedule: AbstractNoiseSchedule, embedding: AbstractLabelEm
 
 
 def gaussian_readout(embedding: AbstractLabelEmbedding, *, scale: float | None = None) -> LinearReadout:
-    r"""A linear readout that starts at the class posterior of $z \sim \mathcal{N}(u_y, s^2 I)$: a
-    [`noprop_ode.NearestEmbedding`][] that can be trained.
+    r"""A linear readout initialised at the class posterior of $z \sim \mathcal{N}(u_y, s^2 I)$: a trainable
+    [`noprop_ode.NearestEmbedding`][].
 
-    For models trained end to end, whose last state has no known marginal. With random weights of the usual size the
-    readout of a state among the embeddings is nearly uniform, and holds training up until its weights have grown.
+    This is for models trained end to end, whose last state has no known marginal. With random weights of the usual size
+    the readout of a state among the embeddings is nearly uniform, and holds training back until its weights have grown.
 
     **Arguments:**
 
-    - `embedding`: that of the model; its present values are used.
-    - `scale`: the deviation s, in units of the embedding; by default a quarter of the root mean square of the
-        embeddings' norms, which for one-hot labels is 0.25.
+    - `embedding`: that of the model; its current values are used.
+    - `scale`: the standard deviation s, in units of the embedding; by default a quarter of the root mean square norm of
+        the embeddings, which is 0.25 for one-hot labels.
 
     **Returns:** a trainable [`noprop_ode.LinearReadout`][].
 
@@ -184,7 +184,7 @@ def gaussian_readout(embedding: AbstractLabelEmbedding, *, scale: float | None =
     return _linear_readout(embedding, _gaussian_start(embedding, scale))
 
 
-# Weight and bias of a linear readout, each in one program: array by array they would be twenty, each compiled.
+# Weight and bias of a linear readout, made in one program: operation by operation, twenty would be compiled.
 _Start: TypeAlias = tuple[Float[Array, "classes dim"], Float[Array, " classes"]]
 
 
@@ -206,7 +206,7 @@ def _gaussian_start(embedding: AbstractLabelEmbedding, scale: float | None) -> _
 
 
 def _start(embedding: AbstractLabelEmbedding, gain: Scalar, precision: Scalar) -> _Start:
-    r"""That with logits $g\, u_y \cdot z - \frac{1}{2} p\, \|u_y\|^2$."""
+    r"""Weight and bias for the logits $g\, u_y \cdot z - \frac{1}{2} p\, \|u_y\|^2$."""
     rows = jax.vmap(embedding)(jnp.arange(embedding.num_classes))
     return gain * rows, -0.5 * precision * embedding.squared_norms()
 
@@ -218,8 +218,8 @@ def _linear_readout(embedding: AbstractLabelEmbedding, start: _Start) -> LinearR
 
 
 def at_label(log_p: LogProbs, y: Label) -> Scalar:
-    """The log-probability of a label. Under `jit` one out of range cannot raise; it gives NaN, so that no loss computed
-    from it passes for a number.
+    """The log-probability of a label. Under `jit`, a label out of range cannot raise; it gives NaN, so that any loss
+    computed from it is NaN too.
 
     **Arguments:** `log_p`, shape `[classes]`, and the label. **Returns:** nats.
     """

@@ -26,18 +26,18 @@ class AbstractObjective(eqx.Module):
 
         **Arguments:**
 
-        - `logits`: of the network, shape `[classes]`.
+        - `logits`: the network's, shape `[classes]`.
         - `y`: the label.
         - `embedding`: the label embeddings.
-        - `skip`: what the model adds to the logits: what the noisy state alone says of the class, or nothing.
+        - `skip`: what the model adds to the logits: what the noisy state alone says about the class, or nothing.
 
         **Returns:** the error of one example.
         """
 
 
 class SquaredError(AbstractObjective):
-    r"""Half the squared distance of the predicted embedding, $\frac{1}{2} \|\hat u - u_y\|^2$, summed over
-    dimensions; with the ELBO weighting, its default, this is the paper's loss (eq. 8 and 9).
+    r"""Half the squared distance of the predicted embedding from the true one, $\frac{1}{2} \|\hat u - u_y\|^2$, summed
+    over dimensions; with the default ELBO weighting, this is the paper's loss (eq. 8 and 9).
 
     **Arguments:**
 
@@ -56,8 +56,7 @@ class CrossEntropy(AbstractObjective):
     r"""Cross-entropy of the class posterior inside the network, $-\log p(y | x, z_t)$, in nats; uniform weighting by
     default.
 
-    Its minimum is the same denoiser as that of the squared error, and its gradient does not vanish where a wrong
-    class is predicted with confidence.
+    It has the same optimal denoiser as the squared error, but its gradient does not vanish on a confident mistake.
 
     ??? cite "Reference"
 
@@ -66,16 +65,16 @@ class CrossEntropy(AbstractObjective):
     **Arguments:**
 
     - `weighting`: what multiplies the error at each time.
-    - `smoothing`: share s of the target that is spread over all classes alike (Szegedy et al. 2015, arXiv 1512.00567):
+    - `smoothing`: share s of the target that is spread evenly over all classes (Szegedy et al. 2015, arXiv 1512.00567):
 
     $$-(1 - s) \log p(y | x, z_t) - \frac{s}{C} \sum_c \log \pi_c.$$
 
-    Here $\pi$ is the softmax of the network's own logits. With `evidence_skip` that is its estimate of p(y | x): the
-    image is doubted, and what the noisy state says of the class is not. Without it $\pi$ is $p(\cdot | x, z_t)$, and
-    a state near to its label must be doubted too, which trajectories of many steps do not survive. Either way samples
-    of the class, which trajectories are, err more often than the most probable class.
+    Here $\pi$ is the softmax of the network's own logits. With `evidence_skip`, that is its estimate of p(y | x):
+    smoothing casts doubt on the image, but not on what the noisy state says about the class. Without it, $\pi$ is
+    $p(\cdot | x, z_t)$, and states close to their label are doubted too, which ruins trajectories of many steps. Either
+    way, trajectories sample the class, and so err more often than the most probable class.
 
-    **Raises:** `ValueError` for a share out of [0, 1).
+    **Raises:** `ValueError` for a share outside [0, 1).
     """
 
     weighting: AbstractWeighting = UniformWeighting()

@@ -12,7 +12,7 @@ from .._types import Key
 
 
 class AbstractTimes(eqx.Module):
-    """The distribution of training times on [0, 1], by its quantile function."""
+    """The distribution of training times on [0, 1], given by its quantile function."""
 
     @abc.abstractmethod
     def quantile(self, level: Float[Array, "*n"]) -> Float[Array, "*n"]:
@@ -34,7 +34,7 @@ class AbstractTimes(eqx.Module):
 
         **Arguments:**
 
-        - `n`: how many.
+        - `n`: number of times.
         - `key`: randomness.
 
         **Returns:** times, shape `[n]`.
@@ -55,7 +55,7 @@ class PowerTimes(AbstractTimes):
     r"""A power of a uniform time, $t = U^p$: the larger the power, the more training happens near pure noise, where
     the image alone decides.
 
-    The loss is *not* divided by the density of these times: changing what is emphasised is the purpose.
+    The loss is *not* divided by the density of these times: the purpose is to change what training emphasises.
 
     **Arguments:**
 

@@ -1,4 +1,4 @@
-"""What multiplies the denoising error at each time."""
+"""The weight of the denoising error at each time."""
 
 import abc
 
@@ -41,11 +41,11 @@ class AbstractWeighting(eqx.Module):
 
 
 class ELBOWeighting(AbstractWeighting):
-    r"""The paper's weight, of a bound on the log likelihood: $\mathrm{SNR}'(t)$ (eq. 9), and over an interval
+    r"""The paper's weight, from a bound on the log likelihood: $\mathrm{SNR}'(t)$ (eq. 9), and over an interval
     $(\mathrm{SNR}(t) - \mathrm{SNR}(s)) / (t - s)$, which is $T (\mathrm{SNR}(k) - \mathrm{SNR}(k - 1))$ for
     block k of T (eq. 8).
 
-    In continuous time nearly all of this weight falls where the noisy label already shows the class.
+    In continuous time, nearly all of this weight falls where the noisy label already reveals the class.
     """
 
     def __call__(self, schedule: AbstractNoiseSchedule, t: Scalar) -> Scalar:
@@ -56,7 +56,7 @@ class ELBOWeighting(AbstractWeighting):
 
 
 class UniformWeighting(AbstractWeighting):
-    """The same weight, one, at every time."""
+    """A weight of one at every time."""
 
     def __call__(self, schedule: AbstractNoiseSchedule, t: Scalar) -> Scalar:
         return jnp.ones_like(t)
@@ -75,7 +75,7 @@ class MinSNRWeighting(AbstractWeighting):
 
     **Arguments:**
 
-    - `cap`: the greatest weight c.
+    - `cap`: the largest weight c.
 
     **Raises:** `ValueError` unless the cap is positive.
     """
@@ -118,5 +118,5 @@ class SigmoidWeighting(AbstractWeighting):
         return self._damped(schedule.log_snr(s)) * rate
 
     def _damped(self, log_snr: Scalar) -> Scalar:
-        # One exponential: that of a large bias by itself would be infinite.
+        # A single exponential: that of a large bias alone would overflow.
         return jnp.exp(log_snr + jnn.log_sigmoid(self.bias - log_snr))

@@ -1,4 +1,4 @@
-"""Class probabilities of images each of which is predicted as if it were alone."""
+"""Class probabilities of many images, each predicted as if it were alone."""
 
 from typing import Any
 
@@ -15,28 +15,28 @@ from .one import predict_one
 from .predict import predict_log_proba, raise_failures, refuse_nan, sampler_name
 
 
-_FEWEST, _MOST = 64, 512  # images in a call on the device
+_FEWEST, _MOST = 64, 512  # images per call on the device
 
 
 def predict_alike(
     model: AbstractModel, images: Shaped[np.ndarray, "n h w c"], *, key: Key, prediction: Prediction
 ) -> Float[np.ndarray, "n classes"]:
-    """As `predict_log_proba` of each image alone, with the same noise for all of them: the prediction of one depends on
-    no other, nor on its place.
+    """Like `predict_log_proba` on each image alone, with the same noise for all: the prediction of an image depends
+    neither on the others nor on its position.
 
-    **Arguments:** as for [`noprop_ode.predict_log_proba`][], the `prediction` complete.
+    **Arguments:** as for [`noprop_ode.predict_log_proba`][], with a complete `prediction`.
 
     **Returns:** log-probabilities, `[n, classes]`, in nats.
 
     **Raises:** as [`noprop_ode.predict`][].
     """
     n = len(images)
-    # A call has one of a few sizes, so that there are few programs; a single image would not be rounded as it is among
-    # others, either. The images that are added are those at hand, and their predictions are dropped.
+    # Calls have one of a few sizes, so that there are few programs; also, a single image would be rounded differently
+    # than among others. Images are repeated as padding, and the predictions of the padding are dropped.
     size = min(_MOST, max(_FEWEST, 2 ** (n - 1).bit_length()))
     if prediction.start == "noise" or prediction.sampler.stochastic:
         places = np.arange(-(-n // size) * size) % n
-        key = jr.fold_in(key, 0)  # that of an image which is alone
+        key = jr.fold_in(key, 0)  # the key of an image that is alone
         found = [_by_one_key(model, images[part], key, prediction) for part in np.split(places, len(places) // size)]
     else:
         padded = images if n >= size else images[np.arange(size) % n]

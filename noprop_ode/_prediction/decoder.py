@@ -1,4 +1,4 @@
-"""Where a prediction takes its probabilities from."""
+"""Where a prediction takes its class probabilities from."""
 
 from typing import ClassVar
 
@@ -13,11 +13,11 @@ class ReadoutDecoder(AbstractDecoder):
     num_evaluations: ClassVar[int] = 0  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def t1(self, sampler: AbstractSampler) -> float:
-        """To the end."""
+        """1: the whole trajectory is run."""
         return 1.0
 
     def asks_at(self, sampler: AbstractSampler) -> tuple[float, ...]:
-        """Never."""
+        """No times: the vector field is not evaluated."""
         return ()
 
     def __call__(self, model: AbstractModel, end: Sample, features: Features) -> LogProbs:
@@ -27,17 +27,17 @@ class ReadoutDecoder(AbstractDecoder):
 class PosteriorDecoder(AbstractDecoder):
     """The closed-form Bayes posterior of the last marginal, [`noprop_ode.marginal_log_posterior`][]; no training.
 
-    Of [`noprop_ode.NoPropFM`][] only with `sigma` above zero (`ValueError`), and not of the baselines (`TypeError`).
+    [`noprop_ode.NoPropFM`][] has one only if `sigma` is positive (else `ValueError`), the baselines none (`TypeError`).
     """
 
     num_evaluations: ClassVar[int] = 0  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def t1(self, sampler: AbstractSampler) -> float:
-        """To the end."""
+        """1: the whole trajectory is run."""
         return 1.0
 
     def asks_at(self, sampler: AbstractSampler) -> tuple[float, ...]:
-        """Never."""
+        """No times: the vector field is not evaluated."""
         return ()
 
     def __call__(self, model: AbstractModel, end: Sample, features: Features) -> LogProbs:
@@ -54,23 +54,24 @@ class PosteriorDecoder(AbstractDecoder):
 
 
 class DenoiserDecoder(AbstractDecoder):
-    """The network's own class posterior where the last step begins: its softmax in DT and CT.
+    """The network's own class posterior at the start of the last step: its softmax in DT and CT.
 
-    The evaluation made here takes the place of the last step. With one step from the mean start it is the
-    network's $p(y | x)$ itself, undistorted by any draw.
+    The evaluation made here replaces the last step. With one step from the mean it is the network's $p(y | x)$ itself,
+    undistorted by any draw.
 
-    Of adaptive steps the last is not known: the network is then asked after the whole trajectory, at t = 1, where it
-    names the class that was sampled, nearly with certainty. With them take [`noprop_ode.ReadoutDecoder`][].
+    With adaptive steps, the last step is not known in advance: the network is then evaluated after the whole
+    trajectory, at t = 1, where it names the sampled class with near certainty. With them, use
+    [`noprop_ode.ReadoutDecoder`][].
     """
 
     num_evaluations: ClassVar[int] = 1  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def t1(self, sampler: AbstractSampler) -> float:
-        """To where the last step of the sampler begins."""
+        """The start of the sampler's last step."""
         return sampler.last_step_start
 
     def asks_at(self, sampler: AbstractSampler) -> tuple[float, ...]:
-        """There, once."""
+        """Once, at the start of the sampler's last step."""
         return (sampler.last_step_start,)
 
     def __call__(self, model: AbstractModel, end: Sample, features: Features) -> LogProbs:

@@ -1,4 +1,4 @@
-"""The features of many images, for several predictions."""
+"""The features of many images, for use in several predictions."""
 
 from typing import Any
 
@@ -17,11 +17,11 @@ from .views import viewed, views_of
 def encode(
     model: AbstractModel, xs: Any, *, mirror: bool = False, shift: int = 0, batch_size: int = 500
 ) -> EncodedImages:
-    """Runs the image branch on many images, once for whatever is predicted of them.
+    """Runs the image branch on many images once, for use in several predictions.
 
-    Prediction encodes an image once, whatever the number of steps and of draws; several predictions of the same images
-    encode them again each. Encoded images stand in for images in [`noprop_ode.predict_log_proba`][],
-    [`noprop_ode.predict`][] and [`noprop_ode.evaluate`][], with the model that encoded them, and give the same.
+    A prediction encodes each image once, whatever the number of steps and draws, but every further prediction of the
+    same images encodes them again. Encoded images can replace images in [`noprop_ode.predict_log_proba`][],
+    [`noprop_ode.predict`][] and [`noprop_ode.evaluate`][] with the same model, and give the same results.
 
     !!! example
 
@@ -33,16 +33,16 @@ def encode(
 
     **Arguments:**
 
-    - `model`: the model. The features are of its present weights; another model would make nothing of them.
+    - `model`: the model. The features belong to its current weights, and mean nothing to another model.
     - `xs`: images, `[n, height, width, channels]`, as for `predict_log_proba`.
     - `mirror`: encode the mirror images too, for predictions with `mirror=True`.
     - `shift`: encode shifted images too, for predictions with this `shift`.
-    - `batch_size`: images per call on the device.
+    - `batch_size`: images per call on each device.
 
-    **Returns:** the encoded images, whose features stay in memory: of the paper's networks 1 KiB an image, of T blocks
-    T times as much.
+    **Returns:** the encoded images, whose features stay in memory: 1 KiB per image for the paper's networks, and T
+    times as much for T blocks.
 
-    **Raises:** `ValueError` or `TypeError` for images that are not images.
+    **Raises:** `ValueError` or `TypeError` for invalid images.
     """
     check_images(xs)
     check_alive(model)

@@ -1,4 +1,4 @@
-"""The features of a batch of images, in programs of their own: compiled once, whatever is predicted from them."""
+"""The features of a batch of images, in separate programs: compiled once, whatever is predicted from the features."""
 
 from collections.abc import Collection, Mapping
 
@@ -19,15 +19,15 @@ def encode_batch(model: AbstractModel, xs: Shaped[Array, "n *image"], prediction
     """The features of each image, on a leading axis n.
 
     Blocks are encoded one after another by calls of one compiled function: compilation does not grow with their
-    number, and the intermediate results are those of one block.
+    number, and the intermediate results in memory are those of one block.
 
     **Arguments:**
 
     - `model`: the model.
     - `xs`: images, `[n, height, width, channels]`.
-    - `prediction`: what the features are for. Blocks that it does not ask are not run, and have features of zero.
+    - `prediction`: what the features are for. Blocks that it does not evaluate are not run; their features are zero.
 
-    **Returns:** what `model.field.encode` returns, of each image.
+    **Returns:** what `model.field.encode` returns, for each image.
     """
     field = model.field
     if not isinstance(field, Blocks):
@@ -37,7 +37,7 @@ def encode_batch(model: AbstractModel, xs: Shaped[Array, "n *image"], prediction
 
 
 def _asked(model: AbstractModel, field: Blocks, prediction: Prediction) -> Collection[int]:
-    """The positions of the blocks that a prediction evaluates: known where no trajectory is run, and all otherwise."""
+    """The positions of the blocks that a prediction evaluates: known if no trajectory is run, otherwise all."""
     decoder, sampler = prediction.decoder, prediction.sampler
     times = decoder.asks_at(sampler)
     if not isinstance(model, AbstractGaussianModel) or decoder.t1(sampler) > 0 or times is None:
@@ -45,7 +45,7 @@ def _asked(model: AbstractModel, field: Blocks, prediction: Prediction) -> Colle
     return sorted(set(_owners(field, jnp.asarray(times, jnp.float32)).tolist()))
 
 
-# A vmap lets pass what is no array, which features may hold too.
+# `filter_vmap` lets non-arrays pass, which features may also contain.
 @eqx.filter_jit
 def _encoded(field: AbstractVectorField, xs: Shaped[Array, "n *image"]) -> Features:
     return eqx.filter_vmap(lambda x: field.encode(x))(xs)

@@ -1,4 +1,4 @@
-"""Images that have been through the image branch, which prediction takes in place of an array."""
+"""Images that have been through the image branch, which prediction accepts in place of an array."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ from .views import View
 
 
 class EncodedImages(eqx.Module):
-    """What the image branch of a model made of some images, from [`noprop_ode.encode`][].
+    """Images encoded by the image branch of a model, from [`noprop_ode.encode`][].
 
-    `views` are its features of the images and, if they were encoded too, of their mirror images and of both shifted;
-    each array in them has a leading axis n. `kinds` says what each of them is: whether mirrored, and by how many
-    pixels moved down and to the right.
+    `views` holds the features of the images and, if encoded too, of their mirror images and of both shifted; each array
+    has a leading axis n. `kinds` describes each view: whether it is mirrored, and by how many pixels it is moved down
+    and to the right.
     """
 
     views: tuple[Features, ...]
@@ -28,7 +28,7 @@ class EncodedImages(eqx.Module):
         return _mapped(lambda array: array[index], self)
 
     def padded(self, size: int) -> "EncodedImages":
-        """**Arguments:** `size`, at least their number. **Returns:** so many, the first again and again at the end."""
+        """**Arguments:** `size`, at least their number. **Returns:** that many, padded with copies of the first."""
         missing = size - len(self)
         return _mapped(lambda array: jnp.concatenate([array, jnp.repeat(array[:1], missing, axis=0)]), self)
 

@@ -17,20 +17,20 @@ from .._types import Features, LogProbs
 
 
 class EnsembleDecoder(AbstractDecoder):
-    r"""What the denoiser says of the image at several times, averaged: the default of [`noprop_ode.NoPropDT`][] with
-    one-hot labels, whose times are those of the first half of its blocks.
+    r"""The denoiser's estimates of p(y | x) at several times, averaged: the default of [`noprop_ode.NoPropDT`][] with
+    one-hot labels, at the times of the first half of its blocks.
 
     The optimal denoiser is $\log p(y | x, z_t) = \log p(y | x) + e_t(z_t)_y + \mathrm{const}$ with the
     [`noprop_ode.evidence`][] $e_t$, so at every time its logits minus the evidence are an estimate of the same
-    $\log p(y | x)$. In DT each block makes one with a network of its own, trained on its own: an ensemble that costs
-    no training. The estimates are normalised, and their logarithms averaged:
+    $\log p(y | x)$. In DT, each block gives one from its own, separately trained network: an ensemble at no extra
+    training cost. The estimates are normalised, and their logarithms averaged:
 
     $$\log p(y | x) = \sum_k w_k \left[\log \mathrm{softmax}\big(\ell(t_k, z, x) - e_{t_k}(z)\big)\right]_y +
     \mathrm{const}.$$
 
-    No trajectory is run: z is where one would start, and the mean, z = 0, says nothing of the class. At times of high
-    SNR a network that was never shown such a state, and need not look at the image, estimates badly; choose the times
-    on validation images, low SNR first, or let [`noprop_ode.fit_ensemble`][] weight them.
+    No trajectory is run: z is where one would start, and the mean, z = 0, says nothing about the class. At times of
+    high SNR, the network has never seen such a state and did not need the image, so its estimates are poor; choose the
+    times on validation images, low SNR first, or let [`noprop_ode.fit_ensemble`][] weight them.
     """
 
     follows_sampler: ClassVar[bool] = False
@@ -40,11 +40,11 @@ class EnsembleDecoder(AbstractDecoder):
     def __init__(self, times: Sequence[float], weights: Sequence[float] | None = None):
         """**Arguments:**
 
-        - `times`: where to ask the denoiser, in [0, 1]; block k of T, counted from 0, owns the time k / T.
-        - `weights`: of each time, scaled here to a sum of one; equal if not given.
+        - `times`: when to evaluate the denoiser, in [0, 1]; block k of T, counted from 0, owns the time k / T.
+        - `weights`: one for each time, scaled here to a sum of one; equal if not given.
 
-        **Raises:** `ValueError` for no time, times out of range, or weights that are negative, all zero, or of
-        another number.
+        **Raises:** `ValueError` for no time, times out of range, or weights that are negative, all zero, or not one
+        for each time.
         """
         weights = [1.0] * len(times) if weights is None else weights
         if not times or not all(0 <= t <= 1 for t in times):
@@ -59,15 +59,15 @@ class EnsembleDecoder(AbstractDecoder):
 
     @property
     def num_evaluations(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """One at each time."""
+        """One for each time."""
         return len(self.times)
 
     def t1(self, sampler: AbstractSampler) -> float:
-        """Nowhere: to the start."""
+        """0: no trajectory is run."""
         return 0.0
 
     def asks_at(self, sampler: AbstractSampler) -> tuple[float, ...]:
-        """At its times."""
+        """The times of the ensemble."""
         return self.times
 
     def __call__(self, model: AbstractModel, end: Sample, features: Features) -> LogProbs:
@@ -83,8 +83,8 @@ class EnsembleDecoder(AbstractDecoder):
         total = jnp.zeros(model.embedding.num_classes, jnp.float32)
         for time, weight in zip(self.times, self.weights):
             t = jnp.asarray(time, jnp.float32)
-            # What the model would add is taken away before it is added: at a high SNR it is so large that the network's
-            # own logits would be rounded away. What all classes have in common says nothing.
+            # What the model would add is subtracted before it is added: at high SNR it is so large that the network's
+            # own logits would be lost to rounding. What all classes have in common does not matter.
             state = evidence(end.z, t, model.schedule, model.embedding) - model.skip(t, end.z)
             own = class_logits(model.field, t, end.z, features, model.embedding) - (state - jnp.max(state))
             total += weight * jnn.log_softmax(own)

@@ -20,9 +20,9 @@ class Evaluation(NamedTuple):
     - `accuracy`: share of images whose most probable class is the true one.
     - `nll`: mean negative log-likelihood of the true class, in nats.
     - `calibration_error`: expected calibration error, in [0, 1].
-    - `num_evaluations`: mean number of evaluations of the vector field an image; NaN where unknown.
-    - `num_saved`: mean number of evaluations that [`noprop_ode.EarlyExit`][] saved an image, 0 without it, negative
-        where its looks cost more than they saved; NaN where unknown, as for adaptive steps.
+    - `num_evaluations`: mean number of vector field evaluations per image; NaN if unknown.
+    - `num_saved`: mean number of evaluations per image that [`noprop_ode.EarlyExit`][] saved: 0 without it, negative
+        if its checks cost more than they saved, NaN if unknown, as with adaptive steps.
     - `num_examples`: number of images.
     """
 
@@ -49,15 +49,15 @@ def evaluate(
     shift: int | None = None,
     batch_size: int = 500,
 ) -> Evaluation:
-    """Predicts many images and compares with their labels. The labels never reach the model.
+    """Predicts many images and compares the results with their labels, which never reach the model.
 
     **Arguments:** as for [`noprop_ode.predict_log_proba`][], and
 
     - `ys`: the true classes, `[n]`.
 
-    **Returns:** accuracy, negative log-likelihood, calibration error and evaluations of the vector field.
+    **Returns:** accuracy, negative log-likelihood, calibration error and number of vector field evaluations.
 
-    **Raises:** as `predict_log_proba`, and `ValueError` or `TypeError` for labels that are not labels.
+    **Raises:** as `predict_log_proba`, and `ValueError` or `TypeError` for invalid labels.
     """
     check_on_host(model, xs, ys)
     check_labels(ys, model.embedding.num_classes, len(xs))
@@ -69,7 +69,7 @@ def evaluate(
     log_ps, ys = np.asarray(log_ps), np.asarray(ys)
     num_evaluations = float(np.mean(np.asarray(evaluations), dtype=np.float64))
     return Evaluation(
-        # Where probabilities are not numbers no class is predicted; `argmax` would say the first.
+        # NaN probabilities predict no class; `argmax` would return the first.
         accuracy=float(np.mean((log_ps.argmax(axis=-1) == ys) & ~np.isnan(log_ps).any(axis=-1))),
         nll=-float(np.mean(log_ps[np.arange(len(ys)), ys], dtype=np.float64)),
         calibration_error=calibration_error(log_ps, ys),
@@ -95,7 +95,7 @@ def calibration_error(
     - `ys`: the true classes, `[n]`.
     - `num_bins`: number of bins.
 
-    **Returns:** the error, in [0, 1]; NaN where probabilities are not numbers.
+    **Returns:** the error, in [0, 1]; NaN if any probability is NaN.
     """
     log_ps, ys = np.asarray(log_ps), np.asarray(ys)
     if np.isnan(log_ps).any():

@@ -22,21 +22,21 @@ from .predict import predict_log_proba, refuse_nan
 def fit_ensemble(
     model: AbstractModel, xs: Any, ys: Any, times: Sequence[float], *, batch_size: int = 500
 ) -> EnsembleDecoder:
-    r"""Weights the estimates of [`noprop_ode.EnsembleDecoder`][] by how well they tell held-out images.
+    r"""Weights the estimates of [`noprop_ode.EnsembleDecoder`][] by how well they classify held-out images.
 
-    The weights are those of the simplex that minimise the mean negative log-likelihood of the combined estimate, a
+    The weights are the point of the simplex that minimises the mean negative log-likelihood of the combined estimate, a
     convex problem with as many unknowns as times:
 
     $$\min_{w \ge 0,\; \sum_k w_k = 1} -\frac{1}{n} \sum_i \log p_w(y_i | x_i).$$
 
-    The weights sum to one, so a time whose network does not look at the image may keep some: a uniform estimate tempers
-    others that are too sure. Use images that the model was not trained on,
-    as those it was trained on favour the network that remembers them best, and none that a result is reported on.
+    The weights sum to one, so a time whose network ignores the image may keep some: its uniform estimate tempers others
+    that are overconfident. Use images that the model was not trained on, because training images favour the network
+    that remembers them best, and none on which you report a result.
 
     !!! example
 
         ```python
-        times = [k / 10 for k in range(10)]  # of ten blocks, each once
+        times = [k / 10 for k in range(10)]  # each of ten blocks, once
         ensemble = noprop_ode.fit_ensemble(model, splits.validation.images, splits.validation.labels, times)
         how = model.default_prediction._replace(decoder=ensemble)
         ```
@@ -46,21 +46,21 @@ def fit_ensemble(
     - `model`: the model.
     - `xs`: images, `[n, height, width, channels]`, as for [`noprop_ode.predict_log_proba`][]. They are encoded once.
     - `ys`: their classes, `[n]`.
-    - `times`: where to ask the denoiser, in [0, 1].
-    - `batch_size`: images per call on the device.
+    - `times`: when to evaluate the denoiser, in [0, 1].
+    - `batch_size`: images per call on each device.
 
     **Returns:** the decoder with these times and weights.
 
-    **Raises:** `ValueError` or `TypeError` for values that are not images, labels or times, and `TypeError` for a model
-    without a Gaussian path.
+    **Raises:** `ValueError` or `TypeError` for invalid images, labels or times, and `TypeError` for a model without a
+    Gaussian path.
     """
-    EnsembleDecoder(times)  # whether they are times
+    EnsembleDecoder(times)  # checks the times
     check_labels(ys, model.embedding.num_classes, len(xs))
     how = model.default_prediction._replace(start="mean", draws=1)
     views = {"mirror": how.mirror, "shift": how.shift}
     images = xs if isinstance(xs, EncodedImages) else encode(model, xs, **views, batch_size=batch_size)
     found = [
-        # Nothing is drawn on the way from the mean to the start, and so the key does not matter.
+        # The start is the mean and no trajectory is run, so nothing is drawn and the key does not matter.
         predict_log_proba(
             model, images, key=jr.key(0), prediction=how, decoder=EnsembleDecoder([t]), batch_size=batch_size
         )
@@ -75,7 +75,7 @@ def fit_ensemble(
 @jax.jit
 def _fitted(found: Float[Array, "times n classes"], ys: Int[Array, " n"]) -> Float[Array, " times"]:
     def nll(logits: Float[Array, " times"]) -> Float[Array, ""]:
-        log_ps = jnn.log_softmax(jnp.einsum("t,tnc->nc", jnn.softmax(logits), found))
+        log_ps = jnn.log_softmax(jnp.einsum("t,tnc->nc", jnn.softmax(logits), found, precision="highest"))
         return -jnp.mean(jnp.take_along_axis(log_ps, ys[:, None], axis=1))
 
     return jnn.softmax(jso.minimize(nll, jnp.zeros(len(found)), method="BFGS").x)

@@ -20,18 +20,18 @@ from .encoded import EncodedImages
 def in_batches(
     run: Callable[[AbstractModel, Any, Any], PyTree[Any]], model: AbstractModel, xs: Any, batch_size: int
 ) -> Iterator[tuple[int, PyTree[Any]]]:
-    """Runs over batches of one size, so that there is one compilation: the last is padded with its first image.
+    """Runs a function over batches of one size, so that it compiles once; the last is padded with its first image.
 
     A model that lies on several devices predicts on all of them, each with a share of the batch.
 
     **Arguments:**
 
-    - `run`: of the model, a batch, and the position of its first image.
+    - `run`: called with the model, a batch, and the position of its first image.
     - `model`: the model.
-    - `xs`: the images: an array, read as they are asked for, or encoded.
-    - `batch_size`: images per call.
+    - `xs`: the images: an array, lazy, or encoded.
+    - `batch_size`: images per call on each device.
 
-    **Yields:** how many images of a batch there are, and what `run` made of it, padding included.
+    **Yields:** the number of images in a batch, and what `run` returned for it, padding included.
 
     **Raises:** `ValueError` for a batch of no images.
     """
@@ -39,14 +39,14 @@ def in_batches(
         raise ValueError(f"A call needs at least one image; got batch_size={batch_size}.")
     model, share = _spread(model)
     devices = 1 if share is None else share.num_devices
-    size = -(-min(batch_size, len(xs)) // devices) * devices
+    size = -(-min(batch_size * devices, len(xs)) // devices) * devices
     for number, batch in enumerate(_chunks(xs, size)):
         n = len(batch)
         if n < size:
             batch = _padded(batch, size)
         with told_here():
             found = run(model, _placed(batch, share), jnp.asarray(number * size))
-        # Whole on each device, and so in each process, for the parts of others cannot be read.
+        # Whole on each device, and so in each process, which cannot read the parts of others.
         yield n, found if share is None else _whole(found, share)
 
 
@@ -74,7 +74,7 @@ def _placed(batch: Any, share: NamedSharding | None) -> Any:
 def _divided(batch: Any, share: NamedSharding) -> jax.Array:
     if share.is_fully_addressable:
         return jax.device_put(batch, share)
-    batch = np.asarray(batch)  # which every process has; each puts its part on its devices
+    batch = np.asarray(batch)  # every process has all of it, and puts its part on its devices
     return jax.make_array_from_callback(batch.shape, share, lambda index: batch[index])
 
 

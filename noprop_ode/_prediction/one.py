@@ -1,4 +1,4 @@
-"""Class probabilities of one image, and of a batch in programs that ways of predicting share."""
+"""Class probabilities of one image, and of a batch in programs that several kinds of prediction share."""
 
 import functools
 from collections.abc import Sequence
@@ -29,17 +29,17 @@ _Starts: TypeAlias = tuple[Float[Array, "*n dim"], Array]
 def predict_one(
     model: AbstractModel, x: Image, *, key: Key, prediction: Prediction
 ) -> tuple[LogProbs, Scalar, diffrax.RESULTS]:
-    """One image; the building block of `predict_log_proba`, for use inside your own `jit` and `vmap`.
+    """Predicts one image; the building block of `predict_log_proba`, for use inside your own `jit` and `vmap`.
 
     **Arguments:**
 
     - `model`: the model.
     - `x`: an image, `[height, width, channels]`.
-    - `key`: randomness of draws and sampler.
+    - `key`: randomness for the draws and the sampler.
     - `prediction`: how to predict, such as the `default_prediction` of the model.
 
-    **Returns:** log-probabilities `[classes]`, the number of evaluations of the vector field over all draws, and the
-    solver's result code for each trajectory `[trajectories]`.
+    **Returns:** log-probabilities `[classes]`, the number of vector field evaluations over all draws, and the solver's
+    result code for each trajectory `[trajectories]`.
 
     **Raises:** `ValueError` for draws that would all be the same, or fewer than one, and for a negative shift.
     """
@@ -51,7 +51,7 @@ def predict_one(
 
 
 def _starts(model: AbstractModel, start: Start, draws: int, key: Key) -> _Starts:
-    """Where the trajectories of an image start, and the randomness of their ways."""
+    """Where the trajectories of an image start, and the randomness along them."""
 
     def one(key: Key) -> _Starts:
         start_key, path_key = jr.split(key)
@@ -63,7 +63,7 @@ def _starts(model: AbstractModel, start: Start, draws: int, key: Key) -> _Starts
 def _predict_from(
     model: AbstractModel, features: Sequence[Features], starts: _Starts, prediction: Prediction
 ) -> tuple[LogProbs, Scalar, diffrax.RESULTS]:
-    """As `predict_one`, from the features of the views of an image."""
+    """Like `predict_one`, from the features of the views of an image."""
     sampler, decoder = prediction.sampler, prediction.decoder
 
     def draw(features: Features, z0: Latent, key: Key):
@@ -82,7 +82,7 @@ def predict_batch(
     key: Key,
     prediction: Prediction,
 ) -> tuple[Float[Array, "n classes"], Float[Array, " n"], PyTree[Int[Array, "n draws"]]]:
-    # Image branch and starts are programs of their own, the same for many ways of predicting.
+    # The image branch and the starts are separate programs, shared by many kinds of prediction.
     features = _views(model, xs, prediction)
     positions = Positions(first, len(xs), key)
     # From the mean there is nothing to draw, and keys that nothing uses drop out of the program below.
@@ -91,7 +91,7 @@ def predict_batch(
 
 
 def _views(model: AbstractModel, xs: Any, prediction: Prediction) -> list[Features]:
-    """The features of each view of a batch that is asked for."""
+    """The features of each requested view of a batch."""
     asked = views_asked(prediction)
     if not isinstance(xs, EncodedImages):
         return [encode_batch(model, viewed(xs, view), prediction) for view in asked]
@@ -104,7 +104,7 @@ def _views(model: AbstractModel, xs: Any, prediction: Prediction) -> list[Featur
 
 
 class Positions(eqx.Module):
-    """Which images of a data set a batch holds, the `n` from the `first` on, and the `key` of all."""
+    """Which images of a data set a batch holds, `n` from the `first` on, and the `key` of the whole set."""
 
     first: Int[Array, ""]
     n: int = eqx.field(static=True)
@@ -112,7 +112,7 @@ class Positions(eqx.Module):
 
     @property
     def keys(self) -> Array:
-        """The key of an image depends on its position alone, so results do not depend on the batch size."""
+        """A key for each image, which depends only on its position, so that results do not depend on the batch size."""
         return jax.vmap(lambda i: jr.fold_in(self.key, i))(self.first + jnp.arange(self.n))
 
 

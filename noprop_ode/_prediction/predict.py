@@ -39,38 +39,39 @@ def predict_log_proba(
 ) -> Float[Array, "n classes"]:
     r"""Class log-probabilities of many images, compiled once and run in batches.
 
-    A trajectory carries noise to a *sample* $y \sim p(y | x)$, so a single one is right as often as the true class
-    is probable, not as often as the most probable class is. A prediction therefore has three choices: where
+    A trajectory carries noise to a *sample* $y \sim p(y | x)$, so a single one is right with the probability of the
+    true class, not as often as the most probable class is right. A prediction therefore makes three choices: where
     trajectories start and how many there are, how they are integrated, and where the probabilities come from.
-    The default of CT is one step from the mean, read from the denoiser: the network's own $p(y | x)$, in one
-    evaluation. That of DT with one-hot labels asks the blocks of the lower half of the SNR the same, one evaluation
-    each, and averages them; that of FM is one step from each of four draws. The paper's protocol is
+
+    By default, CT takes one step from the mean, read from the denoiser: the network's own $p(y | x)$, in a single
+    evaluation. DT with one-hot labels averages such estimates over the blocks of the lower half of the SNR, with one
+    evaluation each; FM takes one step from each of four draws. The paper's protocol is
     `prediction=model.paper_prediction`.
 
     **Arguments:**
 
     - `model`: the model.
     - `xs`: images, `[n, height, width, channels]`, NumPy or JAX; uint8 in [0, 255] or floating point in [0, 1]. Or
-        what [`noprop_ode.encode`][] made of them.
-    - `key`: randomness of draws and samplers.
-    - `prediction`: how to predict; the `default_prediction` of the model if not given. Each of the six arguments that
-        follow replaces a part of it.
+        the same encoded by [`noprop_ode.encode`][].
+    - `key`: randomness for draws and samplers.
+    - `prediction`: how to predict; the `default_prediction` of the model if not given. Each of the next six arguments
+        replaces a part of it.
     - `start`: `"noise"`, $z_0 \sim \mathcal{N}(0, I)$, or `"mean"`, $z_0 = 0$.
-    - `sampler`: from t = 0 to t = 1. Where the default runs none, as that of DT with one-hot labels, a sampler given
-        without decoder is read from the denoiser, where its last step begins. One with adaptive steps has no such
-        place: give `decoder=ReadoutDecoder()` with it.
+    - `sampler`: how to get from t = 0 to t = 1. If the default runs none, as for DT with one-hot labels, a sampler
+        given without a decoder is read from the denoiser at the start of its last step. With adaptive steps that start
+        is not known: pass `decoder=ReadoutDecoder()` too.
     - `decoder`: where the probabilities come from.
     - `draws`: number of trajectories whose probabilities are averaged; they share the features of the image.
-    - `mirror`: average over the image and its mirror image, for twice the cost. It suits images that were mirrored at
+    - `mirror`: average over the image and its mirror image, at twice the cost. It suits images that were mirrored at
         random in training.
-    - `shift`: average over the image as it is and moved by so many pixels towards each of its four corners, for five
-        times the cost; with `mirror`, of the mirror image too. It suits images that were shifted in training.
-    - `batch_size`: images per call on the device; the result does not depend on it.
+    - `shift`: average over the image and copies moved by this many pixels towards each of its four corners, at five
+        times the cost; with `mirror`, also of the mirror image. It suits images that were shifted in training.
+    - `batch_size`: images per call on each device; the result does not depend on it.
 
     **Returns:** log-probabilities, shape `[n, classes]`, in nats.
 
-    **Raises:** `ValueError` or `TypeError` for images that are not images, and for choices that do not go together or
-    do not suit the model, such as an SDE with flow matching; `SolverError` if the solver failed.
+    **Raises:** `ValueError` or `TypeError` for invalid images, and for choices that do not go together or do not suit
+    the model, such as an SDE with flow matching; `SolverError` if the solver failed.
     """
     how = complete(
         model, prediction, start=start, sampler=sampler, decoder=decoder, draws=draws, mirror=mirror, shift=shift
@@ -81,7 +82,7 @@ def predict_log_proba(
 def predict_with_evaluations(
     model: AbstractModel, xs: Any, how: Prediction, *, key: Key, batch_size: int
 ) -> tuple[Float[Array, "n classes"], Float[Array, " n"]]:
-    """As `predict_log_proba`, with the number of evaluations of the vector field spent on each image, `[n]`."""
+    """Like `predict_log_proba`, with the number of vector field evaluations spent on each image, `[n]`."""
     check_on_host(model, xs)
     if not isinstance(xs, EncodedImages):
         check_images(xs)
@@ -90,16 +91,19 @@ def predict_with_evaluations(
     def run(model: AbstractModel, images: Any, first: Any) -> Any:
         return predict_batch(model, images, first, key, how)
 
-    log_ps, evaluations = [], []
+    log_ps, evaluations, unseen = [], [], []
     for n, (log_p, spent, results) in in_batches(run, model, xs, batch_size):
-        raise_failures(jax.tree.map(operator.itemgetter(slice(n)), results), sampler_name(how.sampler))
+        unseen.append(jax.tree.map(operator.itemgetter(slice(n)), results))
         log_ps.append(log_p[:n])
         evaluations.append(spent[:n])
+        if len(unseen) > 1:  # one batch behind, so that the device has the next one to work on meanwhile
+            raise_failures(unseen.pop(0), sampler_name(how.sampler))
+    raise_failures(unseen.pop(), sampler_name(how.sampler))
     return jnp.concatenate(log_ps), jnp.concatenate(evaluations)
 
 
 def raise_failures(results: diffrax.RESULTS, name: str) -> None:
-    """Looks, on the host, at the result codes `[n, trajectories]` of a sampler of this name.
+    """Checks, on the host, the result codes `[n, trajectories]` of a sampler with this name.
 
     **Raises:** `SolverError` if a solver failed.
     """
@@ -115,7 +119,7 @@ def raise_failures(results: diffrax.RESULTS, name: str) -> None:
 
 
 def sampler_name(sampler: AbstractSampler) -> str:
-    """What messages call a sampler: with its solver."""
+    """The name of a sampler for messages, with its solver."""
     parts = [name_of(leaf) for leaf in jax.tree.leaves(sampler, is_leaf=_is_solver) if _is_solver(leaf)]
     return f"{name_of(sampler)}({', '.join(parts)})"
 
@@ -144,7 +148,7 @@ def predict(
 
     **Returns:** classes, shape `[n]`.
 
-    **Raises:** as `predict_log_proba`, and `FloatingPointError` for probabilities that are not numbers.
+    **Raises:** as `predict_log_proba`, and `FloatingPointError` for NaN probabilities.
     """
     how = complete(
         model, prediction, start=start, sampler=sampler, decoder=decoder, draws=draws, mirror=mirror, shift=shift
@@ -155,7 +159,7 @@ def predict(
 
 
 def refuse_nan(log_ps: Float[Array | np.ndarray, "n classes"]) -> None:
-    """**Raises:** `FloatingPointError` for probabilities that are not numbers."""
+    """**Raises:** `FloatingPointError` for NaN probabilities."""
     bad = np.flatnonzero(np.isnan(np.asarray(log_ps)).any(axis=-1))
     if len(bad):
         raise FloatingPointError(

@@ -1,4 +1,4 @@
-"""A way of predicting, complete and without contradiction."""
+"""Predictions, completed and checked for contradictions."""
 
 from .._choices import AbstractDecoder, AbstractSampler, Prediction, Start
 from .._model import AbstractModel, name_of
@@ -16,12 +16,12 @@ def complete(
     mirror: bool | None = None,
     shift: int | None = None,
 ) -> Prediction:
-    """A prediction with some of its parts replaced; that of the model where none is given.
+    """A prediction with some of its parts replaced; the model's default if none is given.
 
-    A sampler is there to be followed: where the model's own decoder asks the network at the start alone, as that of DT
-    does, and no other is given, the denoiser is read where the last step begins.
+    A given sampler is meant to be followed: if the model's own decoder evaluates the network only at the start, as DT's
+    does, and no other is given, the denoiser is read at the start of the last step.
 
-    **Raises:** `ValueError` for a sampler beside a decoder that does not follow it, and for draws that would all be the
+    **Raises:** `ValueError` for a sampler with a decoder that does not follow it, and for draws that would all be the
     same, or fewer than one.
     """
     parts = {"start": start, "sampler": sampler, "decoder": decoder, "draws": draws, "mirror": mirror, "shift": shift}
@@ -38,7 +38,7 @@ def complete(
 
 
 def checked(prediction: Prediction) -> Prediction:
-    """A prediction whose parts have been checked, which those of a named tuple are not.
+    """A prediction whose parts have been checked, which a named tuple does not do.
 
     **Raises:** `ValueError` for draws that would all be the same, or fewer than one, and for a negative shift.
     """

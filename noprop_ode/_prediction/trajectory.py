@@ -1,4 +1,4 @@
-"""Whole trajectories, to look at."""
+"""Whole trajectories, for inspection."""
 
 from typing import Any
 
@@ -35,21 +35,21 @@ def trajectories(
     sampler: AbstractSampler,
     start: Start = "noise",
 ) -> Trajectories:
-    """The whole way from noise to label, one trajectory an image: that of the first draw of a prediction with the same
-    key, start and sampler.
+    """Whole trajectories from noise to label, one per image: that of the first draw of a prediction with the same key,
+    start and sampler.
 
     **Arguments:**
 
     - `model`: the model.
     - `xs`: images, `[n, height, width, channels]`.
     - `ts`: increasing times in [0, 1], `[times]`; between the steps of the sampler, states are interpolated.
-    - `key`: randomness of the starts and of a stochastic sampler.
-    - `sampler`: from t = 0 to t = 1.
+    - `key`: randomness for the starts and a stochastic sampler.
+    - `sampler`: how to get from t = 0 to t = 1.
     - `start`: `"noise"` or `"mean"`.
 
     **Returns:** times, states and class log-probabilities.
 
-    **Raises:** `ValueError` or `TypeError` for images that are not images; at run time, if the solver fails.
+    **Raises:** `ValueError` or `TypeError` for invalid images; at run time, if the solver fails.
     """
     check_images(xs)
     check_alive(model)
@@ -64,7 +64,7 @@ def _run(
     model: AbstractModel,
     features: Features,
     ts: Float[Array, " times"],
-    keys: Shaped[Array, "n ..."],  # of legacy keys, two numbers each
+    keys: Shaped[Array, "n ..."],  # legacy keys are two numbers each
     sampler: AbstractSampler,
     start: Start,
 ) -> Trajectories:

@@ -1,4 +1,4 @@
-"""An image in several views, whose probabilities are averaged: mirrored, and moved by some pixels."""
+"""Several views of an image, whose probabilities are averaged: mirrored, and moved by some pixels."""
 
 from typing import TypeAlias
 
@@ -10,13 +10,13 @@ from .._choices import Prediction
 from .._types import Image
 
 
-# Whether left and right are exchanged, and by how many pixels the view is moved down and to the right.
+# Whether left and right are swapped, and by how many pixels the view is moved down and to the right.
 View: TypeAlias = tuple[bool, int, int]
 
 
 def views_of(*, mirror: bool, shift: int) -> tuple[View, ...]:
-    """The views of an image: as it is, and moved by `shift` pixels towards each of its corners; then the same of its
-    mirror image. What lies beyond an edge is the image reflected there, as in [`noprop_ode.data.translate`][]."""
+    """The views of an image: unchanged, and moved by `shift` pixels towards each of its corners; then the same for its
+    mirror image. Beyond an edge, the image is reflected, as in [`noprop_ode.data.translate`][]."""
     moves = [(0, 0), *((down * shift, right * shift) for down in (-1, 1) for right in (-1, 1) if shift)]
     return tuple((flip, *move) for flip in ((False, True) if mirror else (False,)) for move in moves)
 
@@ -29,7 +29,7 @@ def views_asked(prediction: Prediction) -> tuple[View, ...]:
 def viewed_one(x: Image, view: View) -> Image:
     """One view of an image.
 
-    **Raises:** `ValueError` for anything but `[height, width, channels]`, or a shift of the whole image.
+    **Raises:** `ValueError` for anything but `[height, width, channels]`, or a shift as large as the image.
     """
     if not any(view):
         return x

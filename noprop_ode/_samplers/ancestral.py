@@ -1,4 +1,4 @@
-"""The ancestral step as a Diffrax term, and the sampler of equal steps of it."""
+"""The ancestral step as a Diffrax term, and a sampler that takes equal ancestral steps."""
 
 from typing import Any
 
@@ -20,14 +20,14 @@ class AncestralTerm(diffrax.AbstractTerm):
     r"""The ancestral step as a Diffrax term, for `diffrax.Euler`.
 
     In Diffrax a *control* belongs to an interval, and Euler's method is $y_1 = y_0 + f(t_0, y_0) \cdot
-    \mathrm{control}(t_0, t_1)$. With the coefficients of the whole step as the control, and the prediction beside the
-    state as the vector field, Euler's method *is* the ancestral step, exact however long the step.
+    \mathrm{control}(t_0, t_1)$. With the coefficients of the whole step as the control, and the pair of prediction and
+    state as the vector field, Euler's method *is* the ancestral step, exact for any step length.
 
     **Arguments:**
 
     - `model`: the model whose prediction to use.
     - `churn`: share of fresh noise, in [0, 1].
-    - `key`: the fresh noise; `None` for none, which is right for churn 0 only.
+    - `key`: randomness for the fresh noise; `None` for no noise, which is correct only for churn 0.
     """
 
     model: AbstractGaussianModel
@@ -55,8 +55,8 @@ class AncestralTerm(diffrax.AbstractTerm):
         return (a * u_hat + (b - 1) * z + c * noise).astype(z.dtype)
 
     def is_vf_expensive(self, t0: Any, t1: Any, y: Any, args: Any) -> bool:
-        """Only multi-stage solvers ask. They would average stages of a step that is already exact, and be wrong
-        without a sign of it, so they are refused here."""
+        """Only multi-stage solvers call this. They would average stages of a step that is already exact, and be
+        silently wrong, so they are refused here."""
         raise TypeError(
             "The ancestral step works with diffrax.Euler only, because its coefficients belong to the whole step. "
             "For Heun, Tsit5 and the like use noprop_ode.ODE(solver, ...), which integrates the probability-flow ODE."
@@ -66,7 +66,7 @@ class AncestralTerm(diffrax.AbstractTerm):
 class Ancestral(AbstractSolverSampler):
     r"""Ancestral steps through the Gaussian path of DT and CT (paper, eq. 3 and 6).
 
-    Each step is exact for a constant prediction, whatever its length, so few steps suffice. `churn` chooses how much
+    Each step is exact for a constant prediction, whatever its length, so few steps suffice. `churn` sets how much
     of the noise is fresh at each step: 1 is the paper's ancestral step, 0 the deterministic DDIM step.
     See [`noprop_ode.ancestral_coefficients`][].
 

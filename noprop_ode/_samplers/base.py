@@ -37,7 +37,7 @@ class AbstractSolverSampler(AbstractSampler):
     @property
     @abc.abstractmethod
     def step_evaluations(self) -> tuple[float, float]:
-        """Evaluations of the vector field in each step, and once for all."""
+        """Vector field evaluations per step, and once per solve."""
 
     @property
     def last_step_start(self) -> float:
@@ -83,9 +83,9 @@ def solve_in_equal_steps(
     t1: float,
     **how: Any,
 ) -> diffrax.Solution:
-    """A solve in equal steps of 1 / `steps`, up to `t1`, where the last is cut short if none ends there."""
+    """A solve in equal steps of 1 / `steps`, up to `t1`; the last is cut short if `t1` falls inside it."""
     taken, dt0 = steps_until(t1, steps), 1 / steps
-    if abs(t1 * steps - taken) > 1e-6:  # Diffrax's own way would be to make all steps but the first a little shorter
+    if abs(t1 * steps - taken) > 1e-6:  # Diffrax itself would make all steps but the first a little shorter
         ends = jnp.asarray([*(k / steps for k in range(taken)), t1], jnp.float32)
         dt0, how = None, {**how, "stepsize_controller": diffrax.StepTo(ends)}
     return diffrax.diffeqsolve(
@@ -101,20 +101,20 @@ def solve_in_equal_steps(
 
 
 def in_float32(t1: float, dt0: float | None) -> dict[str, Any]:
-    """Start, end and first step for Diffrax, of the type of states: with `jax_enable_x64` numbers of Python would make
-    them, and with them the state, float64. Without it they stay numbers of Python, at which Diffrax looks at once; at
-    others it looks by a host callback, with which nothing can be exported."""
+    """Start, end and first step for Diffrax, in the dtype of the state: with `jax_enable_x64`, Python numbers would
+    make them, and with them the state, float64. Without it they stay Python numbers, which Diffrax checks at once;
+    others it checks by a host callback, with which nothing can be exported."""
     kind = np.float32 if jax.config.read("jax_enable_x64") else float
     return {"t0": kind(0), "t1": kind(t1), "dt0": None if dt0 is None else kind(dt0)}
 
 
 def steps_until(t1: float, steps: int) -> int:
     """How many of `steps` equal steps begin before a time."""
-    return math.ceil(t1 * steps - 1e-6)  # less than any step, and more than the rounding of the product
+    return math.ceil(t1 * steps - 1e-6)  # below any step, and above the rounding of the product
 
 
 def as_sample(solution: diffrax.Solution, per_step: float, once: float) -> Sample:
-    """Where a solution that saved its end alone arrived."""
+    """Where a solution arrived that saved only its end."""
     assert solution.ys is not None and solution.ts is not None
     steps = jnp.asarray(solution.stats["num_steps"], jnp.float32)
     t = jnp.asarray(solution.ts[0], jnp.float32)
@@ -122,15 +122,15 @@ def as_sample(solution: diffrax.Solution, per_step: float, once: float) -> Sampl
 
 
 def evaluations_of(solver: diffrax.AbstractSolver) -> tuple[float, float]:
-    """Evaluations of the vector field in each step, and once for all, from the tableau of the solver."""
+    """Vector field evaluations per step, and once per solve, from the tableau of the solver."""
     if isinstance(solver, diffrax.Euler):
         return 1, 0
     if isinstance(solver, diffrax.AbstractERK) and isinstance(solver.tableau, diffrax.ButcherTableau):
         stages = solver.tableau.b_sol.size
-        # First same as last: each step begins with the evaluation that ended the step before.
+        # First same as last: each step begins with the evaluation that ended the previous step.
         return (stages - 1, 1) if solver.tableau.fsal else (stages, 0)
     if isinstance(solver, diffrax.AbstractSRK):
-        ignored = solver.tableau.ignore_stage_f  # such a stage is of the noise alone
+        ignored = solver.tableau.ignore_stage_f  # such a stage involves only the noise
         return solver.tableau.b_sol.size - (0 if ignored is None else int(np.sum(ignored))), 0
     return float("nan"), 0  # implicit solvers iterate: not known in advance
 

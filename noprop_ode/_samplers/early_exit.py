@@ -19,14 +19,14 @@ _BEFORE_THE_END = 1 - 2.0**-23  # in float32 too
 
 
 class EarlyExit(AbstractSampler):
-    r"""Another sampler, stopped as soon as the network is sure of the class.
+    r"""Another sampler, stopped as soon as the network is confident of the class.
 
-    A Diffrax event looks at the network's class posterior after every step, and ends the trajectory once its greatest
-    probability reaches `confidence`. From there one long step leads to t = 1: a DDIM step, or a straight line
+    A Diffrax event checks the network's class posterior after every step, and ends the trajectory once its largest
+    probability reaches `confidence`. From there, one long step leads to t = 1: a DDIM step, or a straight line
     for flow matching, which is where the trajectory goes if the posterior no longer changes.
 
-    Each look costs one evaluation of the vector field, and is counted; [`noprop_ode.Evaluation`][] reports how many
-    evaluations were saved. On a batch the device waits for the slowest image.
+    Each check costs one vector field evaluation, and is counted; [`noprop_ode.Evaluation`][] reports how many
+    evaluations were saved. In a batch, the device waits for the slowest image.
 
     !!! example
 
@@ -57,19 +57,19 @@ class EarlyExit(AbstractSampler):
 
     @property
     def last_step_start(self) -> float:
-        """Where the last step of the sampler begins; the long step counts as the last, also where the steps before it
-        are adaptive, so that it is always before 1."""
+        """Where the last step of the sampler begins. The long step counts as the last, also after adaptive steps, so
+        this is always before 1."""
         return min(self.sampler.last_step_start, _BEFORE_THE_END)
 
     def full_evaluations(self, *, t1: float = 1.0) -> float:
-        """Evaluations of the vector field on a whole trajectory: those of the sampler alone."""
+        """The number of vector field evaluations on a whole trajectory: those of the sampler alone."""
         return self.sampler.full_evaluations(t1=t1)
 
     def sample(self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, t1: float = 1.0) -> Sample:
-        """Carries one state along; to t = 1 leads the long step, from where the trajectory was stopped early, and to an
-        earlier `t1` none.
+        """Carries one state along the dynamics of a model. If the trajectory is stopped early, the long step leads to
+        t = 1; there is none to an earlier `t1`.
 
-        **Raises:** `TypeError` for a model whose blocks take no step but their own, [`noprop_ode.Backprop`][].
+        **Raises:** `TypeError` for a model whose blocks only take their own steps, [`noprop_ode.Backprop`][].
         """
         if model.own_steps_only:
             raise TypeError(
@@ -81,13 +81,13 @@ class EarlyExit(AbstractSampler):
         event = diffrax.Event(self._confident(model))
         solution = self.sampler.solve(model, z0, features, key=key, t1=t1, event=event)
         per_step, once = self.sampler.step_evaluations
-        # The event looks where the trajectory starts, too.
+        # The event is also checked at the start of the trajectory.
         reached = as_sample(solution, per_step + 1, once + 1)
         if t1 < 1:
             return reached
         early = solution.event_mask
         stopped = jnp.asarray(early) & (reached.t < 1)
-        # The step is computed for all, because under `vmap` both branches are, and counted for those that take it.
+        # Computed for all, because `vmap` computes both branches anyway, and counted for those that take the step.
         z1 = jnp.where(stopped, _long_step(model, reached.t, reached.z, features), reached.z)
         return Sample(
             jnp.where(stopped, 1.0, reached.t).astype(jnp.float32),

@@ -1,4 +1,4 @@
-"""The ODE of a model, by any solver."""
+"""The ODE of a model, with any solver."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ class ODE(AbstractSolverSampler):
         - `solver`: a Diffrax solver for ODEs.
         - `steps`: number of equal steps.
         - `stepsize_controller`: an adaptive controller, instead of `steps`.
-        - `max_steps`: the greatest number of adaptive steps.
+        - `max_steps`: the largest number of adaptive steps.
         - `adjoint`: how to differentiate through the solve, which NoProp itself never does;
             `diffrax.RecursiveCheckpointAdjoint()` by default.
 
@@ -111,5 +111,5 @@ class _Velocity(eqx.Module):
     model: AbstractModel
 
     def __call__(self, t: Any, y: Latent, args: Features) -> Latent:
-        # Of the type of the state: with `jax_enable_x64` a network of somebody else's computes in double precision.
+        # In the dtype of the state: with `jax_enable_x64`, a third-party network computes in double precision.
         return self.model.velocity(jnp.asarray(t, dtype=jnp.float32), y, args).astype(y.dtype)

@@ -20,8 +20,8 @@ class SDE(AbstractSolverSampler):
     $$dz = \lambda'(t) \left[\alpha \hat u - \tfrac{1}{2} (1 + \alpha^2) z\right] dt +
     \sqrt{\lambda'(t)}\, \sigma\, dW.$$
 
-    It is the limit of the paper's ancestral steps as their number grows. The noise is additive, so higher-order
-    solvers such as `diffrax.ShARK()` work beside the Euler-Maruyama method, `diffrax.Euler()`.
+    It is the limit of the paper's ancestral steps as their number grows. The noise is additive, so not only the
+    Euler-Maruyama method, `diffrax.Euler()`, but also higher-order solvers such as `diffrax.ShARK()` work.
     """
 
     steps: int  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -33,7 +33,7 @@ class SDE(AbstractSolverSampler):
         - `steps`: number of equal steps.
         - `solver`: a Diffrax solver for SDEs with additive noise; Euler-Maruyama by default.
 
-        **Raises:** `ValueError` for fewer than one step, `TypeError` for a solver that only does ODEs.
+        **Raises:** `ValueError` for fewer than one step, `TypeError` for a solver that only solves ODEs.
         """
         check_steps(steps)
         solver = diffrax.Euler() if solver is None else solver
@@ -59,7 +59,7 @@ class SDE(AbstractSolverSampler):
     def solve(
         self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, t1: float = 1.0, **how: Any
     ) -> diffrax.Solution:
-        # Stochastic Runge-Kutta methods of higher order need space-time areas of the path, not its increments alone.
+        # Stochastic Runge-Kutta methods of higher order need space-time areas of the path, not only its increments.
         higher = isinstance(self.solver, diffrax.AbstractSRK)
         levy_area = diffrax.SpaceTimeTimeLevyArea if higher else diffrax.BrownianIncrement
         terms = generative_terms(as_gaussian(model, self), levy_area, key=key)
@@ -67,8 +67,8 @@ class SDE(AbstractSolverSampler):
 
 
 class _Increments(diffrax.AbstractBrownianPath):
-    """Independent increments, one a step. Diffrax's own path of them is made where it is asked: an adjoint that may run
-    a step twice refuses terms that hold it, though equal times have equal increments."""
+    """Independent increments, one per step. Diffrax's own path is made only when evaluated: an adjoint that may run a
+    step twice refuses terms that hold it, although equal times have equal increments."""
 
     shape: jax.ShapeDtypeStruct = eqx.field(static=True)
     levy_area: Any = eqx.field(static=True)
@@ -95,15 +95,15 @@ def generative_terms(
     **Arguments:**
 
     - `model`: a Gaussian model.
-    - `levy_area`: what the solver must know of the Brownian path, a Diffrax type.
-    - `key`: the Brownian path.
+    - `levy_area`: what the solver needs to know about the Brownian path, a Diffrax type.
+    - `key`: randomness for the Brownian path.
 
     **Returns:** terms for `diffrax.diffeqsolve`.
     """
     dim = model.embedding.dim
     shape = jax.ShapeDtypeStruct((dim,), jnp.float32)
-    # Each step asks for its own increment, once: there is no need of a path that remembers. One that does looks at its
-    # times by a host callback, with which nothing can be exported.
+    # Each step asks for its own increment once, so the path need not remember. One that does checks its times by a
+    # host callback, with which nothing can be exported.
     path = _Increments(shape, levy_area, key)
 
     def drift(t: Any, y: Latent, args: Features) -> Latent:

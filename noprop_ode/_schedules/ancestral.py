@@ -21,7 +21,7 @@ def ancestral_coefficients(
 ) -> AncestralCoefficients:
     r"""Coefficients of the step from `s` to `t` that is exact when the prediction $\hat u$ is the true embedding.
 
-    With $r = \mathrm{SNR}(s) / \mathrm{SNR}(t)$, fresh noise of deviation $c$ replaces part of the old:
+    With $r = \mathrm{SNR}(s) / \mathrm{SNR}(t)$, fresh noise of standard deviation $c$ replaces part of the old:
 
     $$c = \mathrm{churn}\, \sigma_t \sqrt{1 - r}, \quad b = \frac{\sqrt{\sigma_t^2 - c^2}}{\sigma_s}, \quad
     a = \alpha_t - b\, \alpha_s.$$
@@ -43,7 +43,7 @@ def ancestral_coefficients(
     """
     alpha_s, sigma_s = schedule.alpha_sigma(s)
     alpha_t, sigma_t = schedule.alpha_sigma(t)
-    # Over a step in which it hardly rises, rounding may let the log-SNR seem to fall.
+    # If the log-SNR hardly rises over a step, rounding may make it seem to fall.
     step = jnp.minimum(schedule.log_snr(s) - schedule.log_snr(t), 0.0)
     ratio, rest = jnp.exp(step), -jnp.expm1(step)
     # sigma_t^2 - c^2 = sigma_t^2 (1 - churn^2 (1 - r)), written so that nothing cancels at churn 1.

@@ -1,4 +1,4 @@
-"""What every noise schedule is and has."""
+"""The interface of a noise schedule."""
 
 import abc
 
@@ -19,9 +19,9 @@ class AbstractNoiseSchedule(eqx.Module):
     $$z_t = \alpha(t) u + \sigma(t) \epsilon, \quad \alpha^2 = \mathrm{sigmoid}(\lambda), \quad
     \sigma^2 = \mathrm{sigmoid}(-\lambda), \quad \epsilon \sim \mathcal{N}(0, I).$$
 
-    A new schedule implements `log_snr` alone: rates come from it by forward-mode differentiation. Keep it within
-    [-80, 40] nats: beyond, float32 overflows. Floating-point arrays of a subclass are weights, which the optimiser
-    trains and decays; to keep them as they are, subclass [`noprop_ode.AbstractFreezable`][] too, with
+    A new schedule only implements `log_snr`: rates follow by forward-mode differentiation. Keep it within [-80, 40]
+    nats, beyond which float32 overflows. Floating-point arrays of a subclass are weights, which the optimiser trains
+    and decays; to keep them fixed, also subclass [`noprop_ode.AbstractFreezable`][], with
     `trainable: ClassVar[bool] = False`.
 
     ??? cite "Reference"
@@ -81,12 +81,12 @@ class AbstractNoiseSchedule(eqx.Module):
         **Returns:** the difference, without cancellation for close times (by `expm1`).
         """
         step = self.log_snr(t) - self.log_snr(s)
-        # SNR(s) is then nothing beside SNR(t), and `expm1` overflows though the difference does not.
+        # SNR(s) is then negligible beside SNR(t), and `expm1` overflows although the difference does not.
         return jnp.where(step > 80, self.snr(t), self.snr(s) * jnp.expm1(jnp.minimum(step, 80.0)))
 
 
 def check_ends(log_snr_0: float, log_snr_1: float) -> None:
-    """Refuses ends that are not ordered or beyond float32."""
+    """Refuses ends that are not ordered or beyond the range of float32."""
     if not -80 <= log_snr_0 < log_snr_1 <= 40:
         raise ValueError(
             "A schedule needs ends with -80 <= log_snr_0 < log_snr_1 <= 40 (beyond, SNR rates overflow float32); "

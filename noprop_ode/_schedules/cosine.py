@@ -16,8 +16,8 @@ class CosineSchedule(AbstractNoiseSchedule):
     The untruncated schedule has $\theta = \pi t / 2$ and an infinite log-SNR at both ends. Here the angle runs between
     the two values at which $\lambda$ equals `log_snr_0` and `log_snr_1`, so that the schedule is smooth and strictly
     increasing up to its ends; clipping $\lambda$ instead would make its rate zero there. The rate at an end is about
-    $\pi e^{|\lambda| / 2}$: with ends beyond about 10 nats a solver that evaluates at t = 1, such as Heun's or Tsit5,
-    is unstable in fixed steps. There take [`noprop_ode.Ancestral`][], Euler's or a linear schedule.
+    $\pi e^{|\lambda| / 2}$: with ends beyond about 10 nats, a solver that evaluates at t = 1, such as Heun or Tsit5,
+    is unstable with fixed steps. Use [`noprop_ode.Ancestral`][], Euler's method or a linear schedule there.
 
     ??? cite "References"
 

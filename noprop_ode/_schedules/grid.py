@@ -13,7 +13,7 @@ from .._types import Scalar
 from .base import AbstractNoiseSchedule, check_ends
 
 
-_MOST = 100_000  # finer than any sampler goes, and still a list of numbers
+_MOST = 100_000  # finer than any sampler needs, and still a list of numbers
 
 
 def _numbers(values: tuple[float, ...]) -> tuple[float, ...]:
@@ -22,15 +22,15 @@ def _numbers(values: tuple[float, ...]) -> tuple[float, ...]:
 
 class GridSchedule(AbstractNoiseSchedule):
     r"""A schedule given by its values at the ends of T blocks, $\lambda(k / T)$ for $k = 0, \dots, T$, and linear in
-    time between them: the fixed noise levels that discrete-time models are usually written with.
+    time between them: the fixed noise levels with which discrete-time models are usually defined.
 
-    A model with T blocks sees the given values alone. In continuous time the rate $\lambda'$ is piecewise constant.
+    A model with T blocks sees only the given values. In continuous time, the rate $\lambda'$ is piecewise constant.
 
     **Arguments:**
 
     - `log_snrs`: the log-SNR at the T + 1 points of the grid, increasing, in nats.
 
-    **Raises:** `ValueError` unless there are two values or more, increasing, within [-80, 40].
+    **Raises:** `ValueError` unless there are at least two values, increasing and within [-80, 40].
     """
 
     log_snrs: tuple[float, ...] = eqx.field(converter=_numbers)
@@ -44,10 +44,10 @@ class GridSchedule(AbstractNoiseSchedule):
     def log_snr(self, t: Scalar) -> Scalar:
         values = jnp.asarray(self.log_snrs, jnp.float32)
         intervals = len(self.log_snrs) - 1
-        # As `Blocks` does, so that the end of one interval and the start of the next are told apart by no rounding.
+        # As in `Blocks`, so that rounding does not decide between the end of one interval and the start of the next.
         k = jnp.clip(jnp.floor(t * intervals + 1e-3).astype(jnp.int32), 0, intervals - 1)
         share = t * intervals - k.astype(jnp.float32)
-        # What lies before the interval by more than rounding is on the line of the one before.
+        # A time that lies before the interval by more than rounding is on the line of the previous one.
         rise = jnp.where(share < -1e-6 * intervals, values[k] - values[k - 1], values[k + 1] - values[k])
         return values[k] + rise * share
 
@@ -57,7 +57,7 @@ def cosine_grid(num_blocks: int, *, offset: float = 0.008, max_beta: float = 0.9
     $1 - \beta_i = f(i) / f(i - 1)$, $f(i) = \cos^2\big(\tfrac{i / N + s}{1 + s} \tfrac{\pi}{2}\big)$ and
     N = T + 1 noising steps.
 
-    Time runs the other way here: the grid begins with all N steps of noise and ends with one.
+    Time runs in the opposite direction here: the grid begins with all N steps of noise and ends with one.
 
     ??? cite "Reference"
 
@@ -67,7 +67,7 @@ def cosine_grid(num_blocks: int, *, offset: float = 0.008, max_beta: float = 0.9
 
     - `num_blocks`: the number T of blocks.
     - `offset`: s, which keeps the first noising step from being too small.
-    - `max_beta`: the greatest share of noise in one step.
+    - `max_beta`: the largest share of noise in one step.
 
     **Returns:** the schedule.
 
@@ -82,10 +82,10 @@ def cosine_grid(num_blocks: int, *, offset: float = 0.008, max_beta: float = 0.9
 def linear_grid(
     num_blocks: int, *, beta_first: float = 1e-4, beta_last: float = 0.02, max_beta: float = 0.5
 ) -> GridSchedule:
-    r"""A cumulative product of shares of noise $\beta$ that grow linearly over N = T + 1 noising steps.
+    r"""The cumulative product of noise shares $\beta$ that grow linearly over N = T + 1 noising steps.
 
-    The ends are those of a chain of 1000 steps, and are multiplied by 1000 / N; few steps then call for shares above
-    one, so they are limited.
+    The first and last share are those of a chain of 1000 steps, multiplied by 1000 / N; with few steps this would give
+    shares above one, so they are capped.
 
     ??? cite "Reference"
 
@@ -95,7 +95,7 @@ def linear_grid(
 
     - `num_blocks`: the number T of blocks.
     - `beta_first`, `beta_last`: shares of noise of the first and the last of 1000 noising steps.
-    - `max_beta`: the greatest share of noise in one step.
+    - `max_beta`: the largest share of noise in one step.
 
     **Returns:** the schedule.
 

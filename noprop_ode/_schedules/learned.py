@@ -26,9 +26,9 @@ class LearnedSchedule(AbstractNoiseSchedule, AbstractFreezable):
     parameters; the linear term (as in the network of Kingma et al., 2021) keeps the rate away from zero where all
     the tanh units are saturated. The network starts close to the linear schedule.
 
-    A gradient reaches the schedule through the weight of the loss too, as in the paper. The bound on the log
-    likelihood (the paper's weighting) is what makes that gradient meaningful: under another weighting a
-    learned schedule may drift to where denoising is easy, so freeze it there (`trainable=False`).
+    As in the paper, a gradient also reaches the schedule through the weight of the loss. The bound on the log
+    likelihood (the paper's weighting) makes that gradient meaningful: under another weighting, a learned schedule may
+    drift to where denoising is easy, so freeze it then (`trainable=False`).
     """
 
     log_snr_0: Scalar

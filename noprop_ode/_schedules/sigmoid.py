@@ -12,13 +12,13 @@ from .._types import Scalar
 from .base import AbstractNoiseSchedule, check_ends
 
 
-# Below the least slope g is linear in time to five digits (and 0/0 at zero); above the greatest its rate at the ends
-# underflows float32, and a schedule whose rate is zero stands still.
+# Below the smallest slope, g is linear in time to five digits (and 0/0 at zero); above the largest, its rate at the
+# ends underflows float32, and a schedule whose rate is zero stands still.
 _MIN_SLOPE, _MAX_SLOPE = 0.01, 50.0
 
 
 class SigmoidSchedule(AbstractNoiseSchedule, AbstractFreezable):
-    r"""Signal power $\alpha^2$ a sigmoid in time of slope $k$, between the two ends of the log-SNR:
+    r"""Signal power $\alpha^2$ as a sigmoid in time with slope $k$, between the two ends of the log-SNR:
 
     $$\alpha^2(t) = a_0 + (a_1 - a_0)\, g(t), \quad
     g(t) = \frac{\mathrm{sigmoid}(k (t - 1/2)) - \mathrm{sigmoid}(-k / 2)}
@@ -70,7 +70,7 @@ class SigmoidSchedule(AbstractNoiseSchedule, AbstractFreezable):
 
     def log_snr(self, t: Scalar) -> Scalar:
         power_0, noise_1 = _sigmoid(self.log_snr_0), _sigmoid(-self.log_snr_1)
-        # From the ends where neither power is nearly one.
+        # From the ends at which neither power is close to one.
         sign = 1 if self.log_snr_0 < 0 else -1
         span = sign * (_sigmoid(sign * self.log_snr_1) - _sigmoid(sign * self.log_snr_0))
         half = 0.5 * self.slope

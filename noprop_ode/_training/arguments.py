@@ -1,4 +1,4 @@
-"""What `fit` cannot train on, said before anything is traced or written."""
+"""Checks of the arguments of `fit`, before anything is traced or written."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ def check_arguments(
     rollbacks: int,
     keep: int,
 ) -> None:
-    """Refuses before anything is traced or written what cannot be trained on."""
+    """Refuses arguments that cannot be trained on, before anything is traced or written."""
     for name in ("train", "validation"):
         if getattr(splits, name, ...) is ...:
             raise TypeError(

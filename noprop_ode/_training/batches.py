@@ -14,9 +14,9 @@ from .run import Run
 
 
 class Batches:
-    """The batches of a run, which depend on the seed, the epoch and the step alone.
+    """The batches of a run, which depend only on the seed, the epoch and the step.
 
-    Of several processes each takes its share of every batch, out of the same order of all images.
+    With several processes, each takes its share of every batch, from the same order of all images.
     """
 
     def __init__(
@@ -27,10 +27,10 @@ class Batches:
         self.parallel = parallel if jax.process_count() > 1 else None
         self._reader: Any = None
         self._steps = steps
-        self._data: Any = None  # that of the reader: a callback may have given the run others
+        self._data: Any = None  # the reader's: a callback may have given the run other data
 
     def rest_of_epoch(self, run: Run) -> Iterator[tuple[Any, Any]]:
-        """What is left of the epoch that the run is in."""
+        """The remaining batches of the current epoch."""
         epoch, step = run.progress.epoch, run.progress.step
         if self._data is not run.train:
             if run.steps_per_epoch != self._steps:
@@ -53,7 +53,7 @@ class Batches:
             self._reader.close()
 
     def _opened(self, run: Run) -> Any:
-        from ..data._batches import Batches  # not at the top: the core does not bring the data package along
+        from ..data._batches import Batches  # not at the top: the core does not import the data package
 
         share = slice(None) if self.parallel is None else self.parallel.share(run.batch_size)
         return Batches(run.train, run.batch_size, seed=self.seed, share=share)
@@ -62,5 +62,5 @@ class Batches:
         assert self.augment is not None
         if self.parallel is None:
             return self.augment(jnp.asarray(xs), key=key)
-        # Of the whole batch, so that what befalls an image does not depend on the process that it is on.
+        # The whole batch at once, so that what happens to an image does not depend on its process.
         return eqx.filter_jit(self.augment)(self.parallel.place_batch(xs), key=key)

@@ -1,4 +1,4 @@
-"""An optimiser for each block on its own."""
+"""An optimiser applied to each block separately."""
 
 from typing import Any, NamedTuple
 
@@ -29,16 +29,16 @@ class BlockwiseTransformation(optax.GradientTransformation):
 def blockwise(
     optimiser: optax.GradientTransformation, rest: optax.GradientTransformation | None = None
 ) -> BlockwiseTransformation:
-    """Applies an optimiser to each block on its own, so that no block depends on another through it.
+    """Applies an optimiser to each block separately, so that no block depends on another through it.
 
-    Over stacked blocks, a clip by global norm or a trust ratio would mix the blocks. Here every
-    block has its own state, its own norm and its own step count. A block whose gradient is exactly zero took no
-    part in the step, and neither its weights nor its state change: no momentum, no weight decay.
+    Over stacked blocks, a clip by global norm or a trust ratio would mix the blocks. Here, every block has its own
+    state, its own norm and its own step count. A block whose gradient is exactly zero took no part in the step, and
+    neither its weights nor its state change: no momentum, no weight decay.
 
     **Arguments:**
 
-    - `optimiser`: for each block. It is given one block, without the leading axis, and what is of no block apart, so
-        a mask or labels must be a function of what they are given.
+    - `optimiser`: for each block. It is given one block, without the leading axis, separately from what belongs to no
+        block, so a mask or labels must be a function of what they are given.
     - `rest`: for everything else (readout, embedding, schedule); the same optimiser if not given.
 
     **Returns:** an optax transformation for models that contain [`noprop_ode.Blocks`][].

@@ -1,4 +1,4 @@
-"""A step of all blocks as one call for each: T problems that share nothing but labels and readout."""
+"""A step of all blocks as one call per block: T problems that share nothing but labels and readout."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ class _Gathered(eqx.Module):
 
     - `i`: which of its blocks a device takes next.
     - `denoising`, `blocks`: the denoising term and the gradient of each block, on a leading axis T.
-    - `shared`: the gradient of what blocks share; a sum for each device of the block axis.
+    - `shared`: the gradient of what blocks share; one sum per device of the block axis.
     """
 
     i: Int[Array, ""]
@@ -34,7 +34,7 @@ class _Gathered(eqx.Module):
 
 
 def takes_all_blocks(model: AbstractModel) -> bool:
-    """Whether a step of this model is one of all of its blocks, which can be taken one after another."""
+    """Whether a step of this model trains all of its blocks, which can then be processed one after another."""
     return isinstance(model, AbstractBlockModel) and model.plan.apart
 
 
@@ -43,18 +43,18 @@ def step_by_block(
 ) -> tuple[TrainState, Metrics]:
     """The same step as [`noprop_ode.train_step`][], in calls of a few compiled functions.
 
-    T calls of one function are for the gradient of a block each: compilation does not grow with T, and what
-    back-propagation has to keep is that of one block. Where blocks are on several devices, each call is for one block
-    of each. The gradient is applied once all of it is known to be finite, so a bad step changes no block; of many
-    blocks with an optimiser that keeps them apart, to a few at a time.
+    One function is called T times, each time for the gradient of one block: compilation does not grow with T, and
+    back-propagation only keeps the intermediate results of one block. If blocks are on several devices, each call is
+    for one block of each. The gradient is applied once all of it is known to be finite, so a bad step changes no block;
+    with many blocks and an optimiser that keeps them apart, to a few blocks at a time.
 
     **Arguments:**
 
     - `data`: a batch of images and labels.
     - `state`: the state, for a model that `takes_all_blocks`; it is consumed.
-    - `parallel`: how it lies on devices, where there are several.
+    - `parallel`: the layout of the state on devices, if there are several.
 
-    **Returns:** the next state, and what was measured on the way.
+    **Returns:** the next state, and the metrics of the step.
     """
     assert isinstance(state.model, AbstractBlockModel)
     inputs = (*data, state.model, state.key, state.step, parallel)
@@ -74,7 +74,7 @@ def _devices(parallel: Parallel | None) -> int:
 
 @eqx.filter_jit
 def nothing(model: AbstractBlockModel, parallel: Parallel | None = None) -> _Gathered:
-    """What is gathered before the first call."""
+    """What is gathered before the first call: zeros."""
     mask, devices = trainable_mask(model), _devices(parallel)
     shared = eqx.filter(model, _without_blocks(mask))
     gathered = _Gathered(
@@ -94,7 +94,7 @@ def nothing(model: AbstractBlockModel, parallel: Parallel | None = None) -> _Gat
 def add_block(
     inputs: tuple[Array, Array, AbstractBlockModel, Key, Array, Parallel | None], gathered: _Gathered
 ) -> _Gathered:
-    """Adds the gradient of the next block; of the next one on each device of the block axis."""
+    """Adds the gradient of the next block, on each device of the block axis."""
     xs, ys, model, key, step, parallel = inputs
     if parallel is None or parallel.block == 1:
         return _add(xs, ys, model, key, step, gathered, first=0)
@@ -105,8 +105,8 @@ def add_block(
         first = jax.lax.axis_index("block") * own
         return _add(xs, ys, eqx.combine(arrays, static), key, step, gathered, first=first)
 
-    # By hand over the blocks, whose devices exchange nothing; over the data axis by the compiler, which knows the
-    # whole batch, so that the noise of an image does not depend on the device that it is on.
+    # Divided by hand over the blocks, whose devices exchange nothing, and by the compiler over the data axis: it knows
+    # the whole batch, so that the noise of an image does not depend on its device.
     whole = PartitionSpec()
     return jax.shard_map(
         local,
@@ -132,7 +132,7 @@ def _add(
 ) -> _Gathered:
     i, keys = gathered.i, batch_keys(jr.fold_in(key, step))
     mask = trainable_mask(model)
-    # The block leaves the model out here: within the derivative, the gradient would have the size of all blocks.
+    # The block is taken from the model out here: inside the derivative, the gradient would have the size of all blocks.
     own, own_fixed = eqx.partition(model.field.block(i), mask.field.stacked)
     shared, fixed = eqx.partition(model, _without_blocks(mask))
 
@@ -157,14 +157,14 @@ def _add(
 def finish(
     data: tuple[Array, Array, Parallel | None], state: TrainState, gathered: _Gathered
 ) -> tuple[TrainState, Metrics]:
-    """Adds the terms without any block, and applies the gradient."""
+    """Adds the terms that involve no block, and applies the gradient."""
     xs, ys, parallel = data
     next_state, metrics = apply_gradients(state, *_whole_gradient(xs, ys, state, gathered))
     return next_state if parallel is None else parallel.constrain(next_state), metrics
 
 
 def _whole_gradient(xs: Array, ys: Array, state: TrainState, gathered: _Gathered) -> tuple[LossTerms, PyTree[Any]]:
-    """The terms of the loss, and its gradient: what was gathered, and what the terms without any block add."""
+    """The terms of the loss, and its gradient: what was gathered, plus that of the terms that involve no block."""
     keys = batch_keys(jr.fold_in(state.key, state.step))
     params, rest = eqx.partition(state.model, trainable_mask(state.model))
 
@@ -182,8 +182,8 @@ def _whole_gradient(xs: Array, ys: Array, state: TrainState, gathered: _Gathered
 def finish_rest(
     data: tuple[Array, Array], blocks: TrainState, rest: TrainState, gathered: _Gathered
 ) -> tuple[TrainState, Metrics]:
-    """Like `finish`, for what is of no block: the blocks are only looked at."""
+    """Like `finish`, for what belongs to no block: the blocks are only read."""
     state = eqx.combine(blocks, rest)
-    # The update of the blocks, which is not returned, is not computed.
+    # The update of the blocks is not returned, and so not computed.
     next_state, metrics = apply_gradients(state, *_whole_gradient(*data, state, gathered))
     return of_blocks(next_state)[1], metrics

@@ -17,22 +17,22 @@ from .checkpoint import load_arrays
 from .errors import CheckpointError
 from .files import say
 from .processes import arrays_of_first, gathered, on_first, tell
-from .run import EpochEnded, Event, Recorded, Run, Started, Stepped, Stopped, rows
-from .step import copied
+from .run import EpochEnded, Event, Recorded, Run, Started, Stepped, Stopped
+from .step import copied, rows
 from .store import BEST
 
 
 class Validate:
     """Evaluates on the validation part after epochs, records the result, keeps the best model, and stops a run that no
-    longer gets better."""
+    longer improves."""
 
     def __init__(self, *, prediction: Prediction | None, every: int, patience: int | None, key: Key):
         """**Arguments:**
 
         - `prediction`: how to predict; the model's own way if `None`.
-        - `every`: epochs from one validation to the next; the last epoch is always validated.
-        - `patience`: stop after so many validations without a better accuracy.
-        - `key`: randomness of the predictions.
+        - `every`: epochs between validations; the last epoch is always validated.
+        - `patience`: stop after this many validations without a better accuracy.
+        - `key`: randomness for the predictions.
         """
         self.prediction, self.every, self.patience, self.key = prediction, every, patience, key
         self._best: AbstractModel | None = None
@@ -79,7 +79,7 @@ class Validate:
 
 
 def _read_best(run: Run, like: AbstractModel) -> AbstractModel | None:
-    """The best model, where its file is; it is not what the run needs to go on, and may have been removed."""
+    """The best model, if its file is there: the run does not need it to continue, and it may have been removed."""
     assert run.store is not None
     try:
         return load_arrays(run.store.path(BEST), like)
@@ -89,10 +89,10 @@ def _read_best(run: Run, like: AbstractModel) -> AbstractModel | None:
 
 
 class ProgressBar:
-    """Shows on standard error how far a run is: a bar on a terminal, elsewhere one line a minute."""
+    """Shows the progress of a run on standard error: a bar on a terminal, elsewhere one line per minute."""
 
     def __init__(self, *, every: float = 60.0):
-        """**Arguments:** `every`, seconds from one line to the next where there is no terminal."""
+        """**Arguments:** `every`, seconds between lines where there is no terminal."""
         self.every = every
         self._bar: Any = None
         self._told = 0.0
@@ -100,7 +100,7 @@ class ProgressBar:
         self._first = 0
 
     def __call__(self, run: Run, event: Event) -> None:
-        with contextlib.suppress(OSError):  # a log that is full, or a terminal that is gone, must not cost the run
+        with contextlib.suppress(OSError):  # a log that is full, or a terminal that is gone, must not end the run
             self._tell(run, event)
 
     def _tell(self, run: Run, event: Event) -> None:
@@ -158,7 +158,7 @@ class ProgressBar:
             self._began = self._told = now
             self._first = run.progress.step
             return
-        early = self._told == self._began and now - self._began > 5  # an estimate of the whole time, soon
+        early = self._told == self._began and now - self._began > 5  # an early estimate of the total time
         if early or now - self._told > self.every:
             self._told = now
             done = run.progress.step - self._first
@@ -179,7 +179,7 @@ _TERMS = ("loss", "denoising", "readout", "prior")
 
 
 def _narrow() -> bool:
-    """Whether a terminal has room for initials alone; 60 columns are enough for these."""
+    """Whether a terminal only has room for initials; 60 columns are enough for these."""
     return shutil.get_terminal_size().columns < 100
 
 

@@ -1,4 +1,4 @@
-"""Arrays in safetensors files, with a header of ours and checksums over all of it. No pickle."""
+"""Arrays in safetensors files, with our own header and checksums over everything. No pickle."""
 
 import hashlib
 import json
@@ -30,21 +30,21 @@ Described = list[list[Any]]  # name, dtype and shape of each array, by name
 def save_arrays(path: str | os.PathLike[str], tree: PyTree[Any], metadata: dict[str, Any] | None = None) -> None:
     """Writes the arrays of a PyTree to a safetensors file, atomically: the file is either whole or not there.
 
-    Arrays alone are kept: settings that are none, such as a schedule's ends, the objective, eta or a rate of dropout,
-    are those of what the arrays are read into. Any tool that reads safetensors reads it; arrays are named by their
-    place in the PyTree, such as `.field.head.layers[0].weight`. Random keys are stored as the words they are made of.
-    The file's metadata hold `content`, the metadata given here as JSON, and SHA-256 sums of the arrays and of the
+    Only arrays are saved: other settings, such as a schedule's ends, the objective, eta or a dropout rate, are those of
+    the PyTree that the arrays are loaded into. Any tool that reads safetensors reads it; arrays are named by their path
+    in the PyTree, such as `.field.head.layers[0].weight`. Random keys are stored as the words they consist of. The
+    file's metadata hold `content`, the metadata given here as JSON, and SHA-256 checksums of the arrays and of the
     header.
 
     **Arguments:**
 
     - `path`: where to write, usually ending in `.safetensors`.
-    - `tree`: any PyTree, a model or a [`noprop_ode.TrainState`][]; leaves that are not arrays are left out. What lies
-        on several processes is to be [`noprop_ode.gathered`][] first.
-    - `metadata`: plain values to keep with it.
+    - `tree`: any PyTree, a model or a [`noprop_ode.TrainState`][]; leaves that are not arrays are left out. Arrays that
+        lie on several processes must be [`noprop_ode.gathered`][] first.
+    - `metadata`: plain values to save with it.
 
-    **Raises:** [`noprop_ode.RunError`][] if the disk is full or the folder cannot be written; what was there before
-    stays.
+    **Raises:** [`noprop_ode.RunError`][] if the disk is full or the folder cannot be written; a file that was there
+    before is left intact.
     """
     check_alive(tree)
     numpy_format = need("safetensors.numpy", "Saving arrays")
@@ -54,7 +54,7 @@ def save_arrays(path: str | os.PathLike[str], tree: PyTree[Any], metadata: dict[
         if eqx.is_array(leaf)
     }
     content = json.dumps({} if metadata is None else metadata, default=plain_number)
-    # The sum of the arrays is over the bytes as the file has them, so it is taken of a first serialisation.
+    # The checksum of the arrays covers their bytes as in the file, so it is taken from a first serialisation.
     plain = numpy_format.save(arrays)
     data = hashlib.sha256(memoryview(plain)[_data_start(plain) :]).hexdigest()
     described = sorted([name, array.dtype.name, list(array.shape)] for name, array in arrays.items())
@@ -68,7 +68,7 @@ def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     **Arguments:** `path`, of a file that [`noprop_ode.save_arrays`][] wrote. **Returns:** its metadata.
 
-    **Raises:** `FileNotFoundError`, or [`noprop_ode.CheckpointError`][] for a file that is not ours or is damaged.
+    **Raises:** `FileNotFoundError`, or [`noprop_ode.CheckpointError`][] for a file that is no checkpoint or is damaged.
     """
     with _Reader(Path(path)) as file:
         return file.content
@@ -81,8 +81,8 @@ def load_arrays(path: str | os.PathLike[str], like: PyTree[Any]) -> PyTree[Any]:
 
     - `path`: a file that [`noprop_ode.save_arrays`][] wrote.
     - `like`: a PyTree with arrays (or `jax.ShapeDtypeStruct`) of the expected names, shapes and dtypes, such as
-        `equinox.filter_eval_shape` of what builds the model. Its settings stay as they are and are not compared:
-        build it as the one that was saved was built.
+        `equinox.filter_eval_shape` of the function that builds the model. Its settings are kept and not compared:
+        build it exactly like the saved one.
 
     **Returns:** `like` with its arrays replaced.
 
@@ -91,7 +91,7 @@ def load_arrays(path: str | os.PathLike[str], like: PyTree[Any]) -> PyTree[Any]:
     leaves, structure = jax.tree_util.tree_flatten_with_path(like)
     expected = {array_name(where): _stored_like(leaf) for where, leaf in leaves if _is_array(leaf)}
     with _Reader(Path(path)) as file:
-        # Before any array is read: what is allocated is what the model needs, whatever the file claims.
+        # Before any array is read, so that only what the model needs is allocated, whatever the file claims.
         check_names(path, file.described, expected)
         file.check_data()
         arrays = {name: file.array(name) for name in expected}
@@ -161,7 +161,7 @@ class _Reader:
         return self._file.get_tensor(name)
 
 
-# How safetensors calls dtypes, where NumPy does not.
+# What safetensors calls dtypes, where it differs from NumPy.
 _DTYPES = {
     **{f"F{8 * n}": f"float{8 * n}" for n in (2, 4, 8)},
     **{f"I{8 * n}": f"int{8 * n}" for n in (1, 2, 4, 8)},
@@ -201,7 +201,7 @@ def check_names(
         raise CheckpointError(f"{path} holds {extra[:3]}, which the model lacks: it was saved from another one.")
     for name, (dtype, shape) in found.items():
         leaf = expected[name]
-        # An array of NumPy's in double precision is one in single precision once it has been through a step.
+        # A NumPy array in double precision is in single precision once it has been through a step.
         alike = {leaf.dtype.name, jax.dtypes.canonicalize_dtype(leaf.dtype).name}
         if dtype not in alike or list(leaf.shape) != shape:
             raise CheckpointError(
@@ -220,7 +220,7 @@ def _parse(content: str, path: Path) -> dict[str, Any]:
 
 
 def array_name(where: Any) -> str:
-    """What an array is called in a checkpoint: its place in the PyTree."""
+    """The name of an array in a checkpoint: its path in the PyTree."""
     return jax.tree_util.keystr(where)
 
 
@@ -229,7 +229,7 @@ def _is_array(leaf: Any) -> bool:
 
 
 def is_key(leaf: Any) -> bool:
-    """Whether a leaf is a random key, which is stored as the words that it is made of."""
+    """Whether a leaf is a random key, which is stored as the words that it consists of."""
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
@@ -242,5 +242,5 @@ def _stored_like(leaf: Any) -> jax.ShapeDtypeStruct:
 
 
 def _restored(array: np.ndarray, leaf: Any) -> Any:
-    value = jax.device_put(array, may_alias=False)  # a copy; an array of jnp would be compiled
+    value = jax.device_put(array, may_alias=False)  # a copy; `jnp.array` would be compiled
     return jr.wrap_key_data(value, impl=jr.key_impl(jnp.empty((), leaf.dtype))) if is_key(leaf) else value

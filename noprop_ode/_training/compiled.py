@@ -1,4 +1,4 @@
-"""Programs of training: what they may overwrite, and how XLA compiles them for a CPU."""
+"""Training programs: what they may overwrite, and how XLA compiles them for a CPU."""
 
 import functools
 import os
@@ -19,11 +19,11 @@ _FLAG = "xla_cpu_experimental_ynn_fusion_type"
 class donating(Generic[_P, _T]):
     """`equinox.filter_jit` with all arguments but the first donated: their buffers become those of the results.
 
-    On a CPU convolutions use all of its cores. XLA hands each to YNNPACK, which computes one of up to 128 output
-    channels on a single core, whatever the batch. Its own, Eigen's, take as long on one core and share the work, so
-    that a step of the paper's network takes three quarters of the time on two.
+    On a CPU, convolutions use all of its cores. By default, XLA hands each to YNNPACK, which computes one of up to 128
+    output channels on a single core, whatever the batch. XLA's own, from Eigen, take as long on one core but share the
+    work, so that on two cores a step of the paper's network takes three quarters of the time.
 
-    **Arguments:** `function`, of arrays and other values; compiled anew where a value or a shape changes.
+    **Arguments:** `function`, of arrays and other values; recompiled if a value or a shape changes.
     """
 
     def __init__(self, function: Callable[_P, _T]):
@@ -36,21 +36,21 @@ class donating(Generic[_P, _T]):
         return self._compiled(*args, **kwargs)
 
     def lower(self, *args: _P.args, **kwargs: _P.kwargs) -> Any:
-        """The program for such arguments, not compiled yet; see `equinox.filter_jit`."""
+        """The program for these arguments, not compiled yet; see `equinox.filter_jit`."""
         return self._compiled.lower(*args, **kwargs)
 
     @functools.cached_property
     def _compiled(self) -> Any:
-        jit: Any = eqx.filter_jit  # its signature does not name what it hands on to `jax.jit`
+        jit: Any = eqx.filter_jit  # its signature does not name what it passes on to `jax.jit`
         return jit(self._function, donate="all-except-first", compiler_options=compiler_options())
 
 
 @functools.cache
 def compiler_options() -> dict[str, str] | None:
-    """What XLA is told when it compiles a training step, on the devices of this process.
+    """XLA's options for compiling a training step, on the devices of this process.
 
-    **Returns:** options for `jax.jit`; `None` on an accelerator, where `XLA_FLAGS` says something about it, and for a
-    version of XLA that does not know them.
+    **Returns:** options for `jax.jit`; `None` on an accelerator, if `XLA_FLAGS` already sets them, and for a version of
+    XLA that does not know them.
     """
     if jax.default_backend() != "cpu" or _FLAG in os.environ.get("XLA_FLAGS", ""):
         return None

@@ -8,17 +8,17 @@ class RunError(RuntimeError):
 
 
 class SettingsError(ValueError):
-    """Arguments of training that do not go together."""
+    """Arguments of training that are out of range or do not go together."""
 
 
 class CheckpointError(ValueError):
-    """A file is not a checkpoint of ours, is damaged, or does not fit what it is loaded into."""
+    """A file is not a checkpoint of this package, is damaged, or does not fit what it is loaded into."""
 
 
 class Interrupted(Exception):
-    """A run was asked to stop by a signal, Ctrl-C among them, in place of `KeyboardInterrupt`. With a folder it has
-    saved itself. `state` is the [`noprop_ode.TrainState`][] that it had, `None` if it was through, and `exit_code` 128
-    and the number of the signal."""
+    """A run was stopped by a signal, such as Ctrl-C; raised in place of `KeyboardInterrupt`. A run with a folder has
+    been saved. `state` is the last [`noprop_ode.TrainState`][], or `None` if the run was already done, and `exit_code`
+    is 128 plus the number of the signal."""
 
     def __init__(self, name: str, exit_code: int, state: Any = None):
         Exception.__init__(self, name)

@@ -1,4 +1,4 @@
-"""Writing and removing files so that nothing of anybody's is lost: whole files or none, and only our own."""
+"""Writing and removing files so that nobody's files are lost: whole files or none, and only our own."""
 
 import contextlib
 import errno
@@ -18,26 +18,26 @@ from .._wording import given
 from .errors import RunError
 
 
-# What a half-written file is called until it is whole; nothing else is ever taken for one.
+# The name of a half-written file until it is whole; no other file is ever taken for one.
 _TEMPORARY = re.compile(r"\.noprop_ode-[^/]+\.\d+(\.[0-9a-f]{8})?\.tmp")
-# What file systems answer that cannot sync a folder, some of the network among them; and a folder without its names.
+# Errors of file systems that cannot sync a folder, some network ones among them; and of a folder that cannot be listed.
 _NO_SYNC = (errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.ENOSYS, errno.EACCES)
 
 
 def write_atomically(path: str | os.PathLike[str], write: Callable[[Any], Any]) -> None:
-    """Writes a file beside its place, makes sure that it has reached the disk, and moves it there.
+    """Writes a file next to its destination, makes sure that it has reached the disk, and moves it into place.
 
-    A symbolic link in its place is replaced, not followed. The folder must exist: one that has gone is not made again.
+    A symbolic link in its place is replaced, not followed. The folder must exist: a missing one is not created.
 
     **Arguments:**
 
     - `path`: where to write.
     - `write`: writes to an open binary file.
 
-    **Raises:** [`noprop_ode.RunError`][] for any failure of the file system; what was there before then stays.
+    **Raises:** [`noprop_ode.RunError`][] for any failure of the file system; the file that was there is then intact.
     """
     path = Path(path)
-    # Another thread, or a process of another container, may write the same file under the same number.
+    # Another thread, or a process of another container, may write the same file with the same process id.
     temporary = path.with_name(f".noprop_ode-{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         try:
@@ -57,7 +57,7 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[Any], Any]) 
 
 
 def identity(path: Path) -> tuple[int, int] | None:
-    """Which file lies at a path at this moment."""
+    """Identifies the file that is at a path at this moment."""
     try:
         found = path.stat()
     except (OSError, ValueError):
@@ -66,7 +66,7 @@ def identity(path: Path) -> tuple[int, int] | None:
 
 
 def shown(path: Path) -> str:
-    """A path for a message: as it is, unless it is longer than any or would not print."""
+    """A path for a message: unchanged, unless it is very long or not printable."""
     text = str(path)
     return text if len(text) < 500 and text.isprintable() else ascii(text)[:200]
 
@@ -77,7 +77,7 @@ def reason(error: OSError | ValueError) -> str:
 
 
 def sync_folder(folder: Path) -> None:
-    """Waits until the names in a folder have reached the disk, where the system can do that."""
+    """Waits until the names in a folder have reached the disk, if the system supports that."""
     if os.name != "posix":
         return
     try:
@@ -92,27 +92,27 @@ def sync_folder(folder: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes files that [`write_atomically`] of a killed process left half-written. Only regular files of that very
-    pattern, in this folder itself: a folder that is a link is left alone.
+    """Removes files that `write_atomically` left half-written in a killed process: only regular files of exactly that
+    pattern, directly in this folder. A folder that is a link is left alone.
 
     **Arguments:** `folder`, which nobody else is writing to now.
     """
     if folder.is_symlink() or not folder.is_dir():
         return
     for path in folder.iterdir():
-        with contextlib.suppress(FileNotFoundError):  # its writer was faster
+        with contextlib.suppress(FileNotFoundError):  # its writer removed it first
             if _TEMPORARY.fullmatch(path.name) and stat.S_ISREG(path.lstat().st_mode):
                 path.unlink()
 
 
 def say(text: str) -> None:
-    """Says something on standard error. A log that is full or gone must not cost a run."""
+    """Prints to standard error. A log that is full or gone must not end a run."""
     with contextlib.suppress(OSError):
         print(text, file=sys.stderr, flush=True)
 
 
 def plain_number(value: Any) -> Any:
-    """A number of NumPy's or JAX's among plain values."""
+    """Converts a NumPy or JAX scalar among plain values to a Python number."""
     if isinstance(value, np.generic) or (eqx.is_array(value) and value.size == 1):
         return value.item()
     raise TypeError(

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import jax.random as jr
 import optax
 from jaxtyping import Array
@@ -23,7 +22,7 @@ from .checkpoint import save_arrays
 from .clock import Clock
 from .errors import FolderLostError, RunError
 from .folder import RunFolder
-from .generator import NonFiniteLossError, train
+from .generator import NonFiniteLossError, default_steps_per_call, train
 from .optimiser import kept_apart, on_host, scaled
 from .parallel import Parallel
 from .processes import agreed, is_first, on_first, others_there, tell
@@ -37,13 +36,13 @@ from .store import CheckpointStore
 
 
 class FitResult(NamedTuple):
-    """What [`noprop_ode.fit`][] arrives at.
+    """The result of [`noprop_ode.fit`][].
 
-    - `model`: the model after the last step; the moving average of its weights, if one was asked for.
+    - `model`: the model after the last step; the moving average of its weights, if one was requested.
     - `best_model`: the one with the best validation accuracy; `None` without a validation part.
     - `state`: the last [`noprop_ode.TrainState`][].
     - `progress`: steps, best accuracy and the rest of [`noprop_ode.Progress`][].
-    - `images_per_second`: speed of training without compilation and evaluation; `None` if no step was timed.
+    - `images_per_second`: training speed, excluding compilation and evaluation; `None` if no step was timed.
     """
 
     model: AbstractModel
@@ -80,9 +79,9 @@ def fit(
 ) -> FitResult:
     """Trains a model for a number of epochs.
 
-    Everything that follows from a checkpoint is a function of it, of the arguments and of the data: a run that is
-    stopped or killed, and called again with `resume=True`, arrives at the same weights to the last bit, on the same
-    machine and the same number of cores. [`noprop_ode.train`][] is the bare loop below this one.
+    What follows a checkpoint depends only on the checkpoint, the arguments and the data: a run that is stopped or
+    killed, and called again with `resume=True`, arrives at bit-identical weights on the same machine and the same
+    number of cores. [`noprop_ode.train`][] is the bare loop underneath.
 
     !!! example
 
@@ -93,45 +92,45 @@ def fit(
 
     **Arguments:**
 
-    - `model`: the initial model; one that is trained already is trained on.
+    - `model`: the initial model; one that is already trained is trained further.
     - `splits`: the data: its `train` and, unless that is `None`, `validation` each have `images` `[n, ...]` and
         `labels` `[n]`, as [`noprop_ode.data.Splits`][] does.
-    - `optimiser`: an optax transformation of gradients and weights; those that ask for the loss as well, such as
-        `optax.contrib.reduce_on_plateau`, are not served. Blocks that the model trains apart are optimised each on its
-        own, as by [`noprop_ode.blockwise`][], clipping and trust ratios included.
-    - `epochs`: how often to go through the training part.
-    - `batch_size`: images in a step; an incomplete batch is left out, another one each epoch.
-    - `seed`: of the order of images and all randomness of training, at least 0 and below 2^32.
-    - `folder`: where to keep checkpoints and metrics; without one nothing is written.
-    - `resume`: go on from the newest checkpoint in the folder, if there is one. Otherwise a folder that holds any is
+    - `optimiser`: an optax transformation of gradients and weights; those that also need the loss, such as
+        `optax.contrib.reduce_on_plateau`, are not supported. Blocks that the model trains independently are optimised
+        separately, as with [`noprop_ode.blockwise`][], including clipping and trust ratios.
+    - `epochs`: number of passes over the training part.
+    - `batch_size`: images per step; an incomplete batch is left out, with other images each epoch.
+    - `seed`: seed of the image order and all randomness of training, at least 0 and below 2^32.
+    - `folder`: where to keep checkpoints and metrics; without one, nothing is written.
+    - `resume`: continue from the newest checkpoint in the folder, if there is one. If false, a folder that holds any is
         refused. Data, `batch_size`, `seed`, `average_decay`, `validate_every`, `patience`, `rollbacks` and the arrays
-        of the model are compared with those of the run. Its other settings, `optimiser`, `augment` and `prediction`
-        have to be the same, too; nobody checks.
+        of the model are compared with those of the run. The model's other settings, `optimiser`, `augment` and
+        `prediction` must be the same too, but are not checked.
     - `callbacks`: functions of the [`noprop_ode.Run`][] and an event, called in this order after the validation.
     - `prediction`: how to predict for validation; the model's own way by default.
-    - `augment`: changes the images of a batch at random, `augment(xs, key=key)`.
-    - `average_decay`: keep a moving average of the weights with this decay for each step, and evaluate that; as in
+    - `augment`: changes the images of a batch at random, called as `augment(xs, key=key)`.
+    - `average_decay`: keep a moving average of the weights with this decay per step, and evaluate that; as in
         [`noprop_ode.TrainState`][].
-    - `validate_every`: epochs from one validation to the next.
-    - `patience`: stop after so many validations without a better accuracy. A run that was stopped, so or by
+    - `validate_every`: epochs between validations.
+    - `patience`: stop after this many validations without a better accuracy. A run that was stopped, this way or by
         `Run.stop`, is over: called again, it trains no further.
-    - `rollbacks`: on a loss that is not finite, go back to the start of the epoch at half the rate, so often.
-    - `steps_per_call`: steps in one call on the device; 1 on CPU and 16 elsewhere by default.
+    - `rollbacks`: how often to go back to the start of the epoch, with half the learning rate, on a non-finite loss.
+    - `steps_per_call`: steps per call on the device; by default 1 on CPU and for blocks trained one by one, else 16.
     - `checkpoint_seconds`: time between checkpoints, besides the one after every epoch.
-    - `keep`: how many of them to keep, besides the best.
-    - `learning_rate`: the schedule that the optimiser was made with, for the logs alone.
-    - `metadata`: plain values that every checkpoint shall carry.
-    - `parallel`: devices to divide batches and blocks among; a run may go on with others than it began with. Several
-        processes ([`noprop_ode.start_processes`][]) call this alike; the first alone writes, prints and logs, and a
-        signal to any of them stops all.
+    - `keep`: how many checkpoints to keep, besides the best.
+    - `learning_rate`: the schedule that the optimiser was made with, used only for logging.
+    - `metadata`: plain values to save with every checkpoint.
+    - `parallel`: devices to divide batches and blocks among; a run may continue on other devices. Several processes
+        ([`noprop_ode.start_processes`][]) all make the same call; only the first writes, prints and logs, and a signal
+        to any of them stops all.
     - `progress`: whether to show progress on standard error.
 
-    **Returns:** the model and how it got there.
+    **Returns:** the trained model, its state and its progress.
 
     **Raises:** `ValueError` or `TypeError` for arguments that do not go together, [`noprop_ode.RunError`][] for a
-    folder that cannot be used, [`noprop_ode.Interrupted`][] after a signal, once everything is saved where there is a
-    folder, with the last state in any case, and
-    [`noprop_ode.NonFiniteLossError`][] if training diverges; the last good state is then the newest checkpoint.
+    folder that cannot be used, [`noprop_ode.Interrupted`][] after a signal, with the last state and, if there is a
+    folder, once everything is saved, and [`noprop_ode.NonFiniteLossError`][] if training diverges; the last good state
+    is then the newest checkpoint.
     """
     check_layout(parallel, model, batch_size)
     check_arguments(splits, model, epochs, batch_size, seed, validate_every, patience, rollbacks, keep)
@@ -158,7 +157,7 @@ def fit(
             epochs=epochs,
             batch_size=batch_size,
             folder=own,
-            # Orbax removes a checkpoint before it writes it again: then another one has to be there.
+            # Orbax removes a checkpoint before it rewrites it: another one must then be there.
             store=None if own is None else CheckpointStore(own, keep=max(keep, 2) if in_parts else keep),
             metadata=metadata or {},
             in_parts=in_parts,
@@ -166,7 +165,7 @@ def fit(
         place = parallel.place if in_parts and parallel is not None else _as_it_is
         if begin(run, settings, place, kept=kept, resume=resume):
             stack.push(functools.partial(forget_failed_start, run))
-        run.state = place(run.state)  # that of a file lies in one place
+        run.state = place(run.state)  # a state read from a file lies in one place
         validate = Validate(prediction=prediction, every=validate_every, patience=patience, key=validation_key)
         run.callbacks = (
             *([JsonLines()] if own is not None else []),
@@ -176,7 +175,7 @@ def fit(
         )
         batches = Batches(seed, augment, augment_key, parallel, steps=run.steps_per_epoch)
         stack.callback(batches.close)
-        roll_back, per_call = RollBack(rollbacks, place), steps_per_call or _default_steps_per_call()
+        roll_back, per_call = RollBack(rollbacks, place), steps_per_call or default_steps_per_call(model)
         rate = None if learning_rate is None else on_host(learning_rate)
         guard = stack.enter_context(SignalGuard())
         run.state = scaled(run.state, optimiser, run.progress.rate_scale)
@@ -185,7 +184,7 @@ def fit(
             run.emit(Started())
             # Orbax would first remove the only checkpoint that is there.
             if any(agreed(bool(run.progress.notes))) and not (in_parts and run.progress.step == 0):
-                run.save()  # what callbacks must know again, should the run be killed before its first checkpoint
+                run.save()  # what callbacks need again if the run is killed before its first checkpoint
             while not run.finished:
                 roll_back.remember(run)
                 try:
@@ -205,7 +204,7 @@ def fit(
                             raise interruption(signal, run.state)
                 except NonFiniteLossError as error:
                     run.state = error.state
-                    run.record_steps(error.metrics, rate, until=int(error.state.step))  # the good ones of the call
+                    run.record_steps(error.metrics, rate, until=int(error.state.step))  # the good steps of the call
                     run.state = scaled(roll_back(run, error), optimiser, run.progress.rate_scale)
                     continue
                 run.progress.epoch += 1
@@ -219,14 +218,9 @@ def fit(
         except RunError as error:
             if run.folder is None or run.folder.is_there:
                 raise
-            # Whatever failed, failed because of that.
+            # Whatever failed did so because the folder is gone.
             raise FolderLostError(f"{run.folder.lost} {_rescue(run)}") from error
         return FitResult(run.evaluation_model, validate.best(run), run.state, run.progress, run.images_per_second)
-
-
-def _default_steps_per_call() -> int:
-    """Several steps a call save their launch on GPU and TPU; a convolution in a compiled loop is slow on CPU."""
-    return 1 if jax.default_backend() == "cpu" else 16
 
 
 def _as_it_is(state: TrainState) -> TrainState:
@@ -239,11 +233,11 @@ def _opened(folder: str | os.PathLike[str] | RunFolder | None, stack: contextlib
 
 
 def _rescue(run: Run) -> str:
-    """Keeps the weights of a run that lost its folder somewhere else, and says where."""
+    """Saves the weights of a run that lost its folder in another place, and says where."""
     run.progress.step = int(run.state.step)  # the folder may have gone before the last step was recorded
     try:
         path = Path(tempfile.mkdtemp(prefix="noprop_ode-")) / f"step-{run.progress.step:08d}.safetensors"
         save_arrays(path, run.state, run.header())
-    except (RuntimeError, OSError) as error:  # also of JAX, of arrays that lie on several processes
+    except (RuntimeError, OSError) as error:  # also JAX's, for arrays that lie on several processes
         return f"Its weights could not be kept elsewhere either: {error}"
     return f"The run has stopped; its state after step {run.progress.step} is kept in {path}."

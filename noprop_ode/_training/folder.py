@@ -1,4 +1,4 @@
-"""The folder of one run: locked, recognised again, and never taken from somebody else."""
+"""The folder of one run: locked, recognised again, and never taken from another run."""
 
 import contextlib
 import errno
@@ -17,21 +17,21 @@ from .files import reason, remove_leftovers, shown, write_atomically
 CHECKPOINTS = "checkpoints"
 METRICS = "metrics.jsonl"
 _LOCK = ".noprop_ode.lock"
-_UNFINISHED = re.compile(r"^step-\d+\.orbax-checkpoint-tmp")  # what a run left that was killed while it wrote its first
+_UNFINISHED = re.compile(r"^step-\d+\.orbax-checkpoint-tmp")  # left by a run that was killed while it wrote its first
 
 
 class RunFolder:
     """The folder of one run, locked until it is closed; a context manager.
 
-    Only files of names that belong to a run are written, and a new run begins only where none of them exists.
+    Only files with names that belong to a run are written, and a new run begins only if none of them exists.
     """
 
     path: Path
 
     def __init__(self, path: str | os.PathLike[str]):
-        """**Arguments:** `path`, made if it does not exist.
+        """**Arguments:** `path`, created if it does not exist.
 
-        **Raises:** [`noprop_ode.RunError`][] if it cannot be made or written, or if another run is writing to it.
+        **Raises:** [`noprop_ode.RunError`][] if it cannot be created or written, or if another run is writing to it.
         """
         self.path = Path(path)
         filelock = need("filelock", "A run that writes to a folder")
@@ -53,9 +53,9 @@ class RunFolder:
 
     @staticmethod
     def numbered(parent: str | os.PathLike[str], stem: str) -> "RunFolder":
-        """A new folder of its own, numbered: the first of `stem-00`, `stem-01`, ... that does not exist.
+        """A new numbered folder: the first of `stem-00`, `stem-01`, ... that does not exist.
 
-        **Raises:** [`noprop_ode.RunError`][] if it cannot be made.
+        **Raises:** [`noprop_ode.RunError`][] if it cannot be created.
         """
         try:
             Path(parent).mkdir(parents=True, exist_ok=True)
@@ -81,8 +81,8 @@ class RunFolder:
         self.close()
 
     def close(self) -> None:
-        """Gives the folder free. One that was made for nothing, because the run failed to start, goes away again."""
-        if os.name == "posix":  # before the lock is given free, or another process could have it by then
+        """Releases the folder. One that was created in vain, because the run failed to start, is removed again."""
+        if os.name == "posix":  # before the lock is released, or another process could have it by then
             self._remove_if_empty()
         self._lock.release()
         if os.name != "posix":  # where an open file cannot be removed
@@ -98,7 +98,7 @@ class RunFolder:
         return self.path / name
 
     def claim(self, names: Iterable[str]) -> None:
-        """Makes sure that a new run may write files of these names: that nobody has any.
+        """Makes sure that a new run may write files of these names: that none of them exists.
 
         **Raises:** [`noprop_ode.RunError`][] naming what is in the way.
         """
@@ -115,7 +115,7 @@ class RunFolder:
             )
 
     def refuse_link(self) -> None:
-        """Refuses checkpoints behind a symbolic link: a run removes old ones, and must not reach elsewhere.
+        """Refuses checkpoints behind a symbolic link: a run removes old ones, and must not do so elsewhere.
 
         **Raises:** [`noprop_ode.RunError`][].
         """
@@ -127,8 +127,8 @@ class RunFolder:
 
     @property
     def is_there(self) -> bool:
-        """Whether the folder still is where it was. A file system that fails to say is no reason to give up: what
-        cannot be written will say so itself."""
+        """Whether the folder is still where it was. If the file system fails to say, it is assumed to be: a write that
+        fails will say so itself."""
         try:
             return self._look() == self._identity
         except OSError as error:
@@ -141,7 +141,7 @@ class RunFolder:
 
     @property
     def lost(self) -> str:
-        """What to say once the folder is gone."""
+        """The message once the folder is gone."""
         return f"The folder {self.path} was removed or renamed while the run was writing to it."
 
     def write(self, name: str, content: bytes) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from .._check import check_alive, check_images, check_labels
+from .._model import AbstractModel
 from .._sizes import told_here
 from .by_block import step_by_block, takes_all_blocks
 from .compiled import donating
@@ -22,10 +23,10 @@ from .step import Metrics, TrainState, copied, finite, train_step
 
 class NonFiniteLossError(RuntimeError):
     """The loss or its gradient became NaN or infinite: at which `step`, with which `metrics`, and the `state` with the
-    last good weights, from which training can go on. Where it was the update that was not finite, there are none."""
+    last good weights, from which training can continue. If the update was not finite, there are no good weights."""
 
     def __init__(self, step: int, metrics: Metrics, state: TrainState, *, update: bool = False):
-        # Of several steps in a call those after the bad one say nothing: they change no weights, and may be finite.
+        # In a call of several steps, those after the bad one say nothing: they change no weights, and may be finite.
         where = int(jnp.argmax(jnp.ravel(metrics.step) == step))
         terms = ", ".join(f"{name}={jnp.ravel(getattr(metrics, name))[where]:g}" for name in _TERMS)
         kept = (
@@ -82,7 +83,7 @@ def train(
     steps_per_call: int = 1,
     parallel: Parallel | None = None,
 ) -> Iterator[tuple[TrainState, Metrics]]:
-    """Trains on each batch in turn; logging, evaluation and saving stay with the caller.
+    """Trains on each batch in turn; logging, evaluation and saving are left to the caller.
 
     !!! example
 
@@ -91,35 +92,35 @@ def train(
             print(int(metrics.step), float(metrics.loss))
         ```
 
-    The step is compiled once for each shape of batch. A yielded state is consumed by the next step: keep
-    what should outlive it by [`noprop_ode.copied`][]. The state passed in is copied, and stays valid.
+    The step is compiled once per batch shape. A yielded state is consumed by the next step: use
+    [`noprop_ode.copied`][] to keep it. The state passed in is copied, and stays valid.
 
     **Arguments:**
 
     - `state`: where to start, from [`noprop_ode.TrainState.create`][] or a state yielded earlier.
     - `batches`: pairs of images `[batch, height, width, channels]` and labels `[batch]`, NumPy or JAX.
-    - `check_every`: look at the health of training after every so many steps (and after the last). Looking waits for
-        the device. A bad step changes no weights in any case, nor does any step after it; above 1, the metrics of
-        the error are those of the last batch looked at.
-    - `steps_per_call`: take so many steps in one call on the device, which saves the launch of each on GPU and TPU; on
-        CPU leave it at 1, where convolutions within a compiled loop are slow. The metrics are then those of all of
-        them, shape `[steps]`; batches left over at the end go one by one, and `check_every` counts calls. Blocks on
-        several devices take one step a call in any case.
-    - `parallel`: divide batches, and blocks, among devices. The states yielded are arrays on all of them. Of several
-        processes ([`noprop_ode.start_processes`][]) each gives its own share of every batch, as many batches and of the
-        same sizes as the others, which otherwise wait for it: those of `noprop_ode.data.batches` with
-        `share=parallel.share(batch_size)` are.
+    - `check_every`: check that training is finite every this many steps (and after the last). A check waits for the
+        device. A bad step changes no weights in any case, nor does any step after it; above 1, the metrics of the
+        error are those of the last batch checked.
+    - `steps_per_call`: take this many steps per call on the device, which saves the launch of each on GPU and TPU; on
+        CPU leave it at 1, because convolutions inside a compiled loop are slow. The metrics are then those of all
+        steps, shape `[steps]`; batches left over at the end go one by one, and `check_every` counts calls. Blocks on
+        several devices always take one step per call.
+    - `parallel`: divide batches, and blocks, among devices. The states yielded are arrays on all of them. With several
+        processes ([`noprop_ode.start_processes`][]), each gives its own share of every batch, with as many batches of
+        the same sizes as the others, which otherwise wait for it; `noprop_ode.data.batches` with
+        `share=parallel.share(batch_size)` does this.
 
-    **Yields:** the state after each step, with what the step measured.
+    **Yields:** the state after each step, and the metrics of the step.
 
-    **Raises:** `ValueError` or `TypeError` for arrays that are not images or labels, and
-    [`noprop_ode.NonFiniteLossError`][], with the last good state, when the loss or its gradient is not finite; at the
-    end also when weights are not, by an infinite update.
+    **Raises:** `ValueError` or `TypeError` for invalid images or labels, and [`noprop_ode.NonFiniteLossError`][], with
+    the last good state, if the loss or its gradient is not finite; at the end also if the weights are not, because of
+    an infinite update.
     """
     if check_every < 1 or steps_per_call < 1:
         raise ValueError(f"check_every and steps_per_call must be at least 1; got {check_every} and {steps_per_call}.")
     check_alive(state)
-    # A moving average may start as the very same buffers as the model; donation needs them apart.
+    # A moving average may start with the very buffers of the model; donation needs separate ones.
     state = copied(state) if parallel is None else parallel.place(state)
     if parallel is not None and parallel.block > 1:
         steps_per_call = 1
@@ -128,7 +129,7 @@ def train(
     metrics = None
     for count, group in enumerate(_grouped(batches, steps_per_call), start=1):
         for xs, ys in group:
-            if not lies_on_several(xs):  # those were looked at share by share
+            if not lies_on_several(xs):  # those were checked share by share
                 check_images(xs)
                 check_labels(ys, num_classes, len(xs))
             if parallel is not None:
@@ -154,8 +155,14 @@ def train(
             raise NonFiniteLossError(int(state.step), metrics, state, update=True)
 
 
+def default_steps_per_call(model: AbstractModel) -> int:
+    """Several steps per call save their launch on GPU and TPU. On CPU a convolution in a compiled loop is slow; and in
+    one, blocks would be compiled together and take the memory of all, while a call for each takes that of one."""
+    return 1 if jax.default_backend() == "cpu" or takes_all_blocks(model) else 16
+
+
 def _int32(ys: Any) -> Any:
-    # Once, here: in uint8 there is no 256 to compare a label with, and another dtype would compile the step again.
+    # Once, here: in uint8 there is no 256 to compare a label with, and another dtype would recompile the step.
     return _array(ys).astype(np.int32)
 
 
@@ -164,14 +171,14 @@ def _array(values: Any) -> Any:
 
 
 def _placed(xs: Any, ys: Any, parallel: Parallel | None, *, steps: bool = False) -> tuple[Array, Array]:
-    """From where they are to the devices, none of which needs the whole of a batch that is divided."""
+    """Puts a batch on the devices, none of which needs the whole of a batch that is divided."""
     if parallel is None:
         return jnp.asarray(xs), jnp.asarray(ys)
     return parallel.place_batch(xs, steps=steps), parallel.place_batch(ys, steps=steps)
 
 
 def _stacked(arrays: list[Any]) -> Any:
-    """On the host where that is where they are."""
+    """Stacks arrays, on the host if that is where they are."""
     return np.stack(arrays) if all(isinstance(array, np.ndarray) for array in arrays) else jnp.stack(arrays)
 
 

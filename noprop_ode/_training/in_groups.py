@@ -16,13 +16,13 @@ from .parallel import block_specs
 from .step import TrainState, updated
 
 
-# An update of all blocks at once takes twice their weights on a CPU, where XLA copies both moments first. A call costs
-# some milliseconds, however little it does: with groups of this size, a hundredth of what the gradients take.
+# An update of all blocks at once needs memory for twice their weights on a CPU, where XLA first copies both moments. A
+# call costs a few milliseconds, however little it does: with groups of this size, a hundredth of the gradients' time.
 _GROUP_BYTES = 64 * 2**20
 
 
 def group_size(state: TrainState) -> int:
-    """How many blocks to update at a time: a divisor of T; all, unless many of them are on a CPU."""
+    """How many blocks to update at a time: a divisor of T; all of them, unless many are on a CPU."""
     arrays = jax.tree.leaves(eqx.filter(of_blocks(state)[0].model, eqx.is_array))
     num_blocks = len(arrays[0])
     apart = isinstance(state.optimiser, BlockwiseTransformation)
@@ -33,7 +33,7 @@ def group_size(state: TrainState) -> int:
 
 
 def of_blocks(state: TrainState) -> tuple[TrainState, TrainState]:
-    """Divides a state: what lies on a leading axis T (the weights of blocks, their average, the state of an optimiser
+    """Splits a state into what has a leading axis T (the weights of blocks, their average, the state of an optimiser
     that keeps blocks apart), and the rest."""
     specs = block_specs(eqx.filter(state, eqx.is_array))
     mask = jax.tree.map(lambda spec: spec == PartitionSpec("block"), specs)
@@ -41,13 +41,13 @@ def of_blocks(state: TrainState) -> tuple[TrainState, TrainState]:
 
 
 def apply_in_groups(state: TrainState, next_rest: TrainState, grads: PyTree[Any], size: int) -> TrainState:
-    """Applies the gradient of blocks to so many of them at a time.
+    """Applies the gradient of the blocks to `size` of them at a time.
 
     **Arguments:**
 
     - `state`: the state, whose blocks are consumed.
-    - `next_rest`: what is of no block after the step, and knows whether the step was good.
-    - `grads`: the gradient in the blocks, stacked.
+    - `next_rest`: what belongs to no block, after the step; it knows whether the step was good.
+    - `grads`: the gradient with respect to the blocks, stacked.
     - `size`: from `group_size`.
 
     **Returns:** the next state.
@@ -67,7 +67,7 @@ def apply_in_groups(state: TrainState, next_rest: TrainState, grads: PyTree[Any]
 def group_after(
     at: tuple[Array, int], blocks: TrainState, rest: TrainState, grads: PyTree[Any], healthy: Bool[Array, ""]
 ) -> TrainState:
-    """What the gradient makes of some blocks: `at` is the first, and their number."""
+    """Some blocks after the update: `at` is the position of the first, and their number."""
 
     def only(tree: PyTree[Any]) -> PyTree[Any]:
         return jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, *at) if eqx.is_array(a) else a, tree)
@@ -78,7 +78,7 @@ def group_after(
     return of_blocks(updated(state, whole, healthy))[0]
 
 
-# A program of its own: in one with the update, XLA would copy the moments of all blocks before it writes to them.
+# A separate program: in one with the update, XLA would copy the moments of all blocks before it writes to them.
 @donating
 def write_group(inputs: tuple[Array, TrainState], blocks: TrainState) -> TrainState:
     """Writes some blocks into the buffers of all."""

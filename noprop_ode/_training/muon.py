@@ -22,14 +22,14 @@ def muon(
     b2: float = 0.999,
     size: float = 0.2,
 ) -> optax.GradientTransformation:
-    r"""Muon: the momentum of a weight matrix with all of its singular values set near to one, by a few Newton-Schulz
-    iterations (`optax.contrib.muon`).
+    r"""Muon: updates by the momentum of a weight matrix with all of its singular values brought close to one, by a few
+    Newton-Schulz iterations (`optax.contrib.muon`).
 
-    It takes the weights of linear layers and convolutions, ours and Equinox's, of the vector field. A kernel is a
-    matrix from the pixels and channels under it to its outputs. Biases, normalisation, and what stands around the
-    network (readout, embedding, schedule) are Adam's, without decay.
+    It applies to the weights of linear layers and convolutions, ours and Equinox's, in the vector field. A convolution
+    kernel is a matrix from the pixels and channels under it to its outputs. Biases, normalisation, and everything
+    around the network (readout, embedding, schedule) use Adam, without weight decay.
 
-    Weights of blocks are matrices each of its own, with or without [`noprop_ode.blockwise`][].
+    The weights of each block are separate matrices, with or without [`noprop_ode.blockwise`][].
 
     ??? cite "References"
 
@@ -39,15 +39,15 @@ def muon(
     **Arguments:**
 
     - `learning_rate`: a number, or a schedule; one that suits AdamW suits both parts.
-    - `weight_decay`: decoupled, of the matrices alone.
-    - `momentum`: of the matrices.
-    - `nesterov`: look ahead by the momentum; Adam is then NAdam.
-    - `b1`, `b2`: of Adam.
-    - `size`: root mean square of an update of a matrix, before the rate. Those of AdamW are near to 0.2.
+    - `weight_decay`: decoupled weight decay, of the matrices only.
+    - `momentum`: momentum of the matrices.
+    - `nesterov`: use Nesterov momentum; Adam is then NAdam.
+    - `b1`, `b2`: the decay rates of Adam's moments.
+    - `size`: root mean square of an update of a matrix, before the learning rate. AdamW's are close to 0.2.
 
     **Returns:** an optax transformation for models, and for fields alone.
 
-    **Raises:** `ValueError` for a momentum out of [0, 1), or a decay or a size out of range.
+    **Raises:** `ValueError` for a momentum outside [0, 1), or a decay or a size out of range.
     """
     if not 0 <= momentum < 1 or not weight_decay >= 0 or not size > 0:
         raise ValueError(
@@ -66,7 +66,7 @@ def muon(
     )
 
     def update(updates: Any, state: Any, params: Any = None) -> Any:
-        # It mixes types by JAX's standard rules, which a caller may have made strict.
+        # It mixes dtypes by JAX's standard promotion rules, which a caller may have made strict.
         with jax.numpy_dtype_promotion("standard"):
             return inner.update(updates, state, params)
 

@@ -1,4 +1,4 @@
-"""How `fit` applies an optimiser: to each block on its own, and at a smaller rate after a rollback."""
+"""How `fit` applies an optimiser: to each block separately, and at a smaller rate after a rollback."""
 
 import dataclasses
 from collections.abc import Callable
@@ -16,13 +16,13 @@ from .step import TrainState
 
 
 def kept_apart(model: AbstractModel, optimiser: optax.GradientTransformation) -> optax.GradientTransformation:
-    """The optimiser for a model: for each block on its own, where the model trains its blocks apart.
+    """The optimiser for a model: for each block separately, if the model trains its blocks independently.
 
-    **Arguments:** the model, and an optimiser, which may be of [`noprop_ode.blockwise`][] already.
+    **Arguments:** the model, and an optimiser, which may already be one of [`noprop_ode.blockwise`][].
 
     **Returns:** an optimiser that does not couple what the loss keeps apart.
 
-    **Raises:** `ValueError` for one of [`noprop_ode.blockwise`][] within another, which may couple them again.
+    **Raises:** `ValueError` for one of [`noprop_ode.blockwise`][] inside another, which may couple the blocks again.
     """
     if model.independent_blocks is None or isinstance(optimiser, BlockwiseTransformation):
         return optimiser
@@ -36,7 +36,7 @@ def kept_apart(model: AbstractModel, optimiser: optax.GradientTransformation) ->
 
 
 def scaled(state: TrainState, optimiser: optax.GradientTransformation, scale: float) -> TrainState:
-    """A state whose optimiser makes updates of another size; what the optimiser carries along stays as it is.
+    """A state whose optimiser scales its updates; the optimiser's own state is unchanged.
 
     Updates are proportional to the learning rate in every optimiser of optax that is used with one.
     """
@@ -47,7 +47,7 @@ def scaled(state: TrainState, optimiser: optax.GradientTransformation, scale: fl
         updates, state = optimiser.update(updates, state, params)
         return jax.tree.map(lambda u: (scale * u).astype(u.dtype), updates), state
 
-    # What is known to keep blocks apart still does.
+    # An optimiser that is known to keep blocks apart still does.
     kind = BlockwiseTransformation if isinstance(optimiser, BlockwiseTransformation) else optax.GradientTransformation
     return dataclasses.replace(state, optimiser=kind(optimiser.init, update))
 
@@ -57,10 +57,10 @@ def warmup_cosine(peak: float, steps: int, *, warmup: float = 0.05, final: float
 
     **Arguments:**
 
-    - `peak`: the greatest rate.
+    - `peak`: the largest rate.
     - `steps`: steps of the whole run.
-    - `warmup`: share of them in which the rate rises.
-    - `final`: what is left at the end, as a share of the peak.
+    - `warmup`: share of the steps in which the rate rises.
+    - `final`: the rate at the end, as a share of the peak.
 
     **Returns:** the rate as a function of the step.
 
@@ -72,17 +72,24 @@ def warmup_cosine(peak: float, steps: int, *, warmup: float = 0.05, final: float
             f"steps={steps}, warmup={warmup}, final={final}."
         )
     first = round(warmup * steps)
-    if first == 0:  # a rise of a step would be a step at rate zero
+    if first == 0:  # a rise of one step would be a step at rate zero
         return optax.cosine_decay_schedule(peak, steps, alpha=final)
     return optax.warmup_cosine_decay_schedule(0.0, peak, first, max(steps, first + 1), end_value=final * peak)
 
 
 def on_host(learning_rate: optax.Schedule) -> Callable[[int], float]:
-    """A schedule as plain numbers, for the logs: one compiled program, and not one for each of its operations."""
+    """A schedule as plain numbers, for the logs: in one compiled program, not one for each of its operations, and on
+    the CPU, so as not to wait for an accelerator."""
     compiled = eqx.filter_jit(lambda step: learning_rate(step))  # of this schedule: others may be equal to it
 
+    try:
+        host = jax.local_devices(backend="cpu")[0]
+    except RuntimeError:  # JAX_PLATFORMS leaves it out
+        host = None
+
     def rate(step: int) -> float:
-        with jax.numpy_dtype_promotion("standard"):  # which the schedules of optax are written for
+        # The promotion is the one that the schedules of optax are written for.
+        with jax.default_device(host), jax.numpy_dtype_promotion("standard"):
             return float(np.asarray(compiled(np.int32(step))))
 
     return rate

@@ -24,17 +24,17 @@ class Parallel:
     """Trains on `data` x `block` devices: each takes a share of every batch, and a share of the blocks.
 
     Blocks on different devices exchange nothing: the gradient of a block is computed where the block is, without any
-    communication over the `block` axis but for what they share (a learned embedding or schedule: one sum a step) and
-    a few numbers for the logs. The `data` axis sums gradients, as data parallelism does. The numbers are those of one
-    device, to rounding.
+    communication over the `block` axis except for what blocks share (a learned embedding or schedule: one sum per step)
+    and a few numbers for the logs. The `data` axis sums gradients, as in data parallelism. The results are those of one
+    device, up to rounding.
 
     - `data`: devices that a batch is divided among.
     - `block`: devices that the blocks of a [`noprop_ode.NoPropDT`][] are divided among.
-    - `shard_weights`: divide weights and optimiser state among the devices of the data axis too, each array along its
-        longest axis that divides (FSDP); every device otherwise holds those of its blocks in whole.
+    - `shard_weights`: also divide weights and optimiser state among the devices of the data axis, each array along its
+        longest axis that divides (FSDP); otherwise every device holds those of its blocks in full.
     - `sharded_checkpoints`: every process writes what its devices hold to the checkpoints of a run, which are folders
-        that Orbax writes, instead of sending it to the first. All processes must see the folder of the run. A run goes
-        on from either kind, on any number of devices.
+        written by Orbax, instead of sending it to the first. All processes must see the folder of the run. A run can
+        continue from either kind, on any number of devices.
     """
 
     data: int = 1
@@ -50,14 +50,14 @@ class Parallel:
     def mesh(self) -> Mesh:
         """The first `data` x `block` devices, with axes of these names.
 
-        **Raises:** `ValueError` if there are not so many.
+        **Raises:** `ValueError` if there are not enough.
         """
         devices, needed = jax.devices(), self.data * self.block
         if len(devices) < needed:
             raise ValueError(
                 f"data={self.data} and block={self.block} need {needed} devices; JAX sees {len(devices)} "
-                f"({devices[0].platform}). Ask for fewer, or, to try it on a CPU, set JAX_NUM_CPU_DEVICES={needed} in "
-                "the environment."
+                f"({devices[0].platform}). Ask for fewer, or, to try it on a CPU, set JAX_PLATFORMS=cpu and "
+                f"JAX_NUM_CPU_DEVICES={needed} in the environment."
             )
         if jax.process_count() > 1 and len(devices) != needed:
             raise ValueError(
@@ -65,20 +65,22 @@ class Parallel:
                 f"have {len(devices)}, and train on all of them. Choose axes whose product is {len(devices)}."
             )
         own = len(devices) // jax.process_count()
-        if jax.process_count() > 1 and own % self.block and self.block % own:
+        if jax.process_count() > 1 and own % self.data and self.data % own:
             raise ValueError(
-                f"block={self.block} would share a row of blocks with part of another process; choose a divisor or a "
+                f"data={self.data} would share a group of data with part of another process; choose a divisor or a "
                 f"multiple of the {own} devices of a process."
             )
-        grid = np.asarray(devices[:needed]).reshape(self.data, self.block)
+        # Devices come process by process. Those that sum gradients, on the data axis, are neighbours, within a host
+        # where they fit into one; blocks exchange next to nothing, so what links hosts may be slow.
+        grid = np.asarray(devices[:needed]).reshape(self.block, self.data).T
         return Mesh(grid, ("data", "block"), axis_types=(AxisType.Auto, AxisType.Auto))
 
     def check(self, model: AbstractModel, batch_size: int) -> None:
-        """Refuses what does not divide.
+        """Refuses batches and blocks that do not divide evenly.
 
         **Arguments:** the model, and the number of images in a batch.
 
-        **Raises:** `ValueError` or `TypeError`, with what would.
+        **Raises:** `ValueError` or `TypeError`, saying what would.
         """
         if batch_size % self.data:
             raise ValueError(
@@ -105,12 +107,12 @@ class Parallel:
     def place(self, state: TrainState) -> TrainState:
         """The state on the devices; the arrays given stay valid."""
         self._check_blocks(state.model)
-        # Arrays that are one, as those of a moving average at the start, must lie apart to be donated. That each is
-        # copied on the way, as `device_put` can be asked to, is not enough: copies for several devices may be one.
+        # Arrays that share a buffer, like those of a moving average at the start, must be separate to be donated. To
+        # copy each on the way, as `device_put` can, is not enough: copies for several devices may share one.
         return eqx.combine(placed(*self._laid_out(copied(state))), state)
 
     def constrain(self, state: TrainState) -> TrainState:
-        """Within a compiled step: the next state lies as the last one did."""
+        """Inside a compiled step: gives the next state the same layout as the last one."""
         return eqx.combine(jax.lax.with_sharding_constraint(*self._laid_out(state)), state)
 
     def place_batch(self, array: Any, *, steps: bool = False) -> jax.Array:
@@ -124,7 +126,7 @@ class Parallel:
         return jax.make_array_from_process_local_data(sharding, np.asarray(array))
 
     def share(self, size: int) -> slice:
-        """Which images of a batch are for the devices of this process; all of them where there is one."""
+        """Which images of a batch belong to the devices of this process; all of them if there is only one process."""
         own = self._rows
         return slice(own[0] * size // self.data, (own[-1] + 1) * size // self.data)
 
@@ -134,7 +136,7 @@ class Parallel:
 
     @functools.cached_property
     def _rows(self) -> list[int]:
-        # Devices come process by process, so those of one are neighbours on the data axis.
+        # Devices come process by process, so the rows that have some of this one are neighbours.
         own = [[d.process_index == jax.process_index() for d in row] for row in self.mesh.devices]
         return [i for i, row in enumerate(own) if any(row)]
 

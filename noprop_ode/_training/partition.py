@@ -1,4 +1,4 @@
-"""One optimiser for the network, another for what stands around it."""
+"""One optimiser for the network, another for everything around it."""
 
 from typing import Any
 
@@ -12,9 +12,9 @@ from .._vector_field import AbstractVectorField
 def partitioned(
     field: optax.GradientTransformation, rest: optax.GradientTransformation
 ) -> optax.GradientTransformation:
-    """One optimiser for the network, another for what stands around it: readout, embedding, schedule.
+    """One optimiser for the network, another for everything around it: readout, embedding, schedule.
 
-    For blocks that are to be optimised each on its own, [`noprop_ode.blockwise`][] takes a `rest` of its own.
+    To optimise each block separately, use [`noprop_ode.blockwise`][], which takes its own `rest`.
 
     !!! example
 
@@ -27,15 +27,15 @@ def partitioned(
     - `field`: for the vector field of the model.
     - `rest`: for every other array.
 
-    **Returns:** an optax transformation for models of this package; also where `fit` applies it to
-    each block on its own.
+    **Returns:** an optax transformation for models of this package; it also works where `fit` applies it to each block
+    separately.
     """
 
     def labels(params: PyTree[Any]) -> PyTree[str]:
         return jax.tree.map(of, params, is_leaf=is_field)
 
     def of(node: Any) -> PyTree[str]:
-        # By its type and not by its place in the model: blocks that are optimised apart come without one.
+        # By its type, not by its place in the model: blocks that are optimised separately come without one.
         return jax.tree.map(lambda _: "field", node) if is_field(node) else "rest"
 
     return optax.partition({"field": field, "rest": rest}, labels)

@@ -1,4 +1,4 @@
-"""Several processes that train one model together; every function here does next to nothing where there is one."""
+"""Several processes that train one model together; with one process, every function here does next to nothing."""
 
 import contextlib
 import json
@@ -30,25 +30,25 @@ def start_processes(
     local_device_ids: Sequence[int] | None = None,
     heartbeat_seconds: int = 20,
 ) -> None:
-    """Makes this process one of several that train together; to be called first of all, before anything is computed.
+    """Makes this process one of several that train together. Call it first, before anything is computed.
 
-    It is `jax.distributed.initialize`, which knows SLURM, Open MPI, Kubernetes and Cloud TPU by their environment, and
-    needs no arguments there. Elsewhere the variables JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID say
-    what the arguments do not. A program that calls `jax.distributed.initialize` itself has no need of this.
+    It wraps `jax.distributed.initialize`, which recognises SLURM, Open MPI, Kubernetes and Cloud TPU by their
+    environment, and needs no arguments there. Elsewhere, the variables JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and
+    JAX_PROCESS_ID replace missing arguments. A program that calls `jax.distributed.initialize` itself does not need it.
 
     **Arguments:**
 
     - `coordinator`: `host:port` of process 0, where the others find it.
-    - `num_processes`: how many there are.
+    - `num_processes`: number of processes.
     - `process_id`: which of them this is, from 0.
-    - `local_device_ids`: which devices of its host are of this process, from 0; the environment variable
-        JAX_LOCAL_DEVICE_IDS says it too. Needed where JAX's own choice is not meant: under SLURM and Open MPI it gives
-        each process one GPU, that of its number on the host.
-    - `heartbeat_seconds`: how long a process may be silent before the others take it for dead, and end. It is also how
-        long one that is through waits for the others: where the first works on alone for longer, to draw or to save,
-        let all wait for it, by `jax.experimental.multihost_utils.sync_global_devices("end")`.
+    - `local_device_ids`: which devices of the host belong to this process, from 0; the environment variable
+        JAX_LOCAL_DEVICE_IDS can set it too. Needed if JAX's own choice does not fit: under SLURM and Open MPI it gives
+        each process one GPU, the one with the number of the process on the host.
+    - `heartbeat_seconds`: how long a process may be silent before the others consider it dead, and exit. It is also how
+        long a finished process waits for the others: if the first works on alone for longer, to draw or to save, let
+        all wait for it with `jax.experimental.multihost_utils.sync_global_devices("end")`.
 
-    **Raises:** [`noprop_ode.RunError`][] if neither arguments nor environment say how to meet the others, or if they
+    **Raises:** [`noprop_ode.RunError`][] if neither arguments nor environment say how to reach the others, or if they
     do not come.
     """
     num_processes = _from_environment("JAX_NUM_PROCESSES") if num_processes is None else num_processes
@@ -79,7 +79,7 @@ def _from_environment(name: str) -> int | None:
 
 @contextlib.contextmanager
 def others_there() -> Iterator[None]:
-    """Says plainly what it is when an exchange fails because another process has ended.
+    """Raises a clear error if an exchange fails because another process has ended.
 
     **Raises:** [`noprop_ode.RunError`][].
     """
@@ -127,7 +127,7 @@ def on_first(make: Callable[[], _T]) -> _T | None:
 
 
 def tell(value: Any) -> Any:
-    """A plain value of the first process, on all of them."""
+    """Broadcasts a plain value of the first process to all."""
     if jax.process_count() == 1:
         return value
     text = np.frombuffer(json.dumps(value, default=plain_number).encode() if is_first() else b"", np.uint8)
@@ -137,12 +137,12 @@ def tell(value: Any) -> Any:
 
 
 def arrays_of_first(tree: PyTree[Any]) -> PyTree[Any]:
-    """The arrays of the first process, on all of them; `tree` has the same structure and shapes on each."""
+    """Broadcasts the arrays of the first process to all; `tree` has the same structure and shapes on each."""
     if jax.process_count() == 1:
         return tree
 
     def of_first(array: jax.Array) -> jax.Array:
-        # Of the others only the shape is asked for, and their array may lie on devices of several processes.
+        # Of the others, only the shape matters, and their array may lie on devices of several processes.
         own = array if is_first() else np.zeros(array.shape, array.dtype)
         return jnp.asarray(multihost_utils.broadcast_one_to_all(own), dtype=array.dtype)
 
@@ -150,7 +150,7 @@ def arrays_of_first(tree: PyTree[Any]) -> PyTree[Any]:
 
 
 def agreed(*values: int) -> tuple[int, ...]:
-    """The greatest of these over all processes, each on its own: one exchange of a few bytes."""
+    """The maximum of each value over all processes: one exchange of a few bytes."""
     if jax.process_count() == 1:
         return values
     found = multihost_utils.process_allgather(np.asarray(values, np.int32))
@@ -158,8 +158,8 @@ def agreed(*values: int) -> tuple[int, ...]:
 
 
 def placed(tree: PyTree[Any], shardings: PyTree[NamedSharding]) -> PyTree[Any]:
-    """A PyTree of arrays on the devices; where those are of several processes, which hold equal arrays, each puts the
-    parts on its own."""
+    """A PyTree of arrays on the devices; with several processes, which hold equal arrays, each puts the parts on its
+    own devices."""
     if jax.process_count() == 1:
         return jax.device_put(tree, shardings)
 
@@ -173,7 +173,7 @@ def placed(tree: PyTree[Any], shardings: PyTree[NamedSharding]) -> PyTree[Any]:
 
 
 def gathered(tree: PyTree[Any]) -> PyTree[Any]:
-    """The same with whole arrays that this process holds itself. Every process must call it.
+    """A PyTree with whole arrays that this process holds itself. Every process must call it.
 
     **Arguments:** a model or a state that lies on the devices of several processes. **Returns:** one that does not.
     """
@@ -191,7 +191,7 @@ def _each(tree: PyTree[Any], of_array: Callable[[jax.Array], Any]) -> PyTree[Any
 
 
 def _on_words(array: jax.Array, of_array: Callable[[jax.Array], Any]) -> Any:
-    """Applies a function to an array; to the words of a random key, which no exchange takes as it is."""
+    """Applies a function to an array, or to the words of a random key, which no exchange accepts as it is."""
     if is_key(array):
         return jr.wrap_key_data(of_array(jr.key_data(array)), impl=jr.key_impl(array))
     return of_array(array)

@@ -1,4 +1,4 @@
-"""Going on with a run: only with the settings and the data that it began with."""
+"""Continuing a run: only with the settings and the data that it began with."""
 
 import hashlib
 import itertools
@@ -17,6 +17,7 @@ from .errors import CheckpointError, Interrupted, RunError
 from .files import say
 from .folder import METRICS
 from .generator import NonFiniteLossError
+from .parallel import lies_on_several
 from .processes import agreed, arrays_of_first, on_first, tell
 from .run import Progress, Run
 from .sharded import check_parts, load_parts
@@ -27,8 +28,8 @@ _T = TypeVar("_T")
 
 
 def data_digest(splits: Any) -> str:
-    """A checksum of the training and the validation part, which tells data of another seed or share apart. Of images
-    that are not in memory it takes what they say of themselves, so they are other data than the same in memory."""
+    """A checksum of the training and the validation part, which tells data of another seed or share apart. For lazy
+    images it uses their own fingerprint, so they count as other data than the same images in memory."""
     digest = hashlib.blake2b(digest_size=16)
     for part in (splits.train, splits.validation):
         if part is None:
@@ -40,7 +41,7 @@ def data_digest(splits: Any) -> str:
         arrays = [part.labels] if isinstance(images, AbstractLazyImages) else [images, part.labels]
         for array in map(np.asarray, arrays):
             digest.update(f"{array.dtype}{array.shape}".encode())
-            # As bytes: NumPy hands out no buffer of bfloat16.
+            # As bytes: NumPy gives no buffer of bfloat16.
             digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
@@ -53,10 +54,10 @@ def begin(
     kept: bool,
     resume: bool,
 ) -> bool:
-    """Puts a run at its start, or where its newest checkpoint is.
+    """Puts a run at its start, or at its newest checkpoint.
 
-    **Arguments:** the run, what it may only go on with, and what puts a state where the checkpoints take it from;
-    whether the run has a folder, and whether it goes on with one.
+    **Arguments:** the run, the settings that it must continue with, and a function that places a state where the
+    checkpoints take it from; whether the run has a folder, and whether it resumes.
 
     **Returns:** whether it is a new run in a folder.
 
@@ -66,19 +67,21 @@ def begin(
         return False
     settings = {**settings, "data": data_digest(run)}
     _refuse_unlike(run.state.model, {**settings, "epochs": run.epochs, "resume": resume})
+    if not any(map(lies_on_several, jax.tree.leaves(run.state))):
+        run.state = arrays_of_first(run.state)  # made on other hardware, weights may differ in their last bits
     run.state = place(run.state)  # where each process finds the part that it writes and reads
     if not kept:
         return False
     run.metadata = {**run.metadata, "fit": settings}
     if new := not (resume and restore(run)):
         on_first(lambda: None if run.folder is None else run.folder.claim([METRICS]))
-        run.save()  # from here on the folder is that of this run
+        run.save()  # from here on the folder belongs to this run
     return new
 
 
 def _refuse_unlike(model: AbstractModel, settings: dict[str, Any]) -> None:
-    """Processes that differ would wait for each other without end, or train weights that are not the same."""
-    # Made alike on other hardware, weights may be unlike in the last bit.
+    """Refuses processes that differ: they would wait for each other forever, or train different weights."""
+    # Made in the same way on other hardware, weights may differ in the last bit.
     arrays = jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array))
     weights = [float(np.abs(np.asarray(a)).sum(dtype=np.float64)) for a in arrays if a.is_fully_addressable]
     told, sums = tell([settings, weights])
@@ -92,10 +95,10 @@ def _refuse_unlike(model: AbstractModel, settings: dict[str, Any]) -> None:
 
 
 def forget_failed_start(run: Run, kind: Any, error: Any, trace: Any) -> None:
-    """Takes back what a new run wrote that failed before its first step was through, because images did not fit the
-    network or memory did not suffice: there is nothing to go on from, and the mended program may begin in the folder.
+    """Removes what a new run wrote if it failed before its first step was done, because images did not fit the network
+    or memory ran out: there is nothing to continue from, and the corrected program may begin in the same folder.
 
-    **Arguments:** the run; the rest is what a context manager is told of the error.
+    **Arguments:** the run; the rest is what a context manager is told about the error.
     """
     kept = isinstance(error, Interrupted | NonFiniteLossError | RunError) or not isinstance(error, Exception)
     if kept or run.progress.step or run.folder is None or run.store is None or not run.folder.is_there:
@@ -105,11 +108,11 @@ def forget_failed_start(run: Run, kind: Any, error: Any, trace: Any) -> None:
 
 
 def restore(run: Run) -> bool:
-    """Puts a run where its newest good checkpoint is.
+    """Puts a run at its newest good checkpoint.
 
     **Returns:** whether there was one.
 
-    **Raises:** [`noprop_ode.RunError`][] if there are checkpoints and none can be used, or if they are of a run with
+    **Raises:** [`noprop_ode.RunError`][] if there are checkpoints and none can be used, or if they belong to a run with
     other settings or data.
     """
     problems: list[str] = []
@@ -126,18 +129,18 @@ def restore(run: Run) -> bool:
 
 
 def _restore_parts(run: Run, problems: list[str]) -> bool:
-    """From the newest good checkpoint in parts, unless the newest of all is a file; every process reads its own part.
-    What is wrong with others is added to the `problems`.
+    """Restores the newest good checkpoint in parts, unless the newest of all is a file; every process reads its own
+    part. What is wrong with others is added to the `problems`.
 
     **Returns:** whether there was one.
     """
     for path in map(Path, tell(on_first(lambda: _folders(run)))):
         _, problem = _tried(lambda path=path: check_parts(path, run.state))
         unread, found = any(agreed(bool(problem))), None
-        if not unread:  # Orbax has the processes meet, so all of them go on to it, or none
+        if not unread:  # Orbax makes the processes meet, so all of them call it, or none
             found, problem = _tried(lambda path=path: load_parts(path, run.state))
             unread = any(agreed(found is None))
-        if unread:  # one that a single process cannot read is passed over by all
+        if unread:  # one that a single process cannot read is skipped by all
             problems.append(problem or f"Another process could not read {path}.")
             say(f"warning: {problems[-1]} Trying the one before.")
             continue
@@ -157,7 +160,7 @@ def _tried(read: Callable[[], _T]) -> tuple[_T | None, str]:
 
 
 def _folders(run: Run) -> list[str]:
-    """The checkpoints in parts that are newer than any file, the newest first."""
+    """The checkpoints in parts that are newer than any file, newest first."""
     assert run.store is not None and run.folder is not None
     run.folder.refuse_link()
     return [str(path) for path in itertools.takewhile(Path.is_dir, run.store.steps())]
@@ -170,7 +173,7 @@ def _newest(run: Run) -> tuple[TrainState, dict[str, Any]] | None:
 
 
 def _checked(run: Run, found: tuple[TrainState, dict[str, Any]] | None) -> tuple[TrainState, dict[str, Any]] | None:
-    """The state and the plain progress of a checkpoint, if it is of this very run."""
+    """The state and the plain progress of a checkpoint, if it belongs to this run."""
     assert run.folder is not None
     if found is None:
         return None

@@ -1,4 +1,4 @@
-"""Going back after a loss that is not finite."""
+"""Going back after a non-finite loss."""
 
 import copy
 import dataclasses
@@ -16,18 +16,18 @@ from .store import EPOCH
 
 
 class RollBack:
-    """Goes back to the start of the epoch, at half the rate, a limited number of times.
+    """Goes back to the start of the epoch, at half the learning rate, a limited number of times.
 
-    To the start of the epoch, not to the newest checkpoint: when that was written depends on the clock.
+    It does not go back to the newest checkpoint, because when that was written depends on wall-clock time.
     """
 
     def __init__(self, limit: int, place: Callable[[TrainState], TrainState]):
-        """**Arguments:** `limit`, how often, and what puts a state where the checkpoints take it from."""
+        """**Arguments:** `limit`, how often, and `place`, which puts a state where the checkpoints take it from."""
         self.limit, self.place = limit, place
         self._kept: tuple[TrainState, Progress] | None = None
 
     def remember(self, run: Run) -> None:
-        """Keeps the state at the start of an epoch, where the run may come back to."""
+        """Keeps the state at the start of an epoch, to which the run may come back."""
         if self.limit == 0 or run.progress.step > run.progress.epoch * run.steps_per_epoch:
             return
         run.keep(lambda store, whole: store.save(EPOCH, whole, run.header()), run.state)
@@ -35,7 +35,7 @@ class RollBack:
             self._kept = copied(run.state), copy.deepcopy(run.progress)
 
     def __call__(self, run: Run, error: NonFiniteLossError) -> TrainState:
-        """The state to go on from.
+        """The state to continue from.
 
         **Raises:** the error, once the rollbacks are used up; the last good state is then the newest checkpoint.
         """
@@ -50,14 +50,14 @@ class RollBack:
         run.progress = dataclasses.replace(before, rollbacks=used + 1, records=run.progress.records)
         run.record("rollback", step=run.progress.step, failed_step=error.step, rollbacks=used + 1)
         run.state = state = self.place(state)
-        run.save(newest=True)  # checkpoints of steps that are now to come would be taken for newer ones
+        run.save(newest=True)  # checkpoints of steps that are now repeated would be taken for newer ones
         return state
 
     def _recall(self, run: Run, error: NonFiniteLossError) -> tuple[Any, Progress]:
         if self._kept is not None:
             state, before = self._kept
             return copied(state), copy.deepcopy(before)
-        like = gathered(error.state)  # that of the run was consumed by the step that failed
+        like = gathered(error.state)  # the run's own was consumed by the step that failed
 
         def read() -> tuple[Any, Any]:
             assert run.store is not None

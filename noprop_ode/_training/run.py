@@ -1,4 +1,4 @@
-"""What a run is to its callbacks: the state, how far it is, and what happens."""
+"""A run as its callbacks see it: its state, its progress and its events."""
 
 import dataclasses
 import time
@@ -7,28 +7,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import numpy as np
-
 from .._model import AbstractModel
 from .folder import RunFolder
 from .processes import agreed, gathered, on_first, tell
 from .sharded import save_parts
-from .step import Metrics, TrainState, finite
+from .step import Metrics, TrainState, finite, rows
 from .store import CheckpointStore
 
 
 @dataclass
 class Progress:
-    """What a run knows of itself besides the weights; saved with every checkpoint.
+    """What a run knows about itself besides the weights; saved with every checkpoint.
 
     - `step`, `epoch`: steps taken, epochs finished.
-    - `best_accuracy`, `best_epoch`, `stale`: the best validation accuracy (-1 before the first), its epoch, and the
-        validations since.
+    - `best_accuracy`, `best_epoch`, `stale`: best validation accuracy (-1 before any), its epoch, validations since.
     - `rollbacks`, `records`: how often the run went back, and how many records it has written.
-    - `seconds`, `timed_steps`: time spent in steps without compilation, and how many steps that were.
-    - `wall_seconds`: from the beginning to the last checkpoint, but for the time in which the run was stopped.
+    - `seconds`, `timed_steps`: time spent in steps, excluding compilation, and the number of those steps.
+    - `wall_seconds`: wall-clock time from the start to the last checkpoint, excluding time while the run was stopped.
     - `stopped`: whether a callback ended the run early.
-    - `notes`: plain values of callbacks, by name, for what they must know again after a resume.
+    - `notes`: plain values of callbacks, by name, that they need again after a resume.
     """
 
     step: int = 0
@@ -46,7 +43,7 @@ class Progress:
 
     @staticmethod
     def from_plain(values: dict[str, Any]) -> "Progress":
-        """From the plain values that a checkpoint has.
+        """The progress in the plain values of a checkpoint.
 
         **Raises:** `ValueError` or `TypeError` if they are of another kind.
         """
@@ -63,18 +60,18 @@ class Progress:
 
     @property
     def rate_scale(self) -> float:
-        """What multiplies the updates of the optimiser: a half for every rollback."""
+        """The factor on the optimiser's updates: a half for every rollback."""
         return 0.5**self.rollbacks
 
 
 @dataclass(frozen=True)
 class Started:
-    """The run begins, or goes on."""
+    """The run begins, or continues."""
 
 
 @dataclass(frozen=True)
 class Stepped:
-    """A call on the device is through: `metrics`, of one step or of several, in epoch number `epoch`, from 1."""
+    """A call on the device has ended: its `metrics`, of one step or of several, in epoch number `epoch`, from 1."""
 
     metrics: Metrics
     epoch: int
@@ -82,21 +79,21 @@ class Stepped:
 
 @dataclass(frozen=True)
 class EpochEnded:
-    """An epoch is through: its number `epoch`, from 1. Its checkpoint is written once every callback has seen this."""
+    """An epoch has ended: its number `epoch`, from 1. Its checkpoint is written once every callback has seen this."""
 
     epoch: int
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """A record for the logs: plain `values`, with the `kind` of record among them and the `step`, where it has one."""
+    """A record for the logs: plain `values`, including the `kind` of record and, if it has one, the `step`."""
 
     values: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Stopped:
-    """The run has ended, or failed; after it comes at most what callbacks record on it."""
+    """The run has ended, or failed; only records that callbacks make on this event can follow."""
 
 
 Event: TypeAlias = Started | Stepped | EpochEnded | Recorded | Stopped
@@ -108,12 +105,11 @@ class Run:
     """A run of [`noprop_ode.fit`][], as its callbacks see it.
 
     - `state`, `progress`: the [`noprop_ode.TrainState`][] and the [`noprop_ode.Progress`][].
-    - `train`, `validation`: the data; `validation` may be `None`. A callback may give the run other training data, of
-        as many batches, for the epochs to come; on `Started` too, from `progress.epoch`, so that a run that is resumed
-        has what it had.
+    - `train`, `validation`: the data; `validation` may be `None`. A callback may give the run other training data, with
+        as many batches, for the next epochs; on `Started` too, by `progress.epoch`, so that a resumed run has the same.
     - `epochs`, `batch_size`, `steps_per_epoch`: how long the run is.
-    - `folder`: where files go, or `None`; of several processes the first alone has one.
-    - `metadata`: plain values that every checkpoint carries.
+    - `folder`: where files go, or `None`; with several processes, only the first has one.
+    - `metadata`: plain values to save with every checkpoint.
     - `in_parts`: whether every process writes its own part of a checkpoint.
     """
 
@@ -131,8 +127,8 @@ class Run:
 
     def __post_init__(self):
         self._began = time.perf_counter()
-        self.saved = time.monotonic()  # when a checkpoint was written
-        self.stopping = False  # asked for in steps that were taken back
+        self.saved = time.monotonic()  # when the last checkpoint was written
+        self.stopping = False  # requested in steps that were taken back
         self._began_finite = self.is_finite()  # a model may have infinite weights on purpose
 
     @property
@@ -154,24 +150,24 @@ class Run:
     def finished(self) -> bool:
         """Whether there is nothing left to do."""
         epoch, step = self.progress.epoch, self.progress.step
-        # A run that was stopped within an epoch has the rest of it to do, be it only the validation at its end.
+        # A run that was stopped within an epoch still has the rest of it to do, if only the validation at its end.
         return epoch >= self.epochs or (self.progress.stopped and step <= epoch * self.steps_per_epoch)
 
     @property
     def images_per_second(self) -> float | None:
-        """Images trained on a second, without compilation and evaluation; `None` before it is known."""
+        """Training images per second, excluding compilation and evaluation; `None` before it is known."""
         if self.progress.timed_steps == 0:
             return None
         return self.progress.timed_steps * self.batch_size / max(self.progress.seconds, 1e-9)
 
     def go_on_from(self, state: TrainState, plain: dict[str, Any]) -> None:
-        """Goes on from a checkpoint: its state, and its progress as plain values."""
+        """Continues from a checkpoint: its state, and its progress as plain values."""
         self.state, self.progress, self.saved = state, Progress.from_plain(plain), time.monotonic()
         self._began -= self.progress.wall_seconds
 
     def emit(self, event: Event) -> None:
-        """Tells every callback, in their order; the end in the opposite one, so that logs, which come first, hear of
-        what the others record then."""
+        """Passes an event to every callback in order; the end in reverse order, so that logs, which come first, hear
+        of what the others record then."""
         for callback in reversed(self.callbacks) if isinstance(event, Stopped) else self.callbacks:
             callback(self, event)
 
@@ -188,7 +184,7 @@ class Run:
     ) -> None:
         """Records the steps of a call.
 
-        **Arguments:** what they measured, the learning rate by step, and the last good step, if not all of them are.
+        **Arguments:** their metrics, the learning rate by step, and the last good step, if not all of them are good.
         """
         for row in rows(metrics):
             if row["step"] <= self.progress.step:
@@ -202,7 +198,7 @@ class Run:
             self.progress.stopped |= self.stopping
 
     def is_finite(self) -> bool:
-        """Whether the weights are numbers, on all processes."""
+        """Whether the weights are finite, on all processes."""
         return not any(agreed(not finite(self.state.model)))
 
     def stop(self) -> None:
@@ -212,11 +208,11 @@ class Run:
     def save(self, *, newest: bool = False) -> None:
         """Writes a checkpoint, if the run has a folder.
 
-        **Arguments:** `newest`: whether checkpoints of later steps, which are to come again, go once it is written.
+        **Arguments:** `newest`: whether to remove checkpoints of later steps, which will be repeated, once written.
 
         **Raises:** [`noprop_ode.RunError`][] if that fails.
         """
-        # Where weights are not finite, the next step will say so; what can be gone on from is the checkpoint before.
+        # If weights are not finite, the next step will say so; the run can continue from the checkpoint before.
         if tell(self.store is not None) and (self.is_finite() or not self._began_finite):
             self._write(newest)
         self.saved = time.monotonic()
@@ -232,19 +228,13 @@ class Run:
             on_first(lambda: None if store is None else store.prune(step if newest else None))
 
     def keep(self, write: Callable[[CheckpointStore, Any], None], tree: Any) -> None:
-        """Gives the store and a PyTree to a function that writes it, if the run has a folder; where there are several
-        processes, on the first of them, with arrays gathered from all."""
+        """Passes the store and a PyTree to a function that writes it, if the run has a folder; with several processes,
+        only on the first, with arrays gathered from all."""
         if tell(self.store is not None):
             whole = gathered(tree)
             on_first(lambda: write(self.store, whole))  # pyright: ignore[reportArgumentType]
 
     def header(self) -> dict[str, Any]:
-        """What a checkpoint says of the run."""
+        """What a checkpoint says about the run."""
         self.progress.wall_seconds = time.perf_counter() - self._began
         return {**self.metadata, "progress": dataclasses.asdict(self.progress)}
-
-
-def rows(metrics: Metrics) -> list[dict[str, float]]:
-    """The metrics of each step of a call, as plain numbers."""
-    values = {f.name: np.ravel(getattr(metrics, f.name)).tolist() for f in dataclasses.fields(metrics)}
-    return [dict(zip(values, row)) for row in zip(*values.values())]

@@ -1,4 +1,4 @@
-"""Checkpoints that every process writes its own part of, by Orbax: of a state that no single one could hold."""
+"""Checkpoints in parts, one per process, written by Orbax: for a state that no single process could hold."""
 
 import contextlib
 import hashlib
@@ -24,16 +24,16 @@ _FAILURES = (ValueError, KeyError, TypeError, AttributeError, OSError, RuntimeEr
 
 
 def save_parts(path: Path, tree: PyTree[Any], metadata: dict[str, Any]) -> None:
-    """Writes the arrays of a PyTree to a folder, which is there once it is whole; called by every process alike.
+    """Writes the arrays of a PyTree to a folder, which appears once it is whole; every process makes the same call.
 
-    Orbax does not notice a changed byte of an array. So the metadata carry a sum of each array, which does not depend
-    on how it is divided.
+    Orbax does not notice a changed byte in an array, so the metadata hold a checksum of each array, which does not
+    depend on how it is divided.
 
     **Arguments:**
 
     - `path`: the folder, which all processes see.
     - `tree`: any PyTree; of arrays that lie on several devices, each process writes what it holds.
-    - `metadata`: plain values to keep with it.
+    - `metadata`: plain values to save with it.
 
     **Raises:** [`noprop_ode.RunError`][] if it cannot be written.
     """
@@ -55,13 +55,13 @@ def save_parts(path: Path, tree: PyTree[Any], metadata: dict[str, Any]) -> None:
 
 
 def load_parts(path: Path, like: PyTree[Any]) -> tuple[PyTree[Any], dict[str, Any]]:
-    """Reads arrays into a PyTree of the same structure, each to the devices that its counterpart lies on; called by
-    every process alike.
+    """Reads arrays into a PyTree of the same structure, each onto the devices of its counterpart; every process makes
+    the same call.
 
     **Arguments:**
 
     - `path`: a folder that `save_parts` wrote, on any number of devices and processes.
-    - `like`: a PyTree with arrays of the expected names, shapes and types, which lie where they are wanted.
+    - `like`: a PyTree with arrays of the expected names, shapes and dtypes, which lie where they are wanted.
 
     **Returns:** `like` with its arrays replaced, and the metadata.
 
@@ -80,11 +80,11 @@ def load_parts(path: Path, like: PyTree[Any]) -> tuple[PyTree[Any], dict[str, An
 
 
 def check_parts(path: Path, like: PyTree[Any]) -> tuple[dict[str, Any], dict[str, int], dict[str, Any]]:
-    """What this process can see of a checkpoint by itself: its metadata, and whether its arrays are those expected.
+    """What this process can check of a checkpoint by itself: its metadata, and whether its arrays are those expected.
 
-    **Arguments:** as of `load_parts`.
+    **Arguments:** as for `load_parts`.
 
-    **Returns:** the metadata, the sums of the arrays, and what is expected of each array.
+    **Returns:** the metadata, the checksums of the arrays, and what is expected of each array.
 
     **Raises:** [`noprop_ode.CheckpointError`][].
     """
@@ -137,13 +137,13 @@ def _told(path: Path) -> Iterator[None]:
 
 @jax.jit
 def _sums(arrays: dict[str, Array]) -> dict[str, Array]:
-    """A sum of the bits of each array, every word times an odd number of its own: one that changes is seen."""
+    """A checksum of each array: the sum of its words, each times its own odd number, so that any change is seen."""
 
     def of(array: Array) -> Array:
         width = 8 * min(array.dtype.itemsize, 4)
         bits = array if array.dtype == bool else jax.lax.bitcast_convert_type(array, jnp.dtype(f"uint{width}"))
         words = bits.astype(jnp.uint32)
-        # A hash of its place, so that numbers that change places are seen, too.
+        # A hash of the position, so that numbers that change places are seen, too.
         places = jnp.arange(words.size, dtype=jnp.uint32).reshape(words.shape) * jnp.uint32(2654435761)
         factors = (places ^ (places >> jnp.uint32(15))) * jnp.uint32(2246822519) | jnp.uint32(1)
         return jnp.sum(words * factors, dtype=jnp.uint32)

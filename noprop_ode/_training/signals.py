@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as a note to finish the step and save."""
+"""SIGINT and SIGTERM as a request to finish the step and save."""
 
 import contextlib
 import os
@@ -16,9 +16,9 @@ _ECHO_SECONDS = 1.0
 
 
 class SignalGuard:
-    """While in force, SIGINT and SIGTERM are acknowledged at once and leave a note, so that a step can be finished and
-    saved. The second signal of a kind acts as it always does; but a SIGTERM within a second of the first is the same
-    one, for a scheduler that tells every process of a job reaches a child by itself and by its parent."""
+    """While active, acknowledges SIGINT and SIGTERM at once and notes them, so that a step can be finished and saved.
+    The second signal of a kind acts as usual; but a SIGTERM within a second of the first counts as the same one,
+    because a scheduler that signals every process of a job reaches a child both directly and through its parent."""
 
     def __init__(self):
         self._received = 0
@@ -30,7 +30,7 @@ class SignalGuard:
     def __enter__(self) -> "SignalGuard":
         for number in (signal.SIGINT, signal.SIGTERM):
             if signal.getsignal(number) is None:
-                continue  # its handler is not of Python's, which could not be put back
+                continue  # its handler was not set by Python, and could not be put back
             try:
                 self._before[number] = signal.signal(number, self._note)
                 self._untold.add(number)
@@ -51,7 +51,7 @@ class SignalGuard:
 
     @property
     def received(self) -> int:
-        """The number of the signal that came; 0 before one."""
+        """The number of the signal received; 0 before any."""
         return self._received
 
     def _note(self, number: int, frame: FrameType | None) -> None:
@@ -64,12 +64,12 @@ class SignalGuard:
         self._tell(number)
 
     def _listen(self) -> None:
-        """Python runs a handler between two of its own instructions, and a compilation is one that takes a minute; what
-        waits for the signal in another thread can say so meanwhile."""
+        """Python runs a handler between two of its own instructions, and a compilation is one that takes a minute;
+        another thread that waits for the signal can acknowledge it meanwhile."""
         reader, writer = socket.socketpair()
         writer.setblocking(False)
         before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-        if before != -1:  # somebody else waits for signals: the handler has to do
+        if before != -1:  # something else waits for signals: the handler has to suffice
             signal.set_wakeup_fd(before)
             reader.close()
             writer.close()
@@ -90,9 +90,9 @@ class SignalGuard:
             return
         text = f"\n{signal.Signals(number).name}: finishing the step and saving; once more to stop at once\n"
         with contextlib.suppress(OSError):
-            os.write(2, text.encode())  # no buffer of Python's, which the interrupted code may be writing to
+            os.write(2, text.encode())  # not through Python's buffer, which the interrupted code may be writing to
 
 
 def interruption(number: int, state: Any = None) -> Interrupted:
-    """What to raise after a signal, once everything is saved: its number, and the state of the run."""
+    """The exception to raise after a signal, once everything is saved, with its number and the state of the run."""
     return Interrupted(signal.Signals(number).name, 128 + number, state)

@@ -18,8 +18,8 @@ from .run import Event, Recorded, Run, Started, Stopped
 
 
 class JsonLines:
-    """Records in `metrics.jsonl` in the folder of the run, one JSON object a line; [`noprop_ode.fit`][] brings it along
-    where there is a folder."""
+    """Writes records to `metrics.jsonl` in the folder of the run, one JSON object per line; [`noprop_ode.fit`][] adds
+    it if there is a folder."""
 
     def __init__(self):
         self._file: Any = None
@@ -31,7 +31,7 @@ class JsonLines:
             raise RunError("A run without a folder has no place for metrics.jsonl; give it a folder.")
         match event:
             case Started():
-                # Records of steps that are about to be made again are dropped.
+                # Records of steps that are about to be repeated are dropped.
                 path = run.folder / METRICS
                 kept = read_records(path)[: run.progress.records] if run.progress.records else []
                 run.folder.write(METRICS, "".join(json.dumps(r) + "\n" for r in kept).encode())
@@ -48,13 +48,13 @@ class JsonLines:
                 try:
                     self._file.close()
                 except OSError:
-                    pass  # what could not be written was reported when it was
+                    pass  # a failed write has already been reported
             case _:
                 pass
 
 
 def read_records(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """The records in a `metrics.jsonl`. A last line that was cut off, and whatever else is no record, is left out.
+    """The records in a `metrics.jsonl`. A last line that was cut off, and anything else that is no record, is left out.
 
     **Arguments:** `path`. **Returns:** the records; none if there is no file.
 
@@ -78,16 +78,16 @@ def read_records(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
 
 
 class TensorBoard:
-    """The numbers of the records as TensorBoard scalars, in `tensorboard/` in the folder of the run. Where they cannot
-    be written they are dropped with a warning: the run itself goes on."""
+    """Writes the numbers in the records as TensorBoard scalars, to `tensorboard/` in the folder of the run. If they
+    cannot be written, they are dropped with a warning, and the run continues."""
 
     def __init__(self, folder: str | os.PathLike[str] | None = None):
-        """**Arguments:** `folder`, if not that of the run.
+        """**Arguments:** `folder`, to write to another one.
 
         **Raises:** [`noprop_ode.RunError`][] if tensorboardX is not installed.
         """
-        # Its event writer, not its SummaryWriter: that one hands records to a thread, and if the thread dies because
-        # the disk is full, the next record waits for it for ever.
+        # Its event writer, not its SummaryWriter, which passes records to a thread: if the thread dies because the disk
+        # is full, the next record waits for it forever.
         self._writers = need("tensorboardX.event_file_writer", "TensorBoard", "tensorboard")
         self._events = need("tensorboardX.proto.event_pb2", "TensorBoard", "tensorboard")
         self._summary = need("tensorboardX.summary", "TensorBoard", "tensorboard")
@@ -102,7 +102,7 @@ class TensorBoard:
                 case Started():
                     folder = self._folder or _inside(run, "tensorboard")
                     folder.mkdir(parents=True, exist_ok=True)
-                    # Of a run that goes on within the second, the file would be that of before, and begin anew.
+                    # If a run continues within the same second, the file would be the one before, and begin anew.
                     self._writer = self._writers.EventsWriter(
                         str(folder / "events"), f".{os.getpid()}.{time.time_ns()}"
                     )
@@ -127,7 +127,7 @@ class TensorBoard:
             say(f"warning: no more records for TensorBoard: {error.strerror or error}")
 
     def _forget(self, step: int) -> None:
-        """Has TensorBoard drop what was written of later steps, which are about to be made again."""
+        """Makes TensorBoard drop what was written about later steps, which are about to be repeated."""
         self._write(step + 1, session_log=self._events.SessionLog(status=self._events.SessionLog.START))
         self._writer.flush()
 
@@ -136,8 +136,8 @@ class TensorBoard:
 
 
 class WeightsAndBiases:
-    """The numbers of the records for Weights & Biases; offline unless WANDB_MODE says otherwise. What it fails to take
-    is dropped with a warning: the run itself goes on."""
+    """Logs the numbers in the records to Weights & Biases; offline unless WANDB_MODE says otherwise. What it fails to
+    take is dropped with a warning, and the run continues."""
 
     def __init__(self, *, project: str = "noprop_ode", config: dict[str, Any] | None = None):
         """**Arguments:** the name of the `project`, and plain settings to show with the run.
@@ -155,8 +155,8 @@ class WeightsAndBiases:
             match event:
                 case Started():
                     where = None if run.folder is None else str(run.folder.path)
-                    # A run that goes on, goes on there; and steps that are made again are logged again, which steps of
-                    # W&B's own, always increasing, would not allow.
+                    # A resumed run continues there too; and repeated steps are logged again, which W&B's own, always
+                    # increasing steps would not allow.
                     own = run.progress.notes.setdefault("wandb", secrets.token_hex(4))
                     self._run = self._wandb.init(
                         id=own,
@@ -175,13 +175,13 @@ class WeightsAndBiases:
                     self._run = None
                 case _:
                     pass
-        except Exception as error:  # whatever a service of somebody else's raises must not cost the run
+        except Exception as error:  # whatever an external service raises must not end the run
             self._run = None
             say(f"warning: no more records for Weights & Biases: {error}")
 
 
 def _numbers(values: dict[str, Any]) -> dict[str, float]:
-    """The numbers of a record, named by its kind: `validation/accuracy`."""
+    """The numbers in a record, named by its kind: `validation/accuracy`."""
     return {
         f"{values['kind']}/{name}": value
         for name, value in values.items()

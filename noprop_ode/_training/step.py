@@ -1,5 +1,6 @@
 """One step of training, and what it carries to the next."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,13 +49,13 @@ class TrainState(eqx.Module):
         **Arguments:**
 
         - `model`: the initial model.
-        - `optimiser`: an optax transformation of gradients and weights; those that ask for the loss as well are not
-            served, and of those that have other weights to evaluate than to train, as `optax.contrib.schedule_free`
-            has, `evaluation_model` is the one that is trained. It sees only the arrays that may change
+        - `optimiser`: an optax transformation of gradients and weights. Those that also need the loss are not
+            supported; for those with other weights to evaluate than to train, such as `optax.contrib.schedule_free`,
+            `evaluation_model` is the one that is trained. It sees only the arrays that may change
             ([`noprop_ode.trainable_mask`][]), so weight decay leaves a frozen module alone.
         - `key`: the randomness of training.
-        - `average_decay`: if given, keep a moving average of the weights with this decay for each step; at the start
-            with less, (1 + n) / (10 + n) after n steps at most, so that the initial weights are soon forgotten.
+        - `average_decay`: if given, keep a moving average of the weights with this decay per step, but at most
+            (1 + n) / (10 + n) after n steps, so that the initial weights are soon forgotten.
 
         **Returns:** the state.
 
@@ -62,31 +63,43 @@ class TrainState(eqx.Module):
         """
         if average_decay is not None and not 0 <= average_decay < 1:
             raise ValueError(f"average_decay must lie in [0, 1); got {average_decay}.")
-        # As a step returns them: arrays of NumPy's in double precision would be others than those of a checkpoint.
+        # As a step returns them: NumPy arrays in double precision would differ from those of a checkpoint.
         model = jax.tree.map(
             lambda leaf: jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf, plain_numbers(model)
         )
         trainable = eqx.filter(model, trainable_mask(model))
         return TrainState(
             model=model,
-            opt_state=optimiser.init(trainable),  # not compiled: optimisers that are equal may start differently
+            opt_state=optimiser.init(trainable),  # not compiled: equal optimisers may start differently
             optimiser=optimiser,
             key=key,
             step=jnp.zeros((), jnp.int32),
             healthy=jnp.ones((), bool),
-            average=None if average_decay is None else model,
+            average=None if average_decay is None else _in_full(model),
             average_decay=0.0 if average_decay is None else average_decay,
         )
 
     @property
     def evaluation_model(self) -> AbstractModel:
         """The model to evaluate: the moving average if there is one, else the model."""
-        return self.model if self.average is None else self.average
+        if self.average is None:
+            return self.model
+        # The average of bfloat16 weights is in float32, where small changes are not rounded away.
+        return jax.tree.map(lambda a, p: a.astype(p.dtype) if eqx.is_inexact_array(a) else a, self.average, self.model)
+
+
+def _in_full(model: AbstractModel) -> AbstractModel:
+    """Trainable arrays of less than single precision in single precision."""
+
+    def raised(trained: bool, leaf: Any) -> Any:
+        return leaf.astype(jnp.float32) if trained and leaf.dtype.itemsize < 4 else leaf
+
+    return jax.tree.map(raised, trainable_mask(model), model)
 
 
 class Metrics(eqx.Module):
-    """What one step measured: its number `step`, the `loss` and its terms, and the `gradient_norm`. Scalars on the
-    device, so that reading them is the caller's choice; of several steps in one call, shape `[steps]`."""
+    """The metrics of one step: its number `step`, the `loss` and its terms, and the `gradient_norm`. Scalars on the
+    device, so that the caller decides when to read them; for several steps in one call, shape `[steps]`."""
 
     step: Int[Array, "*steps"]
     loss: Float[Array, "*steps"]
@@ -96,9 +109,16 @@ class Metrics(eqx.Module):
     gradient_norm: Float[Array, "*steps"]
 
 
+def rows(metrics: Metrics) -> list[dict[str, float]]:
+    """The metrics of each step of a call, as plain numbers."""
+    metrics = jax.device_get(metrics)  # all of them in one go
+    values = {f.name: np.ravel(getattr(metrics, f.name)).tolist() for f in dataclasses.fields(metrics)}
+    return [dict(zip(values, row)) for row in zip(*values.values())]
+
+
 def copied(tree: PyTree[Any]) -> PyTree[Any]:
-    """A copy of a model or a state. A step of [`noprop_ode.train`][] and of [`noprop_ode.fit`][] consumes the state
-    before it, whose arrays are then deleted; a copy stays.
+    """A copy of a model or a state. Each step of [`noprop_ode.train`][] and [`noprop_ode.fit`][] consumes the previous
+    state, whose arrays are then deleted; a copy stays valid.
 
     !!! example
 
@@ -116,16 +136,24 @@ def copied(tree: PyTree[Any]) -> PyTree[Any]:
 
 @jax.jit
 def _copied(arrays: PyTree[Array]) -> PyTree[Array]:
-    """In one program for all, each where it lies: on several processes each copies its part."""
+    """One program for all arrays, each copied where it lies: with several processes, each copies its part."""
     return jax.tree.map(jnp.copy, arrays)
 
 
 def finite(model: PyTree[Any]) -> bool:
-    """Whether all trainable arrays are numbers, as far as this process holds them. A step looks at its gradient alone:
-    an update may be infinite where that is not, by a learning rate that is. On the host, where there is nothing to
-    compile."""
+    """Whether all trainable arrays are finite, as far as this process holds them. A step only checks its gradient: an
+    update can be infinite where the gradient is not, with an infinite learning rate. On CPU this uses NumPy, for which
+    nothing is compiled; elsewhere the device looks, and only the answers travel."""
     arrays = jax.tree.leaves(eqx.filter(model, trainable_mask(model)))
-    return all(np.isfinite(np.asarray(part.data)).all() for a in arrays for part in _parts(a))
+    parts = [part.data for a in arrays for part in _parts(a)]
+    if jax.default_backend() == "cpu":
+        return all(np.isfinite(np.asarray(part)).all() for part in parts)
+    return all(jax.device_get([_all_finite(part) for part in parts]))
+
+
+@jax.jit
+def _all_finite(array: Array) -> Array:
+    return jnp.isfinite(array).all()
 
 
 def _parts(array: Any) -> Sequence[Any]:
@@ -134,7 +162,7 @@ def _parts(array: Any) -> Sequence[Any]:
 
 
 def train_step(state: TrainState, xs: Images, ys: Labels) -> tuple[TrainState, Metrics]:
-    """One step of training: loss, gradient, update. Pure; [`noprop_ode.train`][] compiles it.
+    """One training step: loss, gradient, update. A pure function, which [`noprop_ode.train`][] compiles.
 
     **Arguments:**
 
@@ -142,7 +170,7 @@ def train_step(state: TrainState, xs: Images, ys: Labels) -> tuple[TrainState, M
     - `xs`: images, `[batch, height, width, channels]`.
     - `ys`: labels, `[batch]`.
 
-    **Returns:** the next state, and what was measured on the way.
+    **Returns:** the next state, and the metrics of the step.
     """
     key = jr.fold_in(state.key, state.step)
     params, rest = eqx.partition(state.model, trainable_mask(state.model))
@@ -161,8 +189,8 @@ def apply_gradients(state: TrainState, terms: LossTerms, grads: PyTree[Any]) -> 
     **Arguments:**
 
     - `state`: the state.
-    - `terms`: of the loss.
-    - `grads`: its gradient in the trainable arrays of the model.
+    - `terms`: the terms of the loss.
+    - `grads`: its gradient with respect to the trainable arrays of the model.
 
     **Returns:** the next state, and the metrics of the step.
     """
@@ -173,19 +201,19 @@ def apply_gradients(state: TrainState, terms: LossTerms, grads: PyTree[Any]) -> 
 
 
 def updated(state: TrainState, grads: PyTree[Any], healthy: Bool[Array, ""]) -> TrainState:
-    """What follows once it is known whether a step is good.
+    """The state after a step, once it is known whether the step is good.
 
     **Arguments:**
 
     - `state`: the state.
-    - `grads`: the gradient in the trainable arrays of the model.
+    - `grads`: the gradient with respect to the trainable arrays of the model.
     - `healthy`: whether anything may change.
 
     **Returns:** the next state.
     """
     params, rest = eqx.partition(state.model, trainable_mask(state.model))
     updates, opt_state = state.optimiser.update(grads, state.opt_state, params)
-    new_params = optax.apply_updates(params, updates)  # which keeps the type of a weight, whatever that of its update
+    new_params = optax.apply_updates(params, updates)  # which keeps the dtype of a weight, whatever that of its update
 
     def keep_if_ill(new: PyTree[Any], old: PyTree[Any]) -> PyTree[Any]:
         return jax.tree.map(lambda n, o: jnp.where(healthy, n, o) if eqx.is_array(n) else n, new, old)
@@ -196,7 +224,7 @@ def updated(state: TrainState, grads: PyTree[Any], healthy: Bool[Array, ""]) -> 
         # Bias-corrected by a ramp: after n steps the average spans about the last n/10 of them at most.
         decay = jnp.minimum(state.average_decay, (1 + state.step) / (10 + state.step))
         old, fixed = eqx.partition(average, trainable_mask(average))
-        mean = jax.tree.map(lambda a, p: (decay * a + (1 - decay) * p).astype(a.dtype), old, new_params)
+        mean = jax.tree.map(lambda a, p: (decay * a + (1 - decay) * p.astype(a.dtype)).astype(a.dtype), old, new_params)
         average = eqx.combine(keep_if_ill(mean, old), fixed)
     return TrainState(
         model=eqx.combine(new_params, rest),

@@ -18,13 +18,13 @@ BEST, EPOCH = "best.safetensors", "epoch.safetensors"
 
 
 class CheckpointStore:
-    """The newest few checkpoints of a run, in `checkpoints/`, and those with a name of their own beside them."""
+    """The newest few checkpoints of a run, in `checkpoints/`, and named ones beside them."""
 
     def __init__(self, folder: RunFolder, *, keep: int):
         """**Arguments:**
 
-        - `folder`: of the run.
-        - `keep`: how many to keep.
+        - `folder`: the folder of the run.
+        - `keep`: how many checkpoints to keep.
         """
         self.folder = folder
         self.keep = keep
@@ -49,7 +49,7 @@ class CheckpointStore:
             raise RunError(f"Could not make {self.folder / CHECKPOINTS}: {error.strerror}.") from error
 
     def save_step(self, step: int, tree: Any, metadata: dict[str, Any], *, newest: bool = False) -> None:
-        """Writes the checkpoint of a step, then removes those beyond the newest few; and before, if it is to be the
+        """Writes the checkpoint of a step, then removes those beyond the newest few; before that, if it is to be the
         `newest`, those of later steps.
 
         **Raises:** [`noprop_ode.RunError`][] if it cannot be written; the older ones then stay.
@@ -58,7 +58,7 @@ class CheckpointStore:
         self.prune(step if newest else None)
 
     def part_path(self, step: int) -> Path:
-        """Where every process writes its part of the checkpoint of a step; the folder for it is made.
+        """Where every process writes its part of the checkpoint of a step; the folder for it is created.
 
         **Raises:** [`noprop_ode.RunError`][] if that fails.
         """
@@ -73,13 +73,13 @@ class CheckpointStore:
         for old in self.steps()[self.keep :]:
             _remove(old)
         for unfinished in (self.folder / CHECKPOINTS).glob("step-*.orbax-checkpoint-tmp*"):
-            _remove(unfinished)  # of a run that was killed while it wrote
+            _remove(unfinished)  # left by a run that was killed while it wrote
 
     def clear(self) -> None:
         """Removes all checkpoints of a run."""
         for path in (*self.steps(), self.path(BEST), self.path(EPOCH)):
             _remove(path)
-        with contextlib.suppress(OSError):  # a file of somebody else's is left alone, and its folder with it
+        with contextlib.suppress(OSError):  # a file that is not ours is left alone, and its folder with it
             (self.folder / CHECKPOINTS).rmdir()
 
     def steps(self) -> list[Path]:
@@ -87,13 +87,13 @@ class CheckpointStore:
         return step_checkpoints(self.folder.path)
 
     def newest(self, like: Any) -> tuple[Any, dict[str, Any]] | None:
-        """The newest checkpoint that is whole and a file; damaged ones are passed over with a warning.
+        """The newest checkpoint that is whole and a file; damaged ones are skipped with a warning.
 
         **Arguments:** `like`, a PyTree of the expected structure.
 
         **Returns:** the tree and its metadata, or `None` if there has been no checkpoint yet.
 
-        **Raises:** [`noprop_ode.RunError`][] if there are checkpoints, and none is good.
+        **Raises:** [`noprop_ode.RunError`][] if there are checkpoints, but none is good.
         """
         problems = []
         for path in self.steps():
@@ -135,7 +135,7 @@ def _step_of(path: Path) -> int:
 
 
 def _remove(path: Path) -> None:
-    """Removes a checkpoint; of a link the link."""
+    """Removes a checkpoint; if it is a link, only the link."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:

@@ -1,1 +1,1 @@
-"""The models: NoProp in discrete and continuous time, as flow matching, and what it is compared with."""
+"""The models: NoProp in discrete and continuous time, as flow matching, and the baselines."""

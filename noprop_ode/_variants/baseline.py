@@ -1,4 +1,4 @@
-"""What the models that we compare with have in common."""
+"""What the baselines have in common."""
 
 import jax
 import jax.numpy as jnp
@@ -15,17 +15,17 @@ class AbstractBaseline(AbstractModel):
 
     @property
     def paper_prediction(self) -> Prediction:
-        """The way it was trained."""
+        """The same as the default: the way it was trained."""
         return self.default_prediction
 
     @property
     def protocols(self) -> dict[str, Prediction]:
-        """None, there is one way."""
+        """Empty: there is only one way of predicting."""
         return {}
 
     @property
     def independent_blocks(self) -> None:
-        """None, the loss is that of the whole."""
+        """`None`: the loss is that of the whole network."""
 
     def batch_loss(self, xs: Images, ys: Labels, *, key: Key) -> LossTerms:
         keys = jr.split(key, len(xs))

@@ -1,4 +1,4 @@
-"""What the paper compares with: the same networks, trained through the whole chain of steps."""
+"""The paper's baselines: the same networks, trained through the whole chain of steps."""
 
 from typing import ClassVar
 
@@ -47,7 +47,7 @@ class Backprop(AbstractBaseline):
 
         - `blocks`: the networks.
         - `embedding`: label embeddings.
-        - `readout`: from the last state to classes; a linear one by default, starting at
+        - `readout`: from the last state to classes; a linear one by default, initialised by
             [`noprop_ode.gaussian_readout`][].
         - `key`: not needed by the defaults; accepted so that every variant is built alike.
         """
@@ -63,8 +63,8 @@ class Backprop(AbstractBaseline):
         return Prediction("noise", ODE(diffrax.Euler(), steps=self.field.num_blocks), ReadoutDecoder())
 
     def velocity(self, t: Scalar, z: Latent, features: Features) -> Latent:
-        r"""T times the change of the state over a block, so that T Euler steps, `ODE(diffrax.Euler(), steps=T)`, are
-        the network; see [`noprop_ode.AbstractModel.velocity`][]."""
+        r"""T times the change of the state over a block, so that T Euler steps, `ODE(diffrax.Euler(), steps=T)`,
+        reproduce the network; see [`noprop_ode.AbstractModel.velocity`][]."""
         k = self.field.owner(t)
         u_hat = self.embedding.mix(jnn.softmax(class_logits(self.field, t, z, features, self.embedding)))
         return self.field.num_blocks * jnp.tanh(self.gates[k]) * (u_hat - z)
@@ -113,12 +113,12 @@ class AdjointODE(AbstractBaseline):
     ):
         """**Arguments:**
 
-        - `field`: the network; its raw logits weight the embeddings, and that is the velocity.
+        - `field`: the network; the embeddings weighted by its raw logits are the velocity.
         - `embedding`: label embeddings.
-        - `readout`: from the last state to classes; a linear one by default, starting at
+        - `readout`: from the last state to classes; a linear one by default, initialised by
             [`noprop_ode.gaussian_readout`][].
-        - `sampler`: the solver of training, whose `adjoint` says how to differentiate it; 20 Heun steps with
-            `diffrax.RecursiveCheckpointAdjoint` by default, where the paper takes 1000 steps.
+        - `sampler`: the solver used in training, whose `adjoint` says how to differentiate through it; 20 Heun steps
+            with `diffrax.RecursiveCheckpointAdjoint` by default (the paper takes 1000 steps).
         - `key`: not needed by the defaults; accepted so that every variant is built alike.
         """
         del key
@@ -129,19 +129,19 @@ class AdjointODE(AbstractBaseline):
 
     @property
     def default_prediction(self) -> Prediction:
-        """The sampler of training from noise, and the readout."""
+        """The sampler used in training, from noise, and the readout."""
         return Prediction("noise", self.sampler, ReadoutDecoder())
 
     def velocity(self, t: Scalar, z: Latent, features: Features) -> Latent:
         r"""The output of the network; see [`noprop_ode.AbstractModel.velocity`][].
 
-        Not $\hat u - z$ with $\hat u$ in the simplex of the embeddings: in one unit of time that leaves $e^{-1}$ of the
-        noise against at most $1 - e^{-1}$ of an embedding, with which no network can tell ten classes apart.
+        It is not $\hat u - z$ with $\hat u$ in the simplex of the embeddings: over one unit of time, that leaves
+        $e^{-1}$ of the noise against at most $1 - e^{-1}$ of an embedding, and bounds the accuracy well below one.
         """
         return self.embedding.mix(class_logits(self.field, t, z, features, self.embedding))
 
     def log_posterior(self, t: Scalar, z: Latent, features: Features) -> LogProbs:
-        """The readout of the end of the line through the state."""
+        """The readout at the end of the line through the state."""
         return self.readout(z + (1 - t) * self.velocity(t, z, features), self.embedding)
 
     def loss(self, x: Image, y: Label, *, key: Key) -> LossTerms:

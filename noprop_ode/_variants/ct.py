@@ -31,8 +31,8 @@ class NoPropCT(AbstractGaussianModel, AbstractTimedModel):
     \quad t \sim \mathcal{U}(0, 1) \tag{9}$$
 
     The states $z_t$ and $z_1$ are independent draws from their marginals, so training never runs the ODE, and the
-    readout term has no gradient to the network. Another objective or another distribution of times
-    replaces the denoising term; the paper's is the default.
+    readout term has no gradient to the network. Another objective or distribution of times replaces the denoising
+    term; the paper's is the default.
     """
 
     field: AbstractVectorField
@@ -65,17 +65,16 @@ class NoPropCT(AbstractGaussianModel, AbstractTimedModel):
 
         - `field`: the network.
         - `embedding`: label embeddings.
-        - `schedule`: the noise schedule; cosine by default, where the paper learns it:
-            `LearnedSchedule(key=...)`.
-        - `readout`: from $z_1$ to classes; by default the linear readout, starting at the minimum of its own loss
+        - `schedule`: the noise schedule; cosine by default, while the paper learns it: `LearnedSchedule(key=...)`.
+        - `readout`: from $z_1$ to classes; by default the linear readout, initialised at the minimum of its own loss
             ([`noprop_ode.marginal_readout`][]).
         - `objective`: the denoising error and its weighting; by default the paper's, [`noprop_ode.SquaredError`][].
         - `times`: the distribution of training times; uniform by default.
         - `end_state`: which states the readout is trained on; by default the paper's, draws from $q(z_1 | y)$.
-        - `states_per_image`: how many noisy states of its label a step draws for each image.
+        - `states_per_image`: number of noisy label states that a step draws for each image.
         - `eta`: multiplies the denoising term.
-        - `evidence_skip`: add what the noisy state alone says of the class to the logits of the network
-            ([`noprop_ode.evidence`][]); the network is then left with $\log p(y | x)$.
+        - `evidence_skip`: add what the noisy state alone says about the class ([`noprop_ode.evidence`][]) to the
+            network's logits; the network then only has to learn $\log p(y | x)$.
         - `key`: not needed by the defaults; accepted so that every variant is built alike.
 
         **Raises:** `ValueError` if `eta` or `states_per_image` is not positive.
@@ -106,7 +105,7 @@ class NoPropCT(AbstractGaussianModel, AbstractTimedModel):
     def loss(
         self, x: Image, y: Label, *, key: Key, t: Scalar | None = None, features: Features | None = None
     ) -> LossTerms:
-        """The training loss of one example and one noisy state of its label; one denoising error, weighted."""
+        """The training loss of one example and one noisy state of its label, with one weighted denoising error."""
         time_key, encode_key, noise_key, end_key = jr.split(key, 4)
         if t is None:
             t = self.times.quantile(jr.uniform(time_key, (), jnp.float32))

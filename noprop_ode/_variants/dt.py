@@ -75,7 +75,7 @@ class NoPropDT(AbstractGaussianModel, AbstractBlockModel):
         - `objective`: the denoising error and its weighting; the paper's by default.
         - `plan`: which blocks a step trains; all of them by default.
         - `end_state`: which states the readout is trained on; by default the paper's, draws from $q(z_T | y)$.
-        - `states_per_image`: how many noisy states of its label a block draws for each image of a step.
+        - `states_per_image`: number of noisy label states that a block draws for each image of a step.
         - `eta`: multiplies the denoising term.
         - `evidence_skip`: as in [`noprop_ode.NoPropCT`][].
         - `key`: not needed by the defaults; accepted so that every variant is built alike.
@@ -98,19 +98,20 @@ class NoPropDT(AbstractGaussianModel, AbstractBlockModel):
 
     @property
     def own_sampler(self) -> Ancestral:
-        """The sampler the paper runs this model with: one ancestral step a block."""
+        """The sampler that the paper uses for this model: one ancestral step per block."""
         return Ancestral(self.field.num_blocks)
 
     @property
     def default_prediction(self) -> Prediction:
-        """With one-hot labels the blocks of the lower half of the SNR, each asked at the mean, averaged. With others
-        the first alone, one DDIM step: where embeddings differ in length, so do their classes at the mean."""
+        """With one-hot labels, the average over the blocks of the lower half of the SNR, each evaluated at the mean.
+        With others, the first block alone, in one DDIM step: embeddings of different length are not equally probable
+        at the mean."""
         low_snr = low_snr_blocks(self.field.num_blocks)
         return low_snr if isinstance(self.embedding, OneHot) else one_ddim_step()
 
     @property
     def paper_prediction(self) -> Prediction:
-        """One ancestral step a block from noise, and the readout."""
+        """One ancestral step per block from noise, and the readout."""
         return Prediction("noise", self.own_sampler, ReadoutDecoder())
 
     @property

@@ -20,15 +20,15 @@ def elbo(model: AbstractGaussianModel, x: Image, y: Label, *, key: Key, num_time
     $$\mathbb{E}[-\log p(y | z_1)] + \mathrm{KL} + \sum_k \tfrac{1}{2} (\mathrm{SNR}(k) - \mathrm{SNR}(k - 1))
     \left\|\hat u_k(z_{k-1}, x) - u_y\right\|^2,$$
 
-    and for CT its limit, eq. 9, an integral over t. The bound is of the model with
-    the paper's generative process, whatever objective it was trained with.
+    and for CT its limit, eq. 9, an integral over t. The bound holds for the model with the paper's generative process,
+    whatever objective it was trained with.
 
     **Arguments:**
 
     - `model`: a DT or CT model.
     - `x`, `y`: an example.
     - `key`: randomness of times and noise.
-    - `num_times`: points of the integral of CT, and draws of noise for the readout; DT takes each of its blocks once.
+    - `num_times`: points of the integral for CT, and draws of noise for the readout; DT uses each of its blocks once.
 
     **Returns:** the terms `denoising`, `readout` and `prior`; their `total` is the bound.
 

@@ -1,4 +1,4 @@
-"""A readout that learns from where the dynamics arrive."""
+"""Training the readout on the states where the dynamics arrive."""
 
 import equinox as eqx
 import jax
@@ -11,14 +11,14 @@ from .._types import Image, Key, Latent
 
 
 class SampledEndState(AbstractEndState):
-    """Where the sampler arrives from noise, as at inference: the readout then learns the mistakes of the dynamics too.
+    """Where the sampler arrives from noise, as at inference: the readout then also learns the errors of the dynamics.
 
-    The label does not enter the state, and no gradient passes through the sampler; a step costs
-    a second encoding of the image and the steps of the sampler.
+    The label does not enter the state, and no gradient passes through the sampler. A training step also costs a second
+    encoding of the image and the steps of the sampler.
 
     **Arguments:**
 
-    - `sampler`: carries noise to the end state; few steps are advisable.
+    - `sampler`: carries noise to the end state; use few steps.
     """
 
     sampler: AbstractSampler

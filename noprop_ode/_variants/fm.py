@@ -29,8 +29,8 @@ class NoPropFM(AbstractTimedModel, AbstractMarginalModel):
     $$\mathcal{L} = \left\|\hat v(z_t, x, t) - (u_y - z_0)\right\|^2 \tag{11}$$
 
     The raw logits of the network weight the embeddings, $\hat v = W^\top \mathrm{logits}$, without a softmax, because
-    a velocity is no average of embeddings. Embeddings that are learned would collapse under this loss alone; an anchor
-    holds them apart, by reading the class out of the extrapolated end of the line (eq. 13):
+    a velocity is not an average of embeddings. Learned embeddings would collapse under this loss alone; an anchor
+    keeps them apart by reading the class from the extrapolated end of the line (eq. 13):
 
     $$\mathcal{L} + \mathrm{CE}\big(\mathrm{readout}(z_t + (1 - t)\, \hat v),\, y\big) \tag{13}$$
 
@@ -65,9 +65,9 @@ class NoPropFM(AbstractTimedModel, AbstractMarginalModel):
         - `embedding`: label embeddings.
         - `readout`: from $z_1$ to classes; the nearest embedding by default.
         - `times`: the distribution of training times; uniform by default.
-        - `states_per_image`: how many noisy states of its label a step draws for each image.
-        - `sigma`: deviation of the noise around the line; the paper gives none, 0 by default.
-        - `anchor`: whether to add the anchor; by default, if the embedding or the readout has anything to train.
+        - `states_per_image`: number of noisy label states that a step draws for each image.
+        - `sigma`: standard deviation of the noise around the line; 0 by default, as the paper gives none.
+        - `anchor`: whether to add the anchor; by default, only if the embedding or the readout is trainable.
         - `key`: not needed by the defaults; accepted so that every variant is built alike.
 
         **Raises:** `ValueError` if `sigma` is negative or `states_per_image` not positive.
@@ -81,12 +81,12 @@ class NoPropFM(AbstractTimedModel, AbstractMarginalModel):
         self.times = UniformTimes() if times is None else times
         self.states_per_image = check_states_per_image(states_per_image)
         self.sigma = number(sigma)
-        read = embedding, self.readout  # what no other term of the loss would hold
+        read = embedding, self.readout  # what no other term of the loss constrains
         self.anchor = any(jax.tree.leaves(trainable_mask(read))) if anchor is None else anchor
 
     @property
     def default_prediction(self) -> Prediction:
-        """One Euler step from each of four draws of noise, read where it ends."""
+        """One Euler step from each of four draws of noise, read at its end."""
         return few_euler_draws()
 
     @property
@@ -98,7 +98,7 @@ class NoPropFM(AbstractTimedModel, AbstractMarginalModel):
         return self.embedding.mix(class_logits(self.field, t, z, features, self.embedding))
 
     def log_posterior(self, t: Scalar, z: Latent, features: Features) -> LogProbs:
-        r"""The readout of the end of the line through the state, $z + (1 - t)\, \hat v$."""
+        r"""The readout at the end of the line through the state, $z + (1 - t)\, \hat v$."""
         return self.readout(z + (1 - t) * self.velocity(t, z, features), self.embedding)
 
     def end_log_posterior(self, z: Latent) -> LogProbs:

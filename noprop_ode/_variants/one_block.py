@@ -1,4 +1,4 @@
-"""A block that trains as a job of its own, and the model that such blocks make."""
+"""A block that trains as a separate job, and the model assembled from such blocks."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,11 +24,11 @@ from .protocols import one_euler_step
 
 
 class OneBlock(AbstractModel):
-    """One block of a model of T, with what it needs to train on its own: on any machine, at any time.
+    """One block of a model of T, with everything it needs to train on its own, on any machine and at any time.
 
     Nothing passes between blocks in training: with the same data, seed and optimiser, a block that trains alone
-    arrives, to rounding, at the weights that it would have got beside all others. [`noprop_ode.join_blocks`][] makes
-    the model of T such blocks. Each of them trains the readout too, which is small, the same way.
+    arrives, up to rounding, at the same weights as beside all others. [`noprop_ode.join_blocks`][] assembles the model
+    from T such blocks. Each of them also trains the readout, which is small, in the same way.
 
     !!! example
 
@@ -37,7 +37,7 @@ class OneBlock(AbstractModel):
         result = noprop_ode.fit(part, splits, optimiser=optax.adamw(1e-3), epochs=10, folder="runs/block-3")
         ```
 
-    As a classifier it is p(y | x) of this block, from the mean of all states: its logits at z = 0.
+    As a classifier, it gives this block's p(y | x) at the mean of all states: its logits at z = 0.
     """
 
     field: Blocks  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -51,12 +51,12 @@ class OneBlock(AbstractModel):
         - `k`: the position of the block, 0 to T - 1.
 
         **Raises:** `ValueError` for a position out of range, and `TypeError` for a model whose blocks share something
-        that learns from all of them; if it is an end state that runs through them, at the first batch.
+        that learns from all of them; if that is an end state that runs through them, only at the first batch.
         """
         if not 0 <= k < model.field.num_blocks:
             raise ValueError(f"Expected a block from 0 to {model.field.num_blocks - 1}; got k={k}.")
         _refuse_shared(model)
-        # Blocks of one, so that optimisers and files find it as they find all of them: with a leading axis.
+        # A stack of one, so that optimisers and files see it as they see all blocks: with a leading axis.
         self.field = Blocks(  # pyright: ignore[reportIncompatibleVariableOverride]
             lambda key: model.field.block(k), 1, key=jr.key(0)
         )
@@ -65,12 +65,12 @@ class OneBlock(AbstractModel):
 
     @property
     def embedding(self) -> AbstractLabelEmbedding:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """That of the model."""
+        """The embedding of the model."""
         return self.rest.embedding
 
     @property
     def readout(self) -> AbstractReadout:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """That of the model."""
+        """The readout of the model."""
         return self.rest.readout
 
     @property
@@ -80,7 +80,7 @@ class OneBlock(AbstractModel):
 
     @property
     def paper_prediction(self) -> Prediction:
-        """The block itself: one block carries nothing to an end."""
+        """The block itself, at z = 0: a single block has no trajectory."""
         return one_euler_step()
 
     @property
@@ -93,7 +93,7 @@ class OneBlock(AbstractModel):
         return self.field
 
     def batch_loss(self, xs: Images, ys: Labels, *, key: Key) -> LossTerms:
-        """The share of this block in the loss of the model, and the terms without any block."""
+        """The share of this block in the loss of the model, and the terms that involve no block."""
         xs, ys = jnp.asarray(xs), jnp.asarray(ys)
         keys = batch_keys(key)
         denoising = (
@@ -102,7 +102,7 @@ class OneBlock(AbstractModel):
         return LossTerms(denoising, *self.rest.shared_loss(xs, ys, key=keys.shared))
 
     def loss(self, x: Image, y: Label, *, key: Key) -> LossTerms:
-        """The same of one example."""
+        """The same for one example."""
         return self.batch_loss(jnp.asarray(x)[None], jnp.asarray(y)[None], key=key)
 
     def velocity(self, t: Scalar, z: Latent, features: Features) -> Latent:
@@ -112,13 +112,13 @@ class OneBlock(AbstractModel):
         )
 
     def log_posterior(self, t: Scalar, z: Latent, features: Features) -> LogProbs:
-        """The softmax of the block, at the time where its interval begins."""
+        """The softmax of the block, at the start of its interval."""
         own = jax.tree.map(lambda a: a[0], features)
         return jnn.log_softmax(self.rest.block_logits(self.field.block(0), self.k, z, own))
 
 
 def join_blocks(model: AbstractBlockModel, parts: Sequence[OneBlock]) -> AbstractBlockModel:
-    """The model of blocks that trained apart.
+    """The model assembled from blocks that were trained separately.
 
     **Arguments:**
 
@@ -127,7 +127,7 @@ def join_blocks(model: AbstractBlockModel, parts: Sequence[OneBlock]) -> Abstrac
 
     **Returns:** the model with their weights.
 
-    **Raises:** `ValueError` unless each block is there once, and what all of them have trained agrees.
+    **Raises:** `ValueError` unless each block is given once, and what all of them have trained agrees.
     """
     num_blocks = model.field.num_blocks
     by_position = {part.k: part for part in parts}
@@ -153,7 +153,7 @@ def join_blocks(model: AbstractBlockModel, parts: Sequence[OneBlock]) -> Abstrac
 
 
 class _Elsewhere(AbstractVectorField):
-    """Where the other blocks would be."""
+    """A placeholder for the other blocks."""
 
     def encode(self, x: Image, *, key: Key | None = None) -> Features:
         raise TypeError(_COUPLED.format("the states that a readout learns from"))
@@ -185,7 +185,7 @@ def _refuse_shared(model: AbstractBlockModel) -> None:
 
 
 def _agree(one: PyTree[Any], other: PyTree[Any]) -> bool:
-    """Whether what was trained several times over came out alike; machines may round differently."""
+    """Whether what was trained several times agrees; machines may round differently."""
     if jax.tree.structure(one) != jax.tree.structure(other):
         return False
 

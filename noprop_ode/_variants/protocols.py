@@ -1,4 +1,4 @@
-"""The ways of predicting that variants share."""
+"""The predictions that variants share."""
 
 import diffrax
 
@@ -10,35 +10,35 @@ from .._samplers.ode import ODE
 
 
 def one_ddim_step() -> Prediction:
-    """From the mean one deterministic step, read from the denoiser: the network's own p(y | x)."""
+    """One deterministic step from the mean, read from the denoiser: the network's own p(y | x)."""
     return Prediction("mean", Ancestral(1, churn=0.0), DenoiserDecoder())
 
 
 def low_snr_blocks(num_blocks: int) -> Prediction:
-    """From the mean the half of the blocks that has the lower SNR, averaged. They were shown states that say little of
-    the class, and so look at the image."""
+    """The average, at the mean, over the half of the blocks with the lower SNR. They were trained on states that say
+    little about the class, and so rely on the image."""
     times = [k / num_blocks for k in range((num_blocks + 1) // 2)]
     return one_ddim_step()._replace(decoder=EnsembleDecoder(times))
 
 
 def one_euler_step() -> Prediction:
-    """The same without a Gaussian path."""
+    """One Euler step from the mean, for models without a Gaussian path."""
     return Prediction("mean", ODE(diffrax.Euler(), steps=1), DenoiserDecoder())
 
 
 def few_euler_draws() -> Prediction:
-    """From four draws of noise one Euler step each. A straight line from any start ends at the same mean of embeddings;
-    zero, which is far from every draw in many dimensions, is a state that flow matching is never shown."""
+    """One Euler step from each of four draws of noise. A straight line from any start ends at the same mean of
+    embeddings, but zero, far from every draw in many dimensions, is a state that flow matching never sees."""
     return Prediction("noise", ODE(diffrax.Euler(), steps=1), DenoiserDecoder(), draws=4)
 
 
 def many_euler_steps() -> Prediction:
-    """The paper's way in continuous time; it leaves the number of steps open, and 1000 are as good as exact."""
+    """The paper's prediction in continuous time: 1000 Euler steps and the readout."""
     return Prediction("noise", ODE(diffrax.Euler(), steps=1000), ReadoutDecoder())
 
 
 def gaussian_protocols(paper: Prediction) -> dict[str, Prediction]:
-    """What DT and CT are compared in."""
+    """The predictions in which DT and CT are compared."""
     ddim = Ancestral(10, churn=0.0)
     return {
         "noise ddim-1": Prediction("noise", Ancestral(1, churn=0.0), DenoiserDecoder()),
@@ -51,7 +51,7 @@ def gaussian_protocols(paper: Prediction) -> dict[str, Prediction]:
 
 
 def flow_protocols(paper: Prediction) -> dict[str, Prediction]:
-    """What FM is compared in."""
+    """The predictions in which FM is compared."""
     euler = ODE(diffrax.Euler(), steps=10)
     return {
         "mean euler-1": one_euler_step(),

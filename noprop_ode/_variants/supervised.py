@@ -22,7 +22,7 @@ class Supervised(AbstractBaseline):
 
     $$\mathcal{L} = -\log \mathrm{softmax}\big(f(0, 0, x)\big)_y$$
 
-    The difference to its accuracy is the price of denoising, or the gain.
+    The difference from its accuracy is the cost of denoising, or its gain.
     """
 
     field: AbstractVectorField
@@ -41,9 +41,9 @@ class Supervised(AbstractBaseline):
         """**Arguments:**
 
         - `field`: the network.
-        - `embedding`: label embeddings; they give the network its shapes.
-        - `objective`: the error of its class logits; [`noprop_ode.CrossEntropy`][] by default. Its weighting, which is
-            of times, is not used.
+        - `embedding`: label embeddings, which give the network its shapes.
+        - `objective`: the error of its class logits; [`noprop_ode.CrossEntropy`][] by default. Its weighting over time
+            is not used.
         - `key`: not needed by the defaults; accepted so that every variant is built alike.
         """
         del key
@@ -63,7 +63,7 @@ class Supervised(AbstractBaseline):
         return self.embedding.mix(jnp.exp(self.log_posterior(t, z, features))) - z
 
     def log_posterior(self, t: Scalar, z: Latent, features: Features) -> LogProbs:
-        """The softmax of the network, wherever it is asked."""
+        """The softmax of the network, whatever the time and the state."""
         return jnn.log_softmax(self._logits(features))
 
     def loss(self, x: Image, y: Label, *, key: Key) -> LossTerms:

@@ -18,9 +18,9 @@ from .protocols import many_euler_steps
 class AbstractTimedModel(AbstractModel):
     r"""What CT and FM share: a loss at random times.
 
-    A step may draw several times and noises for each image (`states_per_image`). The loss is the same on average and
-    its gradient less noisy, while the image, which is what costs, is encoded once. A subclass has, besides those of
-    [`noprop_ode.AbstractModel`][], the fields `times` and `states_per_image`.
+    A step may draw several times and noise samples for each image (`states_per_image`). The loss is the same on average
+    and its gradient less noisy, while the image, which is the expensive part, is encoded once. A subclass has the
+    fields of [`noprop_ode.AbstractModel`][], and also `times` and `states_per_image`.
     """
 
     times: eqx.AbstractVar[AbstractTimes]
@@ -33,7 +33,7 @@ class AbstractTimedModel(AbstractModel):
 
     @property
     def independent_blocks(self) -> None:
-        """None, it is one network."""
+        """`None`: there is only one network."""
         return None
 
     @abc.abstractmethod
@@ -45,7 +45,7 @@ class AbstractTimedModel(AbstractModel):
         **Arguments:** as for [`noprop_ode.AbstractModel.loss`][], and
 
         - `t`: the training time; drawn if not given.
-        - `features`: of the image, from `field.encode`; encoded if not given.
+        - `features`: the image features, from `field.encode`; encoded if not given.
 
         **Returns:** the terms of the loss, each a scalar.
         """

@@ -1,4 +1,4 @@
-"""A data set from arrays of the user's own."""
+"""A data set from the user's own arrays."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,31 +21,31 @@ def from_arrays(
     seed: int = 0,
     name: str = "arrays",
 ) -> Splits:
-    """Make a data set of arrays in memory.
+    """Make a data set from arrays in memory.
 
     **Arguments:**
 
-    - `images`: one a row, `[n h w c]` or any other shape that a network takes; uint8 in 0..255, or floating point in
+    - `images`: one per row, `[n h w c]` or any other shape that a network takes; uint8 in 0..255, or floating point in
       [0, 1] or normalised.
-    - `labels`: one an image: integers, strings or anything else that can be sorted. Integers from 0 on are the classes
-      themselves; of others, the sorted distinct values are. Strings and UTF-8 bytes are taken by name where given
-      `class_names` have them.
-    - `test`: images and labels of a test part, or a fraction or number of images to cut off for it, the same for
+    - `labels`: one per image: integers, strings or anything else that can be sorted. Non-negative integers are the
+      classes themselves; otherwise, the classes are the sorted distinct values. Strings and UTF-8 bytes are matched by
+      name if `class_names` contain them.
+    - `test`: images and labels of a test part, or a fraction or number of images to split off for it, the same for
       every seed; `None` for no test part.
-    - `validation`: a fraction in [0, 1) of the images that `test` leaves, or a number of them, cut off by class; 0 for
-      none.
-    - `class_names`: one name a class, in the order of the classes.
-    - `seed`: chooses which images are cut off for validation, at least 0.
-    - `name`: what to call the set in messages.
+    - `validation`: a fraction in [0, 1) of the images that `test` leaves, or a number of them, split off by class; 0
+      for none.
+    - `class_names`: one name per class, in class order.
+    - `seed`: chooses the images that are split off for validation; at least 0.
+    - `name`: the name of the set in messages.
 
     **Returns:**
 
-    The parts; `validation` and `test` are `None` where there is none.
+    The parts; `validation` and `test` are `None` if there is none.
 
     **Raises:**
 
-    `DatasetError` for arrays that do not go together, labels of which only some are among the `class_names`, or labels
-    of the test part that are none of the classes.
+    `DatasetError` for arrays that do not match, labels of which only some are among the `class_names`, or test labels
+    that are not among the classes.
     """
     check_cut("validation", validation, seed)
     labels = _flat(labels, name)
@@ -67,14 +67,14 @@ def _flat(labels: Any, name: str) -> np.ndarray:
         raise DatasetError(f"{name}: expected one label an image, [n], got labels of shape {list(array.shape)}")
     if array.dtype.kind in "fc" and not np.isfinite(array).all():
         raise DatasetError(f"{name}: expected a label for every image, got NaN or infinity; leave those images out")
-    if array.dtype.kind in "SO":  # bytes are text, in any part; what is no UTF-8 stays apart from all that is
+    if array.dtype.kind in "SO":  # bytes are text, in any part; invalid UTF-8 stays distinct from all valid text
         texts = [v.decode("utf-8", "surrogateescape") if isinstance(v, bytes) else v for v in array.tolist()]
         array = np.array(texts) if array.dtype.kind == "S" else np.fromiter(texts, object, len(texts))
     return array
 
 
 def _classes(labels: np.ndarray, class_names: Sequence[str] | None, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The value that labels of each class have, and the name of each class."""
+    """The label value of each class, and the name of each class."""
     if isinstance(class_names, str):
         raise DatasetError(f"{name}: expected class_names as a list of strings, got the string {class_names!r}")
     names = None if class_names is None else tuple(class_names)
@@ -94,7 +94,7 @@ def _classes(labels: np.ndarray, class_names: Sequence[str] | None, name: str) -
         if not strange:
             return np.array(names, dtype=labels.dtype if labels.dtype.kind == "O" else None), names
         if len(strange) < len(distinct):
-            # Sorted values in the place of the names would call some classes by the names of others.
+            # Sorted values in place of the names would give some classes the names of others.
             hint = did_you_mean(strange[0], map(str, names), otherwise="")
             raise DatasetError(
                 f"{name}: expected all labels among the class_names, as some are, got {strange[:3]} too; "
@@ -112,7 +112,7 @@ def _classes(labels: np.ndarray, class_names: Sequence[str] | None, name: str) -
 
 
 def _numbered(labels: np.ndarray, values: np.ndarray, name: str) -> np.ndarray:
-    """Labels as positions among the values of the classes."""
+    """Labels as positions among the label values of the classes."""
     position = {value: i for i, value in enumerate(values.tolist())}
     if len(position) < len(values):
         raise DatasetError(f"{name}: expected different class_names for labels that are names, got some twice")

@@ -1,4 +1,4 @@
-"""Random changes of training images, on the device."""
+"""Random augmentation of training images, on the device."""
 
 import functools
 from dataclasses import dataclass
@@ -18,17 +18,17 @@ ImageBatch = Shaped[Array, "b h w c"]
 
 @functools.partial(jax.jit, static_argnames=("padding", "flip"))
 def crop_and_flip(images: ImageBatch, *, key: Key, padding: int = 4, flip: bool = True) -> ImageBatch:
-    """Shift each image by up to some pixels either way, and mirror every other one, at random.
+    """Shift each image at random by up to `padding` pixels along each axis, and mirror it with probability 1/2.
 
-    What comes in from outside the image is black, as in the CIFAR recipe of He et al. (arXiv 1512.03385, section 4.2).
-    Shifts are products with a matrix of zeros and ones, exact, and several times faster than slicing each image at its
-    own place.
+    Pixels from outside the image are black, as in the CIFAR recipe of He et al. (arXiv 1512.03385, section 4.2).
+    Shifts are products with a matrix of zeros and ones: exact, and several times faster than slicing each image at its
+    own offset.
 
     **Arguments:**
 
     - `images`: shape `[b h w c]`, uint8 or floating point, with any number of channels.
     - `key`: randomness.
-    - `padding`: the greatest shift, in pixels; 0 for none.
+    - `padding`: the maximum shift in pixels; 0 for none.
     - `flip`: whether to mirror left and right.
 
     **Returns:**
@@ -46,7 +46,7 @@ def crop_and_flip(images: ImageBatch, *, key: Key, padding: int = 4, flip: bool 
 
 @functools.partial(jax.jit, static_argnames="pixels")
 def translate(images: ImageBatch, *, key: Key, pixels: int = 2) -> ImageBatch:
-    """Shift each image by up to some pixels either way, at random, its edges mirrored.
+    """Shift each image at random by up to `pixels` pixels along each axis, with reflected edges.
 
     With 2 pixels and reflection this is the translation of airbench (Jordan, arXiv 2404.00498), whose networks
     learn CIFAR-10 in seconds.
@@ -55,7 +55,7 @@ def translate(images: ImageBatch, *, key: Key, pixels: int = 2) -> ImageBatch:
 
     - `images`: shape `[b h w c]`, uint8 or floating point, with any number of channels.
     - `key`: randomness.
-    - `pixels`: the greatest shift; less than height and width.
+    - `pixels`: the maximum shift; less than height and width.
 
     **Returns:**
 
@@ -72,7 +72,7 @@ def translate(images: ImageBatch, *, key: Key, pixels: int = 2) -> ImageBatch:
 
 @jax.jit
 def mirror(images: ImageBatch, *, key: Key) -> ImageBatch:
-    """Mirror every other image left and right, at random (Krizhevsky et al. 2012, section 4.1).
+    """Mirror each image left to right with probability 1/2 (Krizhevsky et al. 2012, section 4.1).
 
     **Arguments:**
 
@@ -89,9 +89,9 @@ def mirror(images: ImageBatch, *, key: Key) -> ImageBatch:
 
 @functools.partial(jax.jit, static_argnames="size")
 def cutout(images: ImageBatch, *, key: Key, size: int = 8) -> ImageBatch:
-    """Blacken a square at a random place of each image (DeVries and Taylor, arXiv 1708.04552).
+    """Black out a square at a random position of each image (DeVries and Taylor, arXiv 1708.04552).
 
-    The centre is uniform over the pixels, so that a square may reach beyond the edge, as in the paper. Black is zero:
+    The centre is uniform over the pixels, so a square may extend beyond the edge, as in the paper. Black is zero:
     augment before normalising.
 
     **Arguments:**
@@ -115,13 +115,13 @@ def cutout(images: ImageBatch, *, key: Key, size: int = 8) -> ImageBatch:
 class Augmentation:
     """Mirrors, translates and cuts out, in this order: the fast CIFAR recipe by default.
 
-    It is what `augment` of [`noprop_ode.fit`][] asks for. The default is that of airbench (arXiv 2404.00498) but for
-    its alternating flip, with cutout left off as in its shorter runs.
+    Pass it as `augment` to [`noprop_ode.fit`][]. The default is that of airbench (arXiv 2404.00498), except for its
+    alternating flip, and without cutout, as in its shorter runs.
 
     **Arguments:**
 
-    - `flip`: whether to [`noprop_ode.data.mirror`][]; not for digits or letters.
-    - `pixels`: the greatest shift of [`noprop_ode.data.translate`][]; 0 for none.
+    - `flip`: whether to apply [`noprop_ode.data.mirror`][]; not for digits or letters.
+    - `pixels`: the maximum shift of [`noprop_ode.data.translate`][]; 0 for none.
     - `hole`: side of the square of [`noprop_ode.data.cutout`][]; 0 for none.
 
     **Raises:**
@@ -138,7 +138,7 @@ class Augmentation:
             raise DatasetError(f"expected pixels and hole of at least 0, got {self.pixels} and {self.hole}")
 
     def __call__(self, images: ImageBatch, *, key: Key) -> ImageBatch:
-        """Change the images of a batch.
+        """Augment the images of a batch.
 
         **Arguments:**
 
@@ -158,7 +158,7 @@ class Augmentation:
 
 
 def _shifted(key: Key, batch: int, size: int, most: int) -> Int[Array, "b size"]:
-    """For each image, where along one axis its pixels come from."""
+    """For each image, the source positions of its pixels along one axis."""
     return jr.randint(key, (batch, 1), -most, most + 1) + jnp.arange(size)[None]
 
 
@@ -174,12 +174,12 @@ def _inside(key: Key, batch: int, size: int, hole: int) -> Bool[Array, "b size"]
 
 
 def _pick(images: ImageBatch, rows: Int[Array, "b h"], columns: Int[Array, "b w"]) -> ImageBatch:
-    """Pixels at the given rows and columns of each image; black where a position is outside of it."""
+    """Pixels at the given rows and columns of each image; black where a position is outside it."""
     # A position outside the image has a row of zeros.
     pick_rows = jnn.one_hot(rows, images.shape[1], dtype=jnp.float32)
     pick_columns = jnn.one_hot(columns, images.shape[2], dtype=jnp.float32)
     is_bytes = images.dtype == jnp.uint8
-    # Bytes are exact in the 8 bits that an accelerator multiplies by default; other values need all of theirs.
+    # Bytes are exact in the 8 bits that an accelerator multiplies by default; other values need full precision.
     precision = None if is_bytes else jax.lax.Precision.HIGHEST
     moved = jnp.einsum("brh,bhwc->brwc", pick_rows, images.astype(jnp.float32), precision=precision)
     moved = jnp.einsum("bkw,brwc->brkc", pick_columns, moved, precision=precision)

@@ -14,7 +14,7 @@ class Labelled(Protocol):
 
     @property
     def images(self) -> Any:
-        """One image a row, `[n, ...]`."""
+        """One image per row, `[n, ...]`."""
         ...
 
     @property
@@ -26,20 +26,20 @@ class Labelled(Protocol):
 def batches(
     dataset: Labelled, batch_size: int, *, seed: int, epoch: int, share: slice = slice(None), first: int = 0
 ) -> Iterator[tuple[Any, Any]]:
-    """Shuffle a data set and deal it out for one epoch.
+    """Shuffle a data set and split it into batches for one epoch.
 
-    The order depends on `seed`, `epoch` and the number of images alone, so a run that is resumed at
-    an epoch sees the batches that it would have seen. The last `n % batch_size` images of
-    the order are dropped, so that every batch has one shape; which ones changes from epoch to epoch.
+    The order depends only on `seed`, `epoch` and the number of images, so a run that is resumed at an epoch sees the
+    same batches as one that was never stopped. The last `n % batch_size` images of the order are dropped, so that all
+    batches have the same shape; different ones are dropped in each epoch.
 
     **Arguments:**
 
     - `dataset`: anything with arrays `images` `[n, ...]` and `labels` `[n]`, such as a [`noprop_ode.data.Dataset`][].
-    - `batch_size`: images in a batch, b.
+    - `batch_size`: images per batch, b.
     - `seed`: seed of the run, at least 0.
     - `epoch`: number of the epoch, at least 0.
-    - `share`: the part of every batch to give, for one of several processes.
-    - `first`: number of the batch to begin with; those before it are not read.
+    - `share`: the part of every batch to return, for one of several processes.
+    - `first`: number of the batch to start with; earlier ones are not read.
 
     **Returns:**
 
@@ -47,7 +47,7 @@ def batches(
 
     **Raises:**
 
-    `DatasetError` on the call itself where no full batch exists or a number is negative.
+    `DatasetError`, on the call itself, if there is no full batch or a number is negative.
     """
     if min(seed, epoch, first) < 0:
         raise DatasetError(f"expected seed, epoch and first of at least 0, got {seed}, {epoch} and {first}")
@@ -62,11 +62,11 @@ def _one_epoch(reader: "Batches", epoch: int, first: int) -> Iterator[tuple[Any,
 
 
 class Batches:
-    """The batches of any epoch. Streamed images of the next are read ahead while the last is in use, beyond the end of
-    an epoch too, as long as epochs are asked for in turn."""
+    """The batches of any epoch. Streamed images of the next batch are read while the current one is in use, also beyond
+    the end of an epoch, as long as epochs are requested in order."""
 
     def __init__(self, dataset: Labelled, batch_size: int, *, seed: int, share: slice = slice(None)):
-        """**Arguments:** as for [`noprop_ode.data.batches`][]. **Raises:** `DatasetError` as well."""
+        """**Arguments:** as for [`noprop_ode.data.batches`][]. **Raises:** `DatasetError`, likewise."""
         n = len(dataset.labels)
         if len(dataset.images) != n:
             raise DatasetError(f"expected one label an image, got {len(dataset.images)} images and {n} labels")
@@ -81,7 +81,7 @@ class Batches:
         self._next = 0  # number of the batch that is read ahead next
 
     def epoch(self, epoch: int, first: int = 0) -> Iterator[tuple[Any, Any]]:
-        """The batches of an epoch, from the one of number `first` on."""
+        """The batches of an epoch, starting with number `first`."""
         images, labels = self._dataset.images, self._dataset.labels
         for number in range(epoch * self._plan.steps + first, (epoch + 1) * self._plan.steps):
             chosen = self._plan[number]

@@ -1,4 +1,4 @@
-"""Decoded images, kept so that only the first load of a data set decodes anything."""
+"""A cache of decoded images, so that only the first load of a data set decodes anything."""
 
 import contextlib
 import functools
@@ -20,8 +20,8 @@ from jaxtyping import Int32, UInt8
 
 Arrays = tuple[UInt8[np.ndarray, "n h w c"], Int32[np.ndarray, " n"]]
 
-# A cache file is these bytes, the shape, a checksum of everything else, the labels and the images. Its length follows
-# from the shape, so that no file, whatever became of it, asks for more memory than the disk that it takes.
+# A cache file consists of these bytes, the shape, a checksum of everything else, the labels and the images. Its length
+# follows from the shape, so that no file, however damaged, takes more memory than it takes on disk.
 _MAGIC = b"noprop_ode images 1\n"
 _HEADER = struct.Struct("<20s4QI")
 _CHUNK = 2**20
@@ -31,7 +31,7 @@ _ABANDONED_SECONDS = 24 * 3600
 
 
 def cache_dir() -> Path:
-    """Choose the folder of cached arrays.
+    """The folder of cached arrays.
 
     **Returns:**
 
@@ -43,7 +43,7 @@ def cache_dir() -> Path:
 
 
 def fingerprint(folder: Path) -> str:
-    """Tell one state of a folder from another without reading its files.
+    """Identify the state of a folder without reading its files.
 
     **Arguments:**
 
@@ -51,7 +51,7 @@ def fingerprint(folder: Path) -> str:
 
     **Returns:**
 
-    16 hexadecimal digits made from the names, sizes and modification times of its files.
+    16 hexadecimal digits, from the names, sizes and modification times of its files.
     """
     stats = [(f.name, f.stat()) for f in sorted(folder.iterdir()) if f.is_file()]
     listing = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
@@ -59,15 +59,15 @@ def fingerprint(folder: Path) -> str:
 
 
 def cached(key: str, count: int, make: Callable[[], Arrays]) -> Arrays:
-    """Return the arrays cached under a key, making them where there are none.
+    """Return the arrays cached under a key, or make and cache them.
 
-    A cache file that is damaged in any way is made again, and is read in no more memory than the images
-    take; a cache folder that cannot be written is reported by one warning and done without.
+    A damaged cache file is made again, and reading it takes no more memory than the images. If the cache folder cannot
+    be written, one warning says so, and nothing is cached.
 
     **Arguments:**
 
     - `key`: file name without its suffix.
-    - `count`: how many images there are, n.
+    - `count`: the number of images, n.
     - `make`: makes the arrays.
 
     **Returns:**
@@ -98,7 +98,7 @@ def _read(path: Path, count: int) -> Arrays | None:
             length = _HEADER.size + 4 * shape[0] + math.prod(shape)
             if magic != _MAGIC or shape[0] != count or os.fstat(file.fileno()).st_size != length:
                 return None
-            # The checksum first: nothing is allocated for a file that is damaged.
+            # The checksum first: nothing is allocated for a damaged file.
             found = zlib.crc32(header[:-4])
             while chunk := file.read(_CHUNK):
                 found = zlib.crc32(chunk, found)
@@ -108,7 +108,7 @@ def _read(path: Path, count: int) -> Arrays | None:
             labels = np.fromfile(file, "<i4", shape[0]).astype(np.int32, copy=False)
             images = np.fromfile(file, np.uint8, math.prod(shape)).reshape(shape)
             return images, labels
-    except (OSError, ValueError, MemoryError):  # a disk that fails, and a file that changes while it is read
+    except (OSError, ValueError, MemoryError):  # a failing disk, or a file that changes while it is read
         return None
 
 
@@ -132,7 +132,7 @@ def _write(path: Path, arrays: Arrays) -> None:
 
 
 def _forget_abandoned(folder: Path) -> None:
-    """Deletes what processes that were killed while writing have left, each the size of a data set."""
+    """Deletes the files of processes that were killed while writing, each the size of a data set."""
     for path in folder.glob(f"{_PREFIX}*.tmp"):
         with contextlib.suppress(OSError):
             if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:

@@ -1,4 +1,4 @@
-"""A data set from picture files, one folder a class."""
+"""A data set from picture files, one folder per class."""
 
 import math
 import os
@@ -32,36 +32,36 @@ def from_folder(
     stream: bool = False,
     workers: int = 0,
 ) -> Splits:
-    """Read pictures that lie in one folder a class: `path/CLASS/*.png`, or `path/train/CLASS` and `path/test/CLASS`.
+    """Read pictures from one folder per class: `path/CLASS/*.png`, or `path/train/CLASS` and `path/test/CLASS`.
 
-    Classes are the folders of the training part in the order of their names. A folder named `validation`, `valid` or
-    `val` beside `train` is the validation part. Read are PNG, JPEG, GIF, BMP, TIFF, WebP and PPM files, the first frame
-    of each, turned as their cameras say, without transparency, and 16 bits or floating point in [0, 1] rounded to 8
-    bits; hidden files and those with other suffixes are left out.
+    The classes are the folders of the training part, sorted by name. A folder named `validation`, `valid` or `val` next
+    to `train` is the validation part. PNG, JPEG, GIF, BMP, TIFF, WebP and PPM files are read: the first frame of each,
+    rotated according to its EXIF orientation, without transparency, with 16-bit values and floating point in [0, 1]
+    rounded to 8 bits. Hidden files and those with other suffixes are skipped.
 
     **Arguments:**
 
     - `path`: the folder.
-    - `image_size`: height and width in pixels to resize every image to; `None` leaves them as they are.
-    - `channels`: 1 for grey, 3 for colour; `None` for grey where all images are.
-    - `test`: a fraction of the images in [0, 1), or a number of them, cut off by class and the same for every seed;
-      `None` for the folder `test`, and lacking that no test part.
-    - `validation`: likewise, from what is then left and by `seed`; without effect where there is a folder for it,
-      except that 0 is for none.
-    - `seed`: chooses which images are cut off for validation, at least 0.
-    - `follow_links`: whether to follow symbolic links below `path`; without it they are refused.
-    - `stream`: leave the images on disk, and decode them as training and evaluation come to them, in the same order as
-      in memory; needs the `stream` extra. With `image_size` and `channels` given, no file is opened before.
-    - `workers`: processes that decode streamed images ahead of training; 0 for a thread of this one.
+    - `image_size`: height and width in pixels to resize every image to; `None` keeps their size.
+    - `channels`: 1 for grey, 3 for colour; `None` for grey if all images are grey, else colour.
+    - `test`: a fraction of the images in [0, 1), or a number of them, split off by class and the same for every seed;
+      `None` for the folder `test`, or no test part if there is none.
+    - `validation`: likewise, from the remaining images and chosen by `seed`; ignored if there is a folder for it,
+      except that 0 means none.
+    - `seed`: chooses the images that are split off for validation; at least 0.
+    - `follow_links`: whether to follow symbolic links below `path`; otherwise they are refused.
+    - `stream`: leave the images on disk, and decode them as training and evaluation need them, in the same order as in
+      memory; needs the `stream` extra. If `image_size` and `channels` are given, no file is opened before that.
+    - `workers`: processes that decode streamed images ahead of training; 0 for a thread of this process.
 
     **Returns:**
 
-    The parts, which hold the images in the order of their classes and file names; `validation` and `test` are `None`
-    where there is none.
+    The parts, with the images in the order of their classes and file names; `validation` and `test` are `None` if there
+    is none.
 
     **Raises:**
 
-    `DatasetError` naming the file or folder that cannot be used, `MissingDependencyError` where Pillow is missing.
+    `DatasetError` naming the file or folder that cannot be used, `MissingDependencyError` if Pillow is missing.
     """
     root = expanded(path)
     check_cut("validation", validation, seed)
@@ -101,7 +101,7 @@ def from_folder(
 
 
 def _part_folders(root: Path, follow_links: bool) -> dict[str, Path]:
-    """The folder of each part: `root` itself where its folders are classes, which may be called "train" too."""
+    """The folder of each part: `root` itself if its folders are classes, one of which may be called "train"."""
     there = {folder.name: folder for folder in _folders_in(root, follow_links)}
     if "train" not in there or not _folders_in(there["train"], follow_links):
         return {"train": root}
@@ -153,7 +153,7 @@ def _entries(folder: Path, follow_links: bool) -> list[Path]:
 def _common_shape(
     files: list[Path], image_size: tuple[int, int] | None, channels: int | None
 ) -> tuple[tuple[int, int] | None, tuple[int, int, int]]:
-    """The size to resize to, and the shape of every image, by the heads of the files alone."""
+    """The size to resize to, and the shape of every image, from the file headers alone."""
     sizes: dict[tuple[int, int], Path] = {}
     grey = True
     for path in files:

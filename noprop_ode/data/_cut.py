@@ -1,4 +1,4 @@
-"""Cuts validation and test parts off a training part, by class and the same every time."""
+"""Splits validation and test parts off a training part, by class and the same every time."""
 
 import dataclasses
 
@@ -7,59 +7,59 @@ from ._errors import DatasetError
 from ._random import permutation, stratified_cut
 
 
-# Streams of random words: a user's seed never yields the shuffle that made the fixed test parts.
+# Separate random streams: no user's seed yields the shuffle that made the fixed test parts.
 _VALIDATION_STREAM, _TEST_STREAM = 2, 3
 
 
 def cut_validation(train: Dataset, share: int | float, seed: int) -> tuple[Dataset, Dataset | None]:
-    """Cut a validation part off a training part.
+    """Split a validation part off a training part.
 
     **Arguments:**
 
-    - `train`: what to cut from.
+    - `train`: the part to split.
     - `share`: a fraction of it in [0, 1), or a number of images; 0 for none.
     - `seed`: chooses the images.
 
     **Returns:**
 
-    What is left, and the validation part; `None` where none is wanted.
+    The rest, and the validation part; `None` for a share of 0.
 
     **Raises:**
 
-    `DatasetError` for a share that is none, or that leaves one of the parts empty.
+    `DatasetError` for an invalid share, or one that leaves a part empty.
     """
     check_cut("validation", share, seed)
     return (train, None) if share == 0 else _cut(train, "validation", share, _VALIDATION_STREAM, seed)
 
 
 def cut_test(train: Dataset, share: int | float) -> tuple[Dataset, Dataset]:
-    """Cut a test part off a training part, the same for every seed.
+    """Split a test part off a training part, the same for every seed.
 
     **Arguments:**
 
-    - `train`: what to cut from.
+    - `train`: the part to split.
     - `share`: a fraction of it in (0, 1), or a number of images.
 
     **Returns:**
 
-    What is left, and the test part.
+    The rest, and the test part.
 
     **Raises:**
 
-    `DatasetError` for a share that is none, or that leaves one of the parts empty.
+    `DatasetError` for an invalid share, or one that leaves a part empty.
     """
     check_cut("test", share, 0)
     return _cut(train, "test", share, _TEST_STREAM, 0)
 
 
 def check_cut(part: str, share: int | float, seed: int) -> None:
-    """Refuse what is no share or no seed, before anything is read.
+    """Refuse an invalid share or seed, before anything is read.
 
     **Arguments:**
 
-    - `part`: what to call the part in messages.
+    - `part`: the name of the part in messages.
     - `share`: a fraction or a number of images.
-    - `seed`: what the cut depends on.
+    - `seed`: the seed of the split.
 
     **Raises:**
 

@@ -17,12 +17,12 @@ from ._random import permutation, stratified_cut
 from ._streamed import StreamedImages
 
 
-_SAMPLE = 2**28  # bytes of streamed images to look at before training
-# Keeps the order that a sample is taken by apart from those of epochs and cuts.
+_SAMPLE = 2**28  # bytes of streamed images to sample before training
+# Keeps the random order of a sample separate from those of epochs and splits.
 _SAMPLE_STREAM = 4
 
 
-# `__post_init__` checks everything that the annotations say, and answers with what to do about it.
+# `__post_init__` checks everything that the annotations say, with messages that say what to do.
 @no_type_check
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
@@ -30,15 +30,15 @@ class Dataset:
 
     **Arguments:**
 
-    - `name`: what to call it in messages, such as `"mnist/train"`.
-    - `images`: one a row, `[n h w c]` or any other shape that a network takes; uint8 in 0..255, or floating point in
-      [0, 1] or normalised, kept as float32; or [`noprop_ode.data.StreamedImages`][], which stay on disk.
-    - `labels`: class of each image, in `[0, len(class_names))`; any integer dtype, kept as int32.
-    - `class_names`: one name a class; their number is the number of classes.
+    - `name`: its name in messages, such as `"mnist/train"`.
+    - `images`: one per row, `[n h w c]` or any other shape that a network takes; uint8 in 0..255, or floating point in
+      [0, 1] or normalised, stored as float32; or [`noprop_ode.data.StreamedImages`][], which stay on disk.
+    - `labels`: class of each image, in `[0, len(class_names))`; any integer dtype, stored as int32.
+    - `class_names`: one name per class; their number is the number of classes.
 
     **Raises:**
 
-    `DatasetError` where the arrays disagree with each other or with this description.
+    `DatasetError` if the arrays disagree with each other or with this description.
     """
 
     name: str
@@ -71,13 +71,12 @@ class Dataset:
 
     @property
     def mean(self) -> float:
-        """Mean of all pixels, bytes on the [0, 1] scale; of those of a sample as `sample` chooses it, where the images
-        are streamed."""
+        """Mean of all pixels, with bytes scaled to [0, 1]; for streamed images, of a sample, chosen as by `sample`."""
         return self._moments[0]
 
     @property
     def std(self) -> float:
-        """Standard deviation of the same pixels, bytes on the [0, 1] scale; 1 where all are the same."""
+        """Standard deviation of the same pixels, with bytes scaled to [0, 1]; 1 if all are equal."""
         return self._moments[1] or 1.0
 
     def __len__(self) -> int:
@@ -95,7 +94,7 @@ class Dataset:
 
     @property
     def num_classes(self) -> int:
-        """Number of classes, including those that no image here belongs to."""
+        """Number of classes, including those without images here."""
         return len(self.class_names)
 
     def take(self, indices: Int[np.ndarray, " m"] | Bool[np.ndarray, " n"]) -> "Dataset":
@@ -111,8 +110,7 @@ class Dataset:
 
         **Raises:**
 
-        `DatasetError` where a position is out of range, the mask has another length or nothing is
-        selected.
+        `DatasetError` if a position is out of range, the mask has another length or nothing is selected.
         """
         try:
             labels = self.labels[indices]
@@ -125,16 +123,16 @@ class Dataset:
         return Dataset(self.name, images, labels, self.class_names)
 
     def sample(self, size: int = _SAMPLE) -> "Dataset":
-        """Take what fits into some memory, for what needs images as an array.
+        """Take as many images as fit into a given memory, for use as an array.
 
         **Arguments:**
 
-        - `size`: the most bytes that streamed images may take.
+        - `size`: the maximum size of streamed images in memory, in bytes.
 
         **Returns:**
 
-        The data set itself where its images are in memory. Otherwise one of arrays: of all images where they fit, or
-        else of as many as do, of each class its share, the same every time.
+        The data set itself if its images are in memory. Otherwise one of arrays: of all images if they fit, or else of
+        as many as do, each class with its share, the same every time.
         """
         found = self._sampled(size)
         return Dataset(self.name, found.images[:], found.labels, self.class_names) if found.streamed else self
@@ -153,21 +151,21 @@ class Dataset:
 
 
 def as_array(values: Any, what: str, name: str) -> np.ndarray:
-    """What is said to be an array, as one of NumPy's.
+    """Convert to a NumPy array.
 
     **Arguments:**
 
     - `values`: an array of any library, or nested lists.
-    - `what`: what to call it in messages.
+    - `what`: its name in messages.
     - `name`: name of the data set.
 
     **Returns:**
 
-    The array, not copied where it is one already.
+    The array, not copied if it is one already.
 
     **Raises:**
 
-    `DatasetError` where the rows differ in shape.
+    `DatasetError` if the rows differ in shape.
     """
     try:
         array = np.asarray(values)
@@ -188,7 +186,7 @@ def _check_images(images: np.ndarray, name: str) -> np.ndarray:
         )
     if not is_float or not len(images):
         return images
-    # NaN and infinity show in the extremes, and no copy of the array is needed to see them.
+    # NaN and infinity show in the extremes, which need no copy of the array.
     least, greatest = float(images.min()), float(images.max())
     if not (np.isfinite(least) and np.isfinite(greatest)):
         raise DatasetError(f"{name}: expected finite images, got {least:g}..{greatest:g}; remove NaN and infinity")
@@ -221,13 +219,13 @@ class Splits:
 
     **Arguments:**
 
-    - `train`: what to learn from.
-    - `validation`: what to choose by; `None` where there is none.
-    - `test`: what to report on; `None` where there is none.
+    - `train`: for learning.
+    - `validation`: for making choices; `None` if there is none.
+    - `test`: for reporting; `None` if there is none.
 
     **Raises:**
 
-    `DatasetError` where the parts differ in image shape or classes.
+    `DatasetError` if the parts differ in image shape or classes.
     """
 
     train: Dataset

@@ -1,4 +1,4 @@
-"""Decodes pictures with Pillow, one way for all that are read from disk."""
+"""Decodes pictures with Pillow, the same way for everything that is read from disk."""
 
 import io
 import re
@@ -14,11 +14,11 @@ from ._errors import require
 
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm")
-MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # of Pillow, by the number of channels
+MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # Pillow's, by the number of channels
 
-# What Pillow reads by itself; others, PostScript above all, would start a program.
+# Formats that Pillow reads by itself; others, above all PostScript, would start a program.
 _FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
-_ORIENTATION = 0x0112  # tag of EXIF 2.3; values of 5 and more lie on their side
+_ORIENTATION = 0x0112  # EXIF 2.3 tag; a picture with a value of 5 or more is on its side
 
 
 def opened(file: Path | io.BytesIO, read: Callable[[Any], Any]) -> Any:
@@ -26,8 +26,8 @@ def opened(file: Path | io.BytesIO, read: Callable[[Any], Any]) -> Any:
 
     **Arguments:**
 
-    - `file`: where it is.
-    - `read`: takes the picture, a `PIL.Image.Image`.
+    - `file`: its path, or its bytes.
+    - `read`: called with the picture, a `PIL.Image.Image`.
 
     **Returns:**
 
@@ -35,8 +35,8 @@ def opened(file: Path | io.BytesIO, read: Callable[[Any], Any]) -> Any:
 
     **Raises:**
 
-    `ValueError` for what is no picture, or one of more pixels than `PIL.Image.MAX_IMAGE_PIXELS`; anything, for damaged
-    files.
+    `ValueError` for a file that is not a picture, or has more pixels than `PIL.Image.MAX_IMAGE_PIXELS`; anything, for
+    damaged files.
     """
     pil = require("PIL.Image")
     _ignore_odd_metadata()
@@ -46,14 +46,14 @@ def opened(file: Path | io.BytesIO, read: Callable[[Any], Any]) -> Any:
         raise ValueError(f"it is none of {', '.join(_FORMATS)}") from error
     with picture:
         (width, height), most = picture.size, pil.MAX_IMAGE_PIXELS
-        # Pillow itself only warns of up to twice as many.
+        # Pillow itself only warns, up to twice as many.
         if most is not None and width * height > most:
             raise ValueError(f"it has {width}x{height} pixels, more than PIL.Image.MAX_IMAGE_PIXELS, {most}")
         return read(picture)
 
 
 def upright(picture: Any) -> Any:
-    """Turn a picture as its camera says.
+    """Rotate a picture according to its EXIF orientation.
 
     **Arguments:**
 
@@ -61,32 +61,32 @@ def upright(picture: Any) -> Any:
 
     **Returns:**
 
-    Another.
+    The rotated picture.
     """
     return require("PIL.ImageOps").exif_transpose(picture)
 
 
 def upright_size(picture: Any) -> tuple[int, int]:
-    """Height and width of a picture as it is looked at.
+    """Height and width of a picture once it is upright.
 
     **Arguments:**
 
-    - `picture`: a `PIL.Image.Image`; only its head is read, unless it is a TIFF that lies on its side.
+    - `picture`: a `PIL.Image.Image`; only its header is read, unless it is a TIFF that is on its side.
 
     **Returns:**
 
-    The two.
+    Height and width.
     """
     sideways = picture.getexif().get(_ORIENTATION, 1) >= 5
     if sideways and picture.format == "TIFF":
-        # Some releases of Pillow turn a TIFF's size when they open it, and others when they decode it.
+        # Some releases of Pillow rotate a TIFF's size when they open it, and others when they decode it.
         width, height = upright(picture).size
         return height, width
     return picture.size if sideways else picture.size[::-1]
 
 
 def pixels(picture: Any, channels: int) -> UInt8[np.ndarray, "h w c"]:
-    """Decode a picture of any mode, as it is stored. What has the mode already keeps its bits.
+    """Decode a picture of any mode, as it is stored. One that already has the right mode keeps its exact values.
 
     **Arguments:**
 
@@ -95,7 +95,7 @@ def pixels(picture: Any, channels: int) -> UInt8[np.ndarray, "h w c"]:
 
     **Returns:**
 
-    The pixels; 16 bits and floating point in [0, 1] rounded to 8 bits.
+    The pixels; 16-bit values and floating point in [0, 1] are rounded to 8 bits.
 
     **Raises:**
 
@@ -113,8 +113,8 @@ def pixels(picture: Any, channels: int) -> UInt8[np.ndarray, "h w c"]:
 
 
 def _ignore_odd_metadata() -> None:
-    # Not by `catch_warnings`, which belongs to the whole process: where two threads leave it in another order than they
-    # came, all warnings stay off. A filter that is there is not put in again, since every change of the filters has
-    # warnings shown again that were shown once.
+    # Not with `catch_warnings`, which affects the whole process: if two threads leave it in another order than they
+    # entered it, all warnings stay off. An existing filter is not added again, because every change of the filters
+    # makes warnings that were already shown appear again.
     if ("ignore", None, UserWarning, re.compile(r"PIL\."), 0) not in warnings.filters:
         warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")

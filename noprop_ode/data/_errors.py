@@ -1,4 +1,4 @@
-"""What goes wrong with data."""
+"""Errors about data."""
 
 from types import ModuleType
 
@@ -6,11 +6,11 @@ from .._optional import need
 
 
 class DatasetError(ValueError):
-    """A data set, or an argument describing one, is not usable; the message says what to do."""
+    """A data set, or an argument describing one, cannot be used; the message says what to do."""
 
 
 class DatasetNotFoundError(DatasetError, FileNotFoundError):
-    """A data set is known by name and is not on this disk."""
+    """A data set with a known name is not on this disk."""
 
 
 class MissingDependencyError(DatasetError, ImportError):
@@ -23,7 +23,7 @@ def require(module: str, *, extra: str = "experiments") -> ModuleType:
     **Arguments:**
 
     - `module`: dotted name of the module.
-    - `extra`: of this package, which brings it.
+    - `extra`: the extra of this package that installs it.
 
     **Returns:**
 

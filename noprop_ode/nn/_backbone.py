@@ -1,4 +1,4 @@
-"""What a backbone is, and a small one."""
+"""The interface of a backbone, and a small one."""
 
 import abc
 
@@ -13,7 +13,7 @@ from ._layers import Conv, max_pool
 
 
 class AbstractBackbone(eqx.Module):
-    """A network from an image to a vector of features; [`noprop_ode.nn.BackboneField`][] makes a field of it."""
+    """A network from an image to a vector of features; [`noprop_ode.nn.BackboneField`][] turns it into a field."""
 
     feature_size: eqx.AbstractVar[int]
 

@@ -19,7 +19,7 @@ class ConvEncoder(AbstractBackbone):
     """The paper's image branch (its figure 6): three 3x3 convolutions of 32, 64 and 128 channels with two max-poolings,
     then a linear layer to 256 features.
 
-    The paper leaves the scaling of pixels open: they are brought to [0, 1], then `(x - mean) / std`.
+    The paper leaves the scaling of pixels open: here they are scaled to [0, 1], then `(x - mean) / std`.
     """
 
     convs: tuple[Conv, Conv, Conv]
@@ -46,13 +46,13 @@ class ConvEncoder(AbstractBackbone):
 
         - `image_shape`: height, width and channels; height and width at least 4.
         - `size`: number of features.
-        - `dropout`: rate after each stage, in training.
-        - `mean`, `std`: of the pixels of the training set, on the [0, 1] scale.
+        - `dropout`: dropout rate after each stage, in training.
+        - `mean`, `std`: mean and standard deviation of the pixels of the training set, on the [0, 1] scale.
         - `final`: applied to the features: a function such as `jax.nn.relu`, or a layer such as
             [`noprop_ode.nn.LayerNorm`][]; nothing by default.
         - `key`: initialises the layers.
 
-        **Raises:** `ValueError` for an image too small for two poolings, or a rate or deviation out of range.
+        **Raises:** `ValueError` for an image too small for two poolings, or `dropout` or `std` out of range.
         """
         height, width, channels = image_shape
         if min(height, width) < 4 or channels < 1:
@@ -87,8 +87,8 @@ class ConvEncoder(AbstractBackbone):
 
 
 class ConvLabelBranch(AbstractLabelBranch):
-    """The paper's label branch for prototype embeddings (its figure 6, embedding dimension of the pixels): the state is
-    an image, and enters through the convolutions of [`noprop_ode.nn.ConvEncoder`][], without dropout."""
+    """The paper's label branch for prototype embeddings (its figure 6, embedding dimension equal to pixels): the state
+    is an image, and enters through the convolutions of [`noprop_ode.nn.ConvEncoder`][], without dropout."""
 
     encoder: ConvEncoder
 

@@ -19,7 +19,7 @@ from ._layers import LayerNorm
 
 
 class BackboneField(AbstractSizedField):
-    """Any backbone, and a head, as the field of a model: the backbone encodes the image, the head does the rest.
+    """Any backbone and a head as the field of a model: the backbone encodes the image, the head does the rest.
 
     With [`noprop_ode.nn.ContinuousHead`][], the default, it sees the time, for NoProp-CT and NoProp-FM;
     [`noprop_ode.nn.BackboneBlock`][] is the same for a block of NoProp-DT.
@@ -46,7 +46,7 @@ class BackboneField(AbstractSizedField):
         - `num_classes`: number of classes.
         - `label_dim`: dimension of the label embedding, the size of the state.
         - `width`: features of each branch of the head.
-        - `head`: the class of a head, or a function like it, called as
+        - `head`: a head class, or a function like it, called as
             `head(feature_size, num_classes, label_dim, width=width, key=key)`; its other arguments are bound with
             `functools.partial`.
         - `key`: initialises the head.
@@ -106,8 +106,8 @@ def ConvField(
     label: AbstractLabelBranch | None = None,
     key: Key,
 ) -> BackboneField:
-    """The paper's network for continuous time and flow matching (its figure 6, embedding dimension other than pixels):
-    [`noprop_ode.nn.ConvEncoder`][], ReLU, then [`noprop_ode.nn.ContinuousHead`][].
+    """The paper's network for continuous time and flow matching (its figure 6, embedding dimension not equal to
+    pixels): [`noprop_ode.nn.ConvEncoder`][], ReLU, then [`noprop_ode.nn.ContinuousHead`][].
 
     **Arguments:**
 
@@ -143,10 +143,10 @@ def ConvBlock(
     label: AbstractLabelBranch | None = None,
     key: Key,
 ) -> BackboneField:
-    """The paper's network for one block in discrete time (its figure 6, embedding dimension other than pixels):
+    """The paper's network for one block in discrete time (its figure 6, embedding dimension not equal to pixels):
     [`noprop_ode.nn.ConvEncoder`][], normalisation, then [`noprop_ode.nn.BlockHead`][].
 
-    **Arguments:** as for [`noprop_ode.nn.ConvField`][], without the time.
+    **Arguments:** as for [`noprop_ode.nn.ConvField`][], without `time_size`.
 
     **Returns:** the field.
 

@@ -1,4 +1,4 @@
-"""What runs inside of the solver: from time, state and image features to logits."""
+"""What runs inside the solver: from time, state and image features to logits."""
 
 import abc
 
@@ -25,7 +25,7 @@ class AbstractHead(eqx.Module):
 
         - `t`: time in [0, 1], float32 in every network.
         - `z`: the state, shape `[dim]`.
-        - `features`: of the image, shape `[feature_size]`.
+        - `features`: the image features, shape `[feature_size]`.
 
         **Returns:** logits, shape `[classes]`.
         """
@@ -70,7 +70,7 @@ class ContinuousHead(AbstractHead):
         - `width`: features of the label and of the time branch.
         - `time_size`: number of sinusoidal features of time, even.
         - `label`: the label branch, of `width` features; a linear layer by default.
-        - `logit_scale`: a factor of the logits. Below one, the first predictions are less sure, and the last layer
+        - `logit_scale`: a factor on the logits. Below one, the first predictions are less confident, and the last layer
             learns more slowly than the others.
         - `key`: initialises the layers.
 
@@ -97,8 +97,8 @@ class BlockHead(AbstractHead):
     block, joined with the image features, then three linear layers down to the classes. It does not use the time,
     because each block has its own.
 
-    LayerNorm stands where the paper has batch normalisation, which would make the loss depend on other examples and
-    carry a state.
+    LayerNorm replaces the paper's batch normalisation, which would make the loss stateful and dependent on other
+    examples.
     """
 
     label: tuple[eqx.nn.Linear | AbstractLabelBranch, eqx.nn.Linear, eqx.nn.Linear]
@@ -118,10 +118,10 @@ class BlockHead(AbstractHead):
         logit_scale: float = 1.0,
         key: Key,
     ):
-        """**Arguments:** as for [`noprop_ode.nn.ContinuousHead`][], without the time; `label` is the first part of the
-        label branch.
+        """**Arguments:** as for [`noprop_ode.nn.ContinuousHead`][], without `time_size`; `label` is the first part of
+        the label branch.
 
-        **Raises:** `ValueError` for a size below one, or a `width` below four, whose half a norm would make constant.
+        **Raises:** `ValueError` for a size below one, or a `width` below four, where a norm of half of it is constant.
         """
         if width < 4:
             raise ValueError(f"A block's head needs a width of at least 4; got width={width}.")
@@ -146,9 +146,9 @@ class BlockHead(AbstractHead):
 
 
 def _joined(layer: eqx.nn.Linear, *parts: Float[Array, " _"]) -> Float[Array, " width"]:
-    """A linear layer of several vectors one after another, as a sum with a product for each: what is the same for all
-    states of an image, or for all images, is then multiplied once under `vmap`, and what no step of a solver changes
-    once before its loop."""
+    """A linear layer on several concatenated vectors, as a sum of one product per vector: under `vmap`, what is the
+    same for all states of an image, or for all images, is then multiplied only once, and what no solver step changes,
+    once before the loop."""
     *ends, size = np.cumsum([part.size for part in parts]).tolist()
     if size != layer.in_features:
         raise ValueError(

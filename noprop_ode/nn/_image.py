@@ -13,7 +13,7 @@ def to_float(x: Image) -> Float[Array, "*image"]:
 
     - `x`: an image; uint8 in [0, 255], or floating point, taken as it is.
 
-    **Returns:** the same shape in float32; in the smaller type where the image has one, as inside of
+    **Returns:** the same shape in float32, or in the dtype of the image if that is smaller, as inside
     [`noprop_ode.nn.LowPrecision`][].
 
     **Raises:** `TypeError` for another dtype.
@@ -27,7 +27,7 @@ def to_float(x: Image) -> Float[Array, "*image"]:
 
 
 def check_image_shape(x: Image, expected: tuple[int, int, int]) -> None:
-    """Refuses an image of another shape than the network was built for.
+    """Refuses an image of a shape that the network was not built for.
 
     **Raises:** `ValueError`.
     """

@@ -1,4 +1,4 @@
-"""The layers: linear and normalisation from Equinox with our first values, and channels-last convolutions."""
+"""The layers: linear and normalisation from Equinox with our initial values, and channels-last convolutions."""
 
 import math
 
@@ -12,9 +12,9 @@ from .._types import Key, Scalar
 
 
 def Linear(in_size: int, out_size: int, *, key: Key) -> eqx.nn.Linear:
-    r"""A linear layer of Equinox, $W x + b$, with He-uniform weights and no bias at the start.
+    r"""An Equinox linear layer, $W x + b$, with He-uniform weights and a bias that starts at zero.
 
-    A function and not a class: the layer is an `equinox.nn.Linear` and differs in its first values alone.
+    A function, not a class: the layer is an `equinox.nn.Linear`, and differs only in its initial values.
 
     **Arguments:**
 
@@ -26,7 +26,7 @@ def Linear(in_size: int, out_size: int, *, key: Key) -> eqx.nn.Linear:
     **Raises:** `ValueError` for a size below one.
     """
     _check_sizes(in_size, out_size)
-    # Its own first values are not drawn: they would be thrown away.
+    # Equinox's own initial values are not drawn: they would be thrown away.
     layer = eqx.filter_eval_shape(eqx.nn.Linear, in_size, out_size, dtype=jnp.float32, key=key)
     values = _he_uniform((out_size, in_size), in_size, key), jnp.zeros(out_size, jnp.float32)
     return eqx.tree_at(lambda layer: (layer.weight, layer.bias), layer, values)
@@ -38,7 +38,7 @@ def LayerNorm(size: int) -> eqx.nn.LayerNorm:
 
     **Arguments:** `size`, the length of the vector.
 
-    **Returns:** the layer, from `[size]` to `[size]`. Its moments are taken in float32, whatever the type it runs in.
+    **Returns:** the layer, from `[size]` to `[size]`. Its moments are computed in float32, whatever dtype it runs in.
 
     **Raises:** `ValueError` for a size below one.
     """
@@ -49,7 +49,7 @@ def LayerNorm(size: int) -> eqx.nn.LayerNorm:
 class Conv(eqx.Module):
     """A square convolution of a height-width-channel image, "same" padding.
 
-    Channels come last because that is faster than channels first on CPU, and how data sets store images.
+    Channels come last because that is faster on CPU than channels first, and is how data sets store images.
     """
 
     weight: Float[Array, "size size in_channels out_channels"]
@@ -128,9 +128,9 @@ def max_pool(x: Float[Array, "height width channels"]) -> Float[Array, "half_hei
 
 
 def dropout(x: Float[Array, "*shape"], rate: float, key: Key | None) -> Float[Array, "*shape"]:
-    """Sets a share of the entries to zero and scales the others so that the mean stays.
+    """Sets a share of the entries to zero and scales the others to preserve the mean.
 
-    The rate is rounded to a multiple of 1/256: one random byte an entry instead of four.
+    The rate is rounded to a multiple of 1/256: one random byte is drawn per entry, a quarter of the memory of a float.
 
     **Arguments:**
 
@@ -151,8 +151,8 @@ def time_embedding(t: Scalar, size: int) -> Float[Array, " size"]:
     r"""Sinusoidal features of time, $\sin(\omega_i t)$ and $\cos(\omega_i t)$ with frequencies from 1 to 32 in
     geometric progression.
 
-    The usual top frequency of 1000 makes the vector field jitter in time, and adaptive solvers take many times more
-    steps for it.
+    The usual top frequency of 1000 makes the vector field jitter in time, so that adaptive solvers need many times more
+    steps.
 
     ??? cite "Reference"
 
@@ -163,7 +163,7 @@ def time_embedding(t: Scalar, size: int) -> Float[Array, " size"]:
     - `t`: time in [0, 1].
     - `size`: number of features, even.
 
-    **Returns:** shape `[size]`, float32; cast it to the type of the state, which is that of the network.
+    **Returns:** shape `[size]`, float32; cast it to the dtype of the state, which is that of the network.
 
     **Raises:** `ValueError` for an odd number.
     """

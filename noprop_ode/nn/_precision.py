@@ -15,12 +15,12 @@ from ._image import to_float
 class LowPrecision(AbstractSizedField):
     """Another field, computed in a smaller floating-point type.
 
-    A wrapper: the weights are kept, and optimised, in float32, and are rounded on the way in. State and time come in as
-    float32, and logits go out as float32; so the schedule, the embedding, the loss and the solver are not touched.
+    This is a wrapper: the weights are stored and optimised in float32, and rounded on the way in. State and time come
+    in as float32, and logits go out as float32, so the schedule, the embedding, the loss and the solver are unaffected.
 
-    Inside, the image (in [0, 1]), the state and the features arrive in the smaller type, as the weights are, so that
-    plain layers of `equinox.nn` compute in it. Time alone stays float32, which a sinusoid of it needs:
-    cast what is made of it to the type of the state.
+    Inside, the image (in [0, 1]), the state and the features arrive in the smaller type, like the weights, so that
+    plain `equinox.nn` layers compute in it. Only the time stays float32, as sinusoidal features need: cast what you
+    compute from it to the dtype of the state.
     """
 
     field: AbstractVectorField
@@ -30,8 +30,8 @@ class LowPrecision(AbstractSizedField):
         """**Arguments:**
 
         - `field`: the network, with float32 weights.
-        - `dtype`: a floating-point type of the range of float32, such as bfloat16. Gradients of float16 vanish,
-            since the loss is not scaled.
+        - `dtype`: a floating-point type with the range of float32, such as bfloat16. Gradients in float16 vanish,
+            because the loss is not scaled.
 
         **Raises:** `TypeError` for another type.
         """
@@ -42,7 +42,7 @@ class LowPrecision(AbstractSizedField):
 
     @property
     def sizes(self) -> FieldSizes | None:
-        """Those of the field, with features in the smaller type."""
+        """The sizes of the field, with features in the smaller type."""
         if not isinstance(self.field, AbstractSizedField) or (sizes := self.field.sizes) is None:
             return None
 

@@ -31,7 +31,7 @@ class _AbstractUnit(eqx.Module):
 
 
 class _Shortcut(eqx.Module):
-    """The identity where the shape stays, else a 1x1 convolution with normalisation."""
+    """The identity if the shape is unchanged, else a 1x1 convolution with normalisation."""
 
     conv: Conv | None
     norm: GroupNorm | None
@@ -113,7 +113,7 @@ class ResNet(AbstractBackbone):
         - `width`: channels of the first stage; the others have two, four and eight times as many.
         - `key`: initialises the layers.
 
-        **Raises:** `ValueError` for another depth, and for images so small that a norm would be of fewer than four
+        **Raises:** `ValueError` for another depth, and for images so small that a norm would cover fewer than four
         numbers.
         """
         if depth not in _DEPTHS:

@@ -35,9 +35,9 @@ class WhitenedCNN(AbstractBackbone):
     patches and GELU, then three groups of two 3x3 convolutions, each with a max-pooling, normalisation and GELU. The
     features are the maximum over pixels of the last group.
 
-    It is the network of airbench, with the normalisation of all channels of an image at once (group normalisation with
-    one group) instead of batch normalisation, which would mix examples and carry a state. At its standard widths it
-    takes 0.12 GMAC for an image of 32x32 pixels.
+    It is the airbench network, but normalises all channels of an image together (group normalisation with one group)
+    instead of using batch normalisation, which would mix examples and carry a state. At its default widths it takes
+    0.12 GMAC for an image of 32x32 pixels.
 
     ??? cite "Reference"
 
@@ -61,13 +61,13 @@ class WhitenedCNN(AbstractBackbone):
         """**Arguments:**
 
         - `image_shape`: height, width and channels.
-        - `whitening`: the first layer, of the training images: [`noprop_ode.nn.whitening`][].
-        - `widths`: channels of each group. Each halves height and width.
-        - `norm_groups`: channels are normalised in so many groups. One for each channel would take away how much of it
-            an image has, and cost six points of accuracy after three epochs of CIFAR-10.
+        - `whitening`: the first layer, made from the training images: [`noprop_ode.nn.whitening`][].
+        - `widths`: channels of each group. Each group halves height and width.
+        - `norm_groups`: channels are normalised in this many groups. One per channel would remove how strong a channel
+            is in an image, and cost six points of accuracy after three epochs of CIFAR-10.
         - `key`: initialises the layers.
 
-        **Raises:** `ValueError` for images too small for so many groups, or of other channels than the whitening.
+        **Raises:** `ValueError` for images too small for that many groups, or if the whitening has other channels.
         """
         size, _, channels, _ = whitening.weight.shape
         if channels != image_shape[2]:

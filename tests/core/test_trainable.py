@@ -20,11 +20,14 @@ def arrays(tree):
 def test_weights_keep_their_type():
     """Whatever that of their update: a checkpoint of the first step must fit those after it."""
     model = jax.tree.map(lambda a: a.astype(jnp.bfloat16) if eqx.is_inexact_array(a) else a, mlp_model())
-    state = no.TrainState.create(model, optax.sgd(jnp.float32(0.1)), key=jr.key(0))
+    state = no.TrainState.create(model, optax.sgd(jnp.float32(0.1)), key=jr.key(0), average_decay=0.999)
     with jax.numpy_dtype_promotion("standard"):
         ((after, _),) = no.train(state, [blobs()])
-    assert [a.dtype for a in arrays(after.model)] == [a.dtype for a in arrays(model)]
+    types = [a.dtype for a in arrays(model)]
+    assert types == [a.dtype for a in arrays(after.model)] == [a.dtype for a in arrays(after.evaluation_model)]
     assert any(np.any(a != b) for a, b in zip(arrays(after.model), arrays(model), strict=True))
+    # In bfloat16 an average with this decay would never move.
+    assert {a.dtype for a in arrays(after.average)} == {jnp.dtype("float32")}
 
 
 def test_running_statistics_are_not_trained():

@@ -103,7 +103,7 @@ def test_every_model_has_its_ways_by_cost(saved):
     dt = no.NoPropDT(blocks, embedding=no.OneHot(2))
     fm = no.NoPropFM(blocks.block(0), embedding=no.OneHot(2))
     assert list(_cost.ways_by_cost(ct)) == ["Euler", "Heun", "DDIM", "ancestral", "DDIM, denoiser", "the default"]
-    assert list(_cost.ways_by_cost(fm)) == ["Euler", "Heun", "Euler, denoiser", "the default"]
+    assert list(_cost.ways_by_cost(fm)) == ["Euler", "Heun", "the default"]
     of_blocks = _cost.ways_by_cost(dt)["first blocks, averaged"]
     assert [how.decoder.num_evaluations for how in of_blocks] == [1, 2, 3]
 

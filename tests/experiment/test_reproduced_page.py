@@ -153,7 +153,7 @@ def test_the_page_says_how_few_evaluations_are_enough(tmp_path):
     found = record(tmp_path)
     flow = {**found, "variant": "fm", "evaluations": {**found["evaluations"], "points": {**POINTS, "DDIM": []}}}
     text = evaluations_of(found, flow)
-    assert "| data |  | the default | exact steps | Euler | Heun | DDIM |" in text
+    assert "| data |  | the default | 1000 Euler steps | Euler | Heun | DDIM |" in text
     assert "| CT, one-hot, the fast network | 91.00 (1) | 90.00 (1000) | 89.90 (2) | – |  |" in text
     ((name, figure),) = figures([found]).items()
     assert f"8 epochs, seed 0; 6000 held-out images](static/{name})" in evaluations_of(found, figures="static")

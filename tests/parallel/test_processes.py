@@ -39,7 +39,12 @@ def start(arguments, processes=2, devices=1):
         address = f"localhost:{free.getsockname()[1]}"
     started = []
     for number in range(processes):
-        env = {**os.environ, "JAX_NUM_CPU_DEVICES": str(devices), "PYTHONPATH": f"{HERE.parents[2]}:{HERE.parents[1]}"}
+        env = {
+            **os.environ,
+            "JAX_PLATFORMS": "cpu",
+            "JAX_NUM_CPU_DEVICES": str(devices),
+            "PYTHONPATH": f"{HERE.parents[2]}:{HERE.parents[1]}",
+        }
         if processes > 1:
             env |= {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": str(processes)}
             env |= {"JAX_PROCESS_ID": str(number)}

@@ -54,10 +54,8 @@ def ways_by_cost(
         samplers["DDIM"] = [Ancestral(n, churn=0.0) for n in counts]
         samplers["ancestral"] = [Ancestral(n) for n in counts]
     ways = {name: [Prediction("noise", s, ReadoutDecoder()) for s in found] for name, found in samplers.items()}
-    last = "DDIM" if gaussian else "Euler"
-    ways[f"{last}, denoiser"] = [
-        Prediction("noise", how.sampler, DenoiserDecoder()) for how in ways[last][: len(counts)]
-    ]
+    if gaussian:  # of flow matching it is the last Euler step and the nearest embedding all the same
+        ways["DDIM, denoiser"] = [Prediction("noise", how.sampler, DenoiserDecoder()) for how in ways["DDIM"]]
     if gaussian and isinstance(model.field, Blocks):
         T = model.field.num_blocks
         ways["first blocks, averaged"] = [

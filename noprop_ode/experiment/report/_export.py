@@ -77,7 +77,8 @@ def export_model(
         again = exporting.deserialize(bytearray(content)).call(jnp.asarray(test))
         live = predict_log_proba(model, test, key=key, batch_size=len(test), prediction=prediction)
         difference = float(np.max(np.abs(np.exp(again) - np.exp(live))))
-        if not difference < 1e-3:
+        # Elsewhere than on CPU, products of two programs are rounded to fewer bits, and not alike.
+        if not difference < (1e-3 if jax.default_backend() == "cpu" else 2e-2):
             raise RunError(f"The exported model would differ from the live one by {difference:g} in probability.")
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)

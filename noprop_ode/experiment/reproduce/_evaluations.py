@@ -25,7 +25,7 @@ def evaluations_table(records: Sequence[Record], *, figures: str | None) -> str:
     """How many evaluations an image each sampler takes to be as accurate as with exact steps, and the figures."""
     runs = [(found, _points(found)) for found in _measured(records)]
     samplers = list(dict.fromkeys(name for _, points in runs for name in points if name != _DEFAULT))
-    heads = ["data", "", _DEFAULT, "exact steps", *samplers]
+    heads = ["data", "", _DEFAULT, "1000 Euler steps", *samplers]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for found, points in runs:
         exact = points[_EXACT][-1]
