@@ -3,6 +3,8 @@
 NoProp (Li, Teh and Pascanu, arXiv 2503.24322) in JAX, with Equinox and Diffrax.
 """
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
 from jaxtyping import install_import_hook as _install_import_hook
 
 from . import _typecheck as _typecheck  # before the hook, which looks it up here
@@ -86,8 +88,10 @@ with _collector_paused(), _install_import_hook("noprop_ode", "noprop_ode._typech
     from ._prediction.ensemble import EnsembleDecoder as EnsembleDecoder
     from ._prediction.evaluate import (
         Evaluation as Evaluation,
+        Score as Score,
         calibration_error as calibration_error,
         evaluate as evaluate,
+        score as score,
     )
     from ._prediction.fit_ensemble import fit_ensemble as fit_ensemble
     from ._prediction.one import predict_one as predict_one
@@ -158,6 +162,7 @@ with _collector_paused(), _install_import_hook("noprop_ode", "noprop_ode._typech
     from ._training.step import (
         Metrics as Metrics,
         TrainState as TrainState,
+        apply_gradients as apply_gradients,
         copied as copied,
         train_step as train_step,
     )
@@ -179,10 +184,21 @@ with _collector_paused(), _install_import_hook("noprop_ode", "noprop_ode._typech
 __version__ = "0.1.0"
 
 
-def __getattr__(name: str):
-    """`noprop_ode.data`, `.experiment` and `.sklearn` on first use: the core does not import them."""
-    if name in ("data", "experiment", "sklearn"):
-        import importlib
+if _TYPE_CHECKING:
+    from . import data as data, experiment as experiment, sklearn as sklearn
+else:
 
-        return importlib.import_module(f"noprop_ode.{name}")
-    raise AttributeError(f"module 'noprop_ode' has no attribute {name!r}")
+    def __getattr__(name: str):
+        """`noprop_ode.data`, `.experiment` and `.sklearn` on first use: the core does not import them."""
+        if name in _LAZY:
+            import importlib
+
+            return importlib.import_module(f"noprop_ode.{name}")
+        raise AttributeError(f"module 'noprop_ode' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *_LAZY})
+
+
+_LAZY = ("data", "experiment", "sklearn")

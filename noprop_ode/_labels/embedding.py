@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float
 
-from .._freezable import AbstractFreezable
+from .._freezable import AbstractFreezable, held_if_frozen
 from .._types import Key, Label, Latent
 
 
@@ -20,7 +20,7 @@ class AbstractLabelEmbedding(eqx.Module):
     `log_snr_0` and `log_snr_1`, and with flow matching pass `readout=NearestEmbedding(r / 4)`.
 
     Floating-point arrays of a subclass are weights, which the optimiser trains and decays; to keep them fixed, also
-    subclass [`noprop_ode.AbstractFreezable`][], with `trainable: ClassVar[bool] = False`.
+    subclass [`noprop_ode.AbstractFreezable`][], with `trainable: bool = eqx.field(default=False, static=True)`.
     """
 
     num_classes: eqx.AbstractVar[int]
@@ -100,16 +100,17 @@ class AbstractMatrixEmbedding(AbstractLabelEmbedding, AbstractFreezable):
     def __call__(self, y: Label) -> Latent:
         y = jnp.asarray(y, jnp.int32)  # in uint8 there is no 256 to compare with
         known = (y >= 0) & (y < self.num_classes)
-        return jnp.where(known, self.matrix[y], jnp.nan)
+        return jnp.where(known, held_if_frozen(self).matrix[y], jnp.nan)
 
     def mix(self, weights: Float[Array, " classes"]) -> Latent:
-        return jnp.matmul(weights, self.matrix, precision="highest")  # else TF32 or bfloat16 on accelerators
+        # Not in TF32 or bfloat16, as accelerators would by default: a thousandfold weight may follow.
+        return jnp.matmul(weights, held_if_frozen(self).matrix, precision="highest")
 
     def similarity(self, z: Latent) -> Float[Array, " classes"]:
-        return jnp.matmul(self.matrix, z, precision="highest")  # which a thousandfold weight may follow
+        return jnp.matmul(held_if_frozen(self).matrix, z, precision="highest")
 
     def squared_norms(self) -> Float[Array, " classes"]:
-        return jnp.sum(self.matrix**2, axis=-1)
+        return jnp.sum(held_if_frozen(self).matrix ** 2, axis=-1)
 
 
 class LearnedEmbedding(AbstractMatrixEmbedding):

@@ -66,16 +66,44 @@ def evaluate(
     )
     full = how.sampler.full_evaluations(t1=how.decoder.t1(how.sampler)) + how.decoder.num_evaluations
     log_ps, evaluations = predict_with_evaluations(model, xs, how, key=key, batch_size=batch_size)
-    log_ps, ys = np.asarray(log_ps), np.asarray(ys)
     num_evaluations = float(np.mean(np.asarray(evaluations), dtype=np.float64))
     return Evaluation(
-        # NaN probabilities predict no class; `argmax` would return the first.
-        accuracy=float(np.mean((log_ps.argmax(axis=-1) == ys) & ~np.isnan(log_ps).any(axis=-1))),
-        nll=-float(np.mean(log_ps[np.arange(len(ys)), ys], dtype=np.float64)),
-        calibration_error=calibration_error(log_ps, ys),
+        **score(log_ps, ys)._asdict(),
         num_evaluations=num_evaluations,
         num_saved=len(views_asked(how)) * how.draws * full - num_evaluations,
         num_examples=len(ys),
+    )
+
+
+class Score(NamedTuple):
+    """How good class probabilities are: `accuracy`, the mean negative log-likelihood of the true class in nats (`nll`),
+    and the expected `calibration_error`, as in [`noprop_ode.Evaluation`][]."""
+
+    accuracy: float
+    nll: float
+    calibration_error: float
+
+
+def score(log_ps: Float[Array | np.ndarray, "n classes"], ys: Any) -> Score:
+    """Compares class probabilities with the true classes, wherever they come from: several models averaged, a
+    temperature, or [`noprop_ode.predict_log_proba`][] alone.
+
+    **Arguments:**
+
+    - `log_ps`: normalised log-probabilities, `[n, classes]`, in nats.
+    - `ys`: the true classes, `[n]`.
+
+    **Returns:** the scores. Images whose probabilities are NaN count as wrong, and make the other two NaN.
+
+    **Raises:** `ValueError` or `TypeError` for invalid labels.
+    """
+    log_ps, ys = np.asarray(log_ps), np.asarray(ys)
+    check_labels(ys, log_ps.shape[1], len(log_ps))
+    return Score(
+        # Where probabilities are NaN no class is predicted; `argmax` would say the first.
+        accuracy=float(np.mean((log_ps.argmax(axis=-1) == ys) & ~np.isnan(log_ps).any(axis=-1))),
+        nll=-float(np.mean(log_ps[np.arange(len(ys)), ys], dtype=np.float64)),
+        calibration_error=calibration_error(log_ps, ys),
     )
 
 

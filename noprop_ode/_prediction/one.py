@@ -27,7 +27,7 @@ _Starts: TypeAlias = tuple[Float[Array, "*n dim"], Array]
 
 
 def predict_one(
-    model: AbstractModel, x: Image, *, key: Key, prediction: Prediction
+    model: AbstractModel, x: Image, *, key: Key, prediction: Prediction | None = None
 ) -> tuple[LogProbs, Scalar, diffrax.RESULTS]:
     """Predicts one image; the building block of `predict_log_proba`, for use inside your own `jit` and `vmap`.
 
@@ -36,14 +36,14 @@ def predict_one(
     - `model`: the model.
     - `x`: an image, `[height, width, channels]`.
     - `key`: randomness for the draws and the sampler.
-    - `prediction`: how to predict, such as the `default_prediction` of the model.
+    - `prediction`: how to predict; the `default_prediction` of the model if not given.
 
     **Returns:** log-probabilities `[classes]`, the number of vector field evaluations over all draws, and the solver's
     result code for each trajectory `[trajectories]`.
 
     **Raises:** `ValueError` for draws that would all be the same, or fewer than one, and for a negative shift.
     """
-    checked(prediction)
+    prediction = checked(model.default_prediction if prediction is None else prediction)
     views = [viewed_one(x, view) for view in views_asked(prediction)]
     features = [model.field.encode(view) for view in views]  # once, whatever the number of steps and of draws
     starts = _starts(model, prediction.start, prediction.draws, key)

@@ -87,10 +87,10 @@ class ODE(AbstractSolverSampler):
         self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, t1: float = 1.0, **how: Any
     ) -> diffrax.Solution:
         del key
-        term = diffrax.ODETerm(_Velocity(model))
+        term, how = diffrax.ODETerm(_Velocity(model)), {"adjoint": self.adjoint, **how}
         if self.stepsize_controller is None:
             assert self.steps is not None
-            return solve_in_equal_steps(term, self.solver, z0, features, self.steps, t1, adjoint=self.adjoint, **how)
+            return solve_in_equal_steps(term, self.solver, z0, features, self.steps, t1, **how)
         return diffrax.diffeqsolve(
             term,
             self.solver,
@@ -99,7 +99,6 @@ class ODE(AbstractSolverSampler):
             args=features,
             stepsize_controller=self.stepsize_controller,
             max_steps=self.max_steps,
-            adjoint=self.adjoint,
             throw=False,
             **how,
         )

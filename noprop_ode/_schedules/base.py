@@ -22,7 +22,7 @@ class AbstractNoiseSchedule(eqx.Module):
     A new schedule only implements `log_snr`: rates follow by forward-mode differentiation. Keep it within [-80, 40]
     nats, beyond which float32 overflows. Floating-point arrays of a subclass are weights, which the optimiser trains
     and decays; to keep them fixed, also subclass [`noprop_ode.AbstractFreezable`][], with
-    `trainable: ClassVar[bool] = False`.
+    `trainable: bool = eqx.field(default=False, static=True)`.
 
     ??? cite "Reference"
 

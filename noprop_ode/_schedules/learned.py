@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float
 
-from .._freezable import AbstractFreezable
+from .._freezable import AbstractFreezable, held_if_frozen
 from .._types import Key, Scalar
 from .base import AbstractNoiseSchedule, check_ends
 
@@ -74,8 +74,8 @@ class LearnedSchedule(AbstractNoiseSchedule, AbstractFreezable):
         return t + jnp.sum(jnn.softplus(self.raw_out) * units)
 
     def log_snr(self, t: Scalar) -> Scalar:
-        start = self._network(jnp.zeros_like(t))
-        end = self._network(jnp.ones_like(t))
+        own = held_if_frozen(self)
+        start, end = own._network(jnp.zeros_like(t)), own._network(jnp.ones_like(t))
         # A span of exactly zero (softplus underflow) would stop the schedule: the floor keeps it increasing.
-        span = _MIN_SPAN + jnn.softplus(self.raw_span)
-        return self.log_snr_0 + span * (self._network(t) - start) / (end - start)
+        span = _MIN_SPAN + jnn.softplus(own.raw_span)
+        return own.log_snr_0 + span * (own._network(t) - start) / (end - start)

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax.nn as jnn
 import jax.numpy as jnp
 
-from .._freezable import AbstractFreezable
+from .._freezable import AbstractFreezable, held_if_frozen
 from .._numbers import number
 from .._types import Scalar
 from .base import AbstractNoiseSchedule, check_ends
@@ -66,7 +66,7 @@ class SigmoidSchedule(AbstractNoiseSchedule, AbstractFreezable):
     @property
     def slope(self) -> Scalar:
         """The steepness $k$."""
-        return _MIN_SLOPE + (_MAX_SLOPE - _MIN_SLOPE) * jnn.sigmoid(self.raw_slope)
+        return _MIN_SLOPE + (_MAX_SLOPE - _MIN_SLOPE) * jnn.sigmoid(held_if_frozen(self).raw_slope)
 
     def log_snr(self, t: Scalar) -> Scalar:
         power_0, noise_1 = _sigmoid(self.log_snr_0), _sigmoid(-self.log_snr_1)

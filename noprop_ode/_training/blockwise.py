@@ -2,12 +2,15 @@
 
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import PyTree
 
 from .._blocks import Blocks
+from .._model import AbstractModel
+from .._trainable import trainable_mask
 
 
 class BlockwiseState(NamedTuple):
@@ -61,6 +64,26 @@ def blockwise(
         return _merge(updates, new_blocks, new_others), BlockwiseState(block_state, rest_state)
 
     return BlockwiseTransformation(init, update)
+
+
+def kept_apart(model: AbstractModel, optimiser: optax.GradientTransformation) -> optax.GradientTransformation:
+    """The optimiser for a model: for each block separately, if the model trains its blocks independently.
+
+    **Arguments:** the model, and an optimiser, which may already be one of [`noprop_ode.blockwise`][].
+
+    **Returns:** an optimiser that does not couple what the loss keeps apart.
+
+    **Raises:** `ValueError` for one of [`noprop_ode.blockwise`][] inside another, which may couple the blocks again.
+    """
+    if model.independent_blocks is None or isinstance(optimiser, BlockwiseTransformation):
+        return optimiser
+    state = jax.eval_shape(optimiser.init, eqx.filter(model, trainable_mask(model)))
+    if any(map(is_blockwise_state, jax.tree.leaves(state, is_leaf=is_blockwise_state))):
+        raise ValueError(
+            "The optimiser has blockwise(...) within another transformation, such as chain or MultiSteps. Put what is "
+            "around it inside: blockwise(optax.chain(...)); or leave blockwise out, which fit adds itself."
+        )
+    return blockwise(optimiser)
 
 
 def _update_active(optimiser: optax.GradientTransformation):

@@ -17,13 +17,14 @@ from .._choices import Prediction
 from .._model import AbstractModel
 from .arguments import check_arguments, check_layout
 from .batches import Batches
+from .blockwise import kept_apart
 from .callbacks import ProgressBar, Validate
 from .checkpoint import save_arrays
 from .clock import Clock
 from .errors import FolderLostError, RunError
 from .folder import RunFolder
 from .generator import NonFiniteLossError, default_steps_per_call, train
-from .optimiser import kept_apart, on_host, scaled
+from .optimiser import on_host, scaled
 from .parallel import Parallel
 from .processes import agreed, is_first, on_first, others_there, tell
 from .resume import begin, forget_failed_start

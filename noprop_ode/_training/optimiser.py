@@ -9,30 +9,8 @@ import jax
 import numpy as np
 import optax
 
-from .._model import AbstractModel
-from .._trainable import trainable_mask
-from .blockwise import BlockwiseTransformation, blockwise, is_blockwise_state
+from .blockwise import BlockwiseTransformation
 from .step import TrainState
-
-
-def kept_apart(model: AbstractModel, optimiser: optax.GradientTransformation) -> optax.GradientTransformation:
-    """The optimiser for a model: for each block separately, if the model trains its blocks independently.
-
-    **Arguments:** the model, and an optimiser, which may already be one of [`noprop_ode.blockwise`][].
-
-    **Returns:** an optimiser that does not couple what the loss keeps apart.
-
-    **Raises:** `ValueError` for one of [`noprop_ode.blockwise`][] inside another, which may couple the blocks again.
-    """
-    if model.independent_blocks is None or isinstance(optimiser, BlockwiseTransformation):
-        return optimiser
-    state = jax.eval_shape(optimiser.init, eqx.filter(model, trainable_mask(model)))
-    if any(map(is_blockwise_state, jax.tree.leaves(state, is_leaf=is_blockwise_state))):
-        raise ValueError(
-            "The optimiser has blockwise(...) within another transformation, such as chain or MultiSteps. Put what is "
-            "around it inside: blockwise(optax.chain(...)); or leave blockwise out, which fit adds itself."
-        )
-    return blockwise(optimiser)
 
 
 def scaled(state: TrainState, optimiser: optax.GradientTransformation, scale: float) -> TrainState:

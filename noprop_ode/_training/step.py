@@ -16,6 +16,7 @@ from .._model import AbstractModel, LossTerms
 from .._numbers import plain_numbers
 from .._trainable import trainable_mask
 from .._types import Images, Key, Labels
+from .blockwise import kept_apart
 
 
 class TrainState(eqx.Module):
@@ -52,7 +53,8 @@ class TrainState(eqx.Module):
         - `optimiser`: an optax transformation of gradients and weights. Those that also need the loss are not
             supported; for those with other weights to evaluate than to train, such as `optax.contrib.schedule_free`,
             `evaluation_model` is the one that is trained. It sees only the arrays that may change
-            ([`noprop_ode.trainable_mask`][]), so weight decay leaves a frozen module alone.
+            ([`noprop_ode.trainable_mask`][]), so weight decay leaves a frozen module alone. Blocks that the model
+            trains independently are optimised separately, as with [`noprop_ode.blockwise`][].
         - `key`: the randomness of training.
         - `average_decay`: if given, keep a moving average of the weights with this decay per step, but at most
             (1 + n) / (10 + n) after n steps, so that the initial weights are soon forgotten.
@@ -68,6 +70,7 @@ class TrainState(eqx.Module):
             lambda leaf: jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf, plain_numbers(model)
         )
         trainable = eqx.filter(model, trainable_mask(model))
+        optimiser = kept_apart(model, optimiser)
         return TrainState(
             model=model,
             opt_state=optimiser.init(trainable),  # not compiled: equal optimisers may start differently

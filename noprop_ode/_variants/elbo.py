@@ -4,12 +4,11 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
+from .._block_model import AbstractBlockModel
 from .._gaussian import AbstractGaussianModel, MarginalEndState, marginal_sample
 from .._model import LossTerms
 from .._objectives.times import UniformTimes
 from .._types import Image, Key, Label, Scalar
-from .ct import NoPropCT
-from .dt import NoPropDT
 
 
 def elbo(model: AbstractGaussianModel, x: Image, y: Label, *, key: Key, num_times: int = 128) -> LossTerms:
@@ -25,14 +24,14 @@ def elbo(model: AbstractGaussianModel, x: Image, y: Label, *, key: Key, num_time
 
     **Arguments:**
 
-    - `model`: a DT or CT model.
+    - `model`: DT, CT or another model of the Gaussian path; the sum for one of blocks, the integral for any other.
     - `x`, `y`: an example.
     - `key`: randomness of times and noise.
     - `num_times`: points of the integral for CT, and draws of noise for the readout; DT uses each of its blocks once.
 
     **Returns:** the terms `denoising`, `readout` and `prior`; their `total` is the bound.
 
-    **Raises:** `TypeError` for another kind of model, and `ValueError` for fewer than one time.
+    **Raises:** `ValueError` for fewer than one time.
     """
     if num_times < 1:
         raise ValueError(f"Expected num_times of at least 1; got {num_times}.")
@@ -44,20 +43,18 @@ def elbo(model: AbstractGaussianModel, x: Image, y: Label, *, key: Key, num_time
         z = marginal_sample(u, t, model.schedule, key=key)
         return jnp.sum((model.predict_embedding(t, z, features) - u) ** 2)
 
-    if isinstance(model, NoPropDT):
+    if isinstance(model, AbstractBlockModel):
         num_blocks = model.field.num_blocks
         grid = jnp.linspace(0.0, 1.0, num_blocks + 1, dtype=jnp.float32)
         increments = jax.vmap(model.schedule.snr_increment)(grid[:-1], grid[1:])
         # As a Python loop: each block has its own network, which a map over times would gather for every time.
         errors = jnp.stack([squared_error(grid[k], jr.fold_in(path_key, k)) for k in range(num_blocks)])
         denoising = 0.5 * jnp.sum(increments * errors)
-    elif isinstance(model, NoPropCT):
+    else:
         times_key, noise_key = jr.split(path_key)
         ts = UniformTimes().stratified(num_times, key=times_key)
         errors = jax.vmap(squared_error)(ts, jr.split(noise_key, num_times))
         denoising = 0.5 * jnp.mean(jax.vmap(model.schedule.snr_rate)(ts) * errors)
-    else:
-        raise TypeError(f"The bound is defined for NoPropDT and NoPropCT; got {type(model).__name__}.")
 
     def shared_terms(key: Key) -> tuple[Scalar, Scalar]:
         return model.shared_terms(x, y, key=key, end_state=MarginalEndState())

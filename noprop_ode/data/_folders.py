@@ -17,11 +17,11 @@ BUILT_IN = "digits"
 
 
 def resolve_data_dir(data_dir: str | os.PathLike[str] | None) -> Path:
-    """Choose the folder of prepared data sets.
+    """The folder of prepared data sets.
 
     **Arguments:**
 
-    - `data_dir`: the folder, or `None` for `$TFDS_DATA_DIR` and, that unset, `~/tensorflow_datasets`.
+    - `data_dir`: the folder; `None` for `$TFDS_DATA_DIR`, or `~/tensorflow_datasets` if that is not set.
 
     **Returns:**
 
@@ -29,17 +29,17 @@ def resolve_data_dir(data_dir: str | os.PathLike[str] | None) -> Path:
 
     **Raises:**
 
-    `DatasetError` where it cannot be.
+    `DatasetError` for an invalid path.
     """
     return expanded(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
-    """A path with `~` written out.
+    """A path with `~` expanded.
 
     **Arguments:**
 
-    - `path`: of what need not exist.
+    - `path`: a path that need not exist.
 
     **Returns:**
 
@@ -47,7 +47,7 @@ def expanded(path: str | os.PathLike[str]) -> Path:
 
     **Raises:**
 
-    `DatasetError` for a path that no file system takes, or that may not be looked at.
+    `DatasetError` for a path that is invalid or may not be accessed.
     """
     try:
         found = Path(path).expanduser()
@@ -101,7 +101,7 @@ def list_prepared(data_dir: Path) -> list[tuple[str, Path]]:
 
 
 def unread_format(folder: Path) -> str | None:
-    """Tell whether a prepared folder is in a format that is not read here.
+    """The format of a prepared folder, if it is one that is not read here.
 
     **Arguments:**
 
@@ -109,11 +109,11 @@ def unread_format(folder: Path) -> str | None:
 
     **Returns:**
 
-    Its name, such as `"tfrecord"`; `None` for one that is read, or where `dataset_info.json` does not tell.
+    The name of the format, such as `"tfrecord"`; `None` if it is read, or if `dataset_info.json` does not say.
     """
     try:
         info = json.loads((folder / "dataset_info.json").read_text(encoding="utf-8"))
-        # What TFDS wrote before it had a choice of formats says nothing of it.
+        # Folders from before TFDS had a choice of formats do not name one.
         formats = [info.get("fileFormat", "tfrecord"), *info.get("alternativeFileFormats", [])]
     except (OSError, ValueError, AttributeError, TypeError):
         return None
@@ -125,8 +125,8 @@ def find_folder(name: str, data_dir: Path) -> Path:
 
     **Arguments:**
 
-    - `name`: `NAME`, `NAME/CONFIG`, `NAME:VERSION` or `NAME/CONFIG:VERSION`. Without a version the
-      highest on disk is taken, without a configuration the only one on disk.
+    - `name`: `NAME`, `NAME/CONFIG`, `NAME:VERSION` or `NAME/CONFIG:VERSION`. Without a version, the
+      highest on disk is taken; without a configuration, the only one on disk.
     - `data_dir`: the folder of prepared data sets.
 
     **Returns:**
@@ -135,8 +135,8 @@ def find_folder(name: str, data_dir: Path) -> Path:
 
     **Raises:**
 
-    `DatasetNotFoundError` where the data set is not prepared here, `DatasetError` where the name is
-    not known at all or is ambiguous.
+    `DatasetNotFoundError` if the data set is not prepared here, `DatasetError` if the name is unknown
+    or ambiguous.
     """
     match = _NAME.fullmatch(name)
     if match is None:
@@ -167,7 +167,7 @@ def find_folder(name: str, data_dir: Path) -> Path:
 
 
 def _not_found(name: str, base: str, data_dir: Path) -> DatasetError:
-    from .prepare import SOURCES  # only here: loading does not need what preparing does
+    from .prepare import SOURCES  # only here: loading does not need the code for preparing
 
     here = {n for n, _ in list_prepared(data_dir)}
     known = {BUILT_IN, *SOURCES, *here, *(n.split("/")[0] for n in here), *_names_in_tfds()}
@@ -205,7 +205,7 @@ def _names_in_tfds() -> list[str]:
     from ._tfds import import_tfds
 
     try:
-        # Community data sets are asked for over the network; the registered ones are not.
+        # Community data sets are looked up over the network; the registered ones are not.
         return import_tfds().list_builders(with_community_datasets=False)
     except MissingDependencyError:
         return []

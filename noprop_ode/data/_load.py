@@ -1,4 +1,4 @@
-"""Loads a data set by name, cut into training, validation and test parts."""
+"""Loads a data set by name, split into training, validation and test parts."""
 
 import os
 from importlib.util import find_spec
@@ -30,42 +30,38 @@ def load(
     stream: bool = False,
     workers: int = 0,
 ) -> Splits:
-    """Load an image-classification data set, never touching the network.
+    """Load an image-classification data set, without using the network.
 
-    `"digits"` is scikit-learn's 1797 grey 8x8 images, rescaled from 0..16 to 0..255. Any other name
-    is a TFDS data set that lies prepared in array_record format under `data_dir`; image shape,
-    class names and splits come from that folder. The whole set is held in memory, and its decoded
-    images are cached (see `NOPROP_ODE_CACHE`), so only the first load is slow. With `stream` it may be larger than
-    memory: images stay on disk and are decoded as training and evaluation come to them, in the same order as in memory;
-    only the labels, which the first load reads, are kept.
+    `"digits"` is scikit-learn's 1797 grey 8x8 images, rescaled from 0..16 to 0..255. Any other name is a TFDS data set,
+    prepared in array_record format under `data_dir`; image shape, class names and splits come from that folder. The
+    whole set is held in memory, and its decoded images are cached (see `NOPROP_ODE_CACHE`), so only the first load is
+    slow. With `stream`, it may be larger than memory: images stay on disk and are decoded as training and evaluation
+    need them, in the same order as in memory; only the labels, which the first load reads, are kept.
 
-    The test part is the set's `test` split; lacking that, its `validation` split; lacking both (as
-    `"digits"` does), a fixed 20% of each class of `train`, the same for every `seed`. The validation
-    part is the set's own `validation` split where it has one beside `test`, and otherwise is cut
-    from `train` by class, in a way that depends only on `seed` and the labels. A `test` split without labels
-    (all are -1, as in ImageNet) beside a `validation` split is left out, as if it were not there.
+    The test part is the set's `test` split; without one, its `validation` split; without both (as for `"digits"`), a
+    fixed 20% of each class of `train`, the same for every `seed`. The validation part is the set's own `validation`
+    split if it also has a `test` split; otherwise it is split off `train` by class, depending only on `seed` and the
+    labels. If there is a `validation` split, a `test` split without labels (all are -1, as in ImageNet) is ignored.
 
     **Arguments:**
 
     - `name`: `"digits"`, `"mnist"`, `"imagenet_resized/32x32"`, `"cifar10:3.0.2"`, ...
-    - `data_dir`: folder of prepared data sets; `None` for `$TFDS_DATA_DIR`, and that unset,
-      `~/tensorflow_datasets`.
-    - `image_size`: height and width in pixels to resize every image to; `None` leaves them as they are.
-    - `validation`: a fraction of the training part in [0, 1), or a number of images; 0 for no
-      validation part.
-    - `seed`: chooses which training images are cut off for validation, at least 0.
+    - `data_dir`: folder of prepared data sets; `None` for `$TFDS_DATA_DIR`, or `~/tensorflow_datasets` if that is not
+      set.
+    - `image_size`: height and width in pixels to resize every image to; `None` keeps their size.
+    - `validation`: a fraction of the training part in [0, 1), or a number of images; 0 for no validation part.
+    - `seed`: chooses the training images that are split off for validation; at least 0.
     - `stream`: leave the images on disk; needs the `stream` extra.
-    - `workers`: processes that decode streamed images ahead of training; 0 for a thread of this one.
+    - `workers`: processes that decode streamed images ahead of training; 0 for a thread of this process.
 
     **Returns:**
 
-    The three parts, pairwise disjoint wherever they are cut here.
+    The three parts, pairwise disjoint wherever they are split here.
 
     **Raises:**
 
-    `DatasetNotFoundError` where the set is not prepared in `data_dir`, `DatasetError` for a name that
-    is not known, a bad argument or data that is not image classification, `MissingDependencyError`
-    where a package is missing.
+    `DatasetNotFoundError` if the set is not prepared in `data_dir`, `DatasetError` for an unknown name, a bad argument
+    or data that is not image classification, `MissingDependencyError` if a package is missing.
     """
     check_cut("validation", validation, seed)
     check_size(image_size)
@@ -97,8 +93,8 @@ def _digits(image_size: tuple[int, int] | None) -> Arrays:
 
 
 def _read_digits() -> tuple[np.ndarray, np.ndarray]:
-    """The digits that scikit-learn brings: pixels from 0 to 16, and labels. The import of scikit-learn would take a
-    hundred times as long as its file does, so the file is read where it is found."""
+    """The digits that come with scikit-learn: pixels from 0 to 16, and labels. Importing scikit-learn would take a
+    hundred times as long as reading its file, so the file is read directly if it is found."""
     spec = find_spec("sklearn")
     for folder in (spec and spec.submodule_search_locations) or []:
         file = Path(folder, "datasets", "data", "digits.csv.gz")

@@ -17,14 +17,14 @@ def moments(images: Shaped[np.ndarray, "n *image"] | StreamedImages) -> tuple[fl
 
     **Arguments:**
 
-    - `images`: bytes, which count as 0..1, or floating point.
+    - `images`: bytes, which are scaled to [0, 1], or floating point.
 
     **Returns:**
 
-    The two.
+    Mean and standard deviation.
     """
     if images.dtype == np.uint8:
-        # Exact and fast by a histogram: float64 sums over the 256 values of a byte.
+        # A histogram is exact and fast: float64 sums over the 256 values of a byte.
         counts = sum(np.bincount(chunk, minlength=256) for chunk in _pixels(images)) / math.prod(images.shape)
         values = np.arange(256) / 255
         mean = float(counts @ values)

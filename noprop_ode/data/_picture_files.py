@@ -1,4 +1,4 @@
-"""Picture files of any format that Pillow reads by itself, decoded to one size as they are asked for."""
+"""Picture files of any format that Pillow reads by itself, decoded to one size as they are needed."""
 
 import hashlib
 import os
@@ -15,15 +15,15 @@ from ._streamed import AbstractPictures
 
 
 class PictureFiles(AbstractPictures):
-    """Files by their paths."""
+    """Picture files, by their paths."""
 
     def __init__(self, paths: tuple[str, ...], image_size: tuple[int, int] | None, shape: tuple[int, int, int]):
-        """Open none of them.
+        """Opens no file yet.
 
         **Arguments:**
 
-        - `paths`: of the files.
-        - `image_size`: height and width to resize every image to, or `None` to leave them.
+        - `paths`: paths of the files.
+        - `image_size`: height and width to resize every image to, or `None` to keep their size.
         - `shape`: height, width and channels that every image then has.
         """
         self._paths, self._size, self._shape = paths, image_size, shape
@@ -37,7 +37,7 @@ class PictureFiles(AbstractPictures):
         return self._shape
 
     def read(self, positions: Int[np.ndarray, " m"]) -> UInt8[np.ndarray, "m h w c"]:
-        """Decode some, in the order asked for."""
+        """Decode the images at the given positions, in that order."""
         images = np.empty((len(positions), *self._shape), np.uint8)
         for i, position in enumerate(positions.tolist()):
             path = Path(self._paths[position])
@@ -49,14 +49,14 @@ class PictureFiles(AbstractPictures):
         return images
 
     def identities(self) -> UInt8[np.ndarray, "n k"]:
-        """Eight bytes for each file that tell it from others by name, folder and length, without opening it."""
+        """Eight bytes per file that identify it by name, folder and length, without opening it."""
         found = [f"{os.path.join(*Path(path).parts[-2:])}:{_length(path)}" for path in self._paths]
         digests = [hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest() for text in found]
         return np.frombuffer(b"".join(digests), np.uint8).reshape(len(found), 8)
 
 
 def upright_size_and_mode(path: Path) -> tuple[tuple[int, int], str]:
-    """Height and width of a picture as it is looked at, and Pillow's mode of its pixels, by the head of its file.
+    """Height and width of a picture once it is upright, and Pillow's mode of its pixels, from the file header.
 
     **Arguments:**
 
@@ -64,7 +64,7 @@ def upright_size_and_mode(path: Path) -> tuple[tuple[int, int], str]:
 
     **Returns:**
 
-    The two.
+    Size and mode.
 
     **Raises:**
 
@@ -81,12 +81,12 @@ def _length(path: str) -> int:
 
 
 def _decoded(path: Path, read: Any) -> Any:
-    """Open one picture and read from it; whatever goes wrong names the file."""
+    """Open one picture and read from it; every error names the file."""
     try:
         return opened(path, read)
     except MissingDependencyError:
         raise
     except MemoryError as error:
         raise DatasetError(f"{path} takes more memory than there is; remove it or make it smaller") from error
-    except Exception as error:  # Pillow's readers raise what they like for damaged files
+    except Exception as error:  # Pillow's readers raise anything for damaged files
         raise DatasetError(f"cannot read {path} as an image: {error}; remove it or save it again") from error

@@ -1,4 +1,4 @@
-"""Shuffles and stratified cuts that stay the same from one NumPy release to the next."""
+"""Shuffles and stratified splits that are the same in every NumPy release."""
 
 from collections.abc import Sequence
 
@@ -9,13 +9,13 @@ from jaxtyping import Int, Int32
 def permutation(n: int, entropy: Sequence[int]) -> Int[np.ndarray, " n"]:
     """Permute `range(n)` by sorting raw random words.
 
-    NumPy promises the stream of `PCG64` and not that of `Generator.permutation`, so a split or an
-    epoch made this way can be made again years later. Ties (probability n^2 / 2^65) break by index.
+    NumPy guarantees the stream of `PCG64` but not that of `Generator.permutation`, so a split or an epoch made this way
+    can be reproduced years later. Ties (probability n^2 / 2^65) are broken by index.
 
     **Arguments:**
 
     - `n`: number of items.
-    - `entropy`: non-negative integers; the result depends on these and `n` alone.
+    - `entropy`: non-negative integers; the result depends only on these and `n`.
 
     **Returns:**
 
@@ -28,22 +28,22 @@ def permutation(n: int, entropy: Sequence[int]) -> Int[np.ndarray, " n"]:
 def stratified_cut(
     labels: Int32[np.ndarray, " n"], count: int, order: Int[np.ndarray, " n"]
 ) -> tuple[Int[np.ndarray, " count"], Int[np.ndarray, " rest"]]:
-    """Cut `count` items off so that every class keeps its share.
+    """Split off `count` items so that every class keeps its share.
 
-    Class c gives floor(n_c count / n) items, and what is left over goes one each to the classes with
-    the largest remainders (Hamilton's method). Of equal remainders, classes that give none yet come first, in the order
+    Class c gives floor(n_c count / n) items, and the classes with the largest remainders give one more each until
+    `count` is reached (Hamilton's method). Among equal remainders, classes that give none yet come first, in the order
     of their first items, and then the others, the lower class first. No class gives its last item while another has
     two left.
 
     **Arguments:**
 
     - `labels`: the class of each item.
-    - `count`: how many items to cut off, at most n.
-    - `order`: a permutation; within a class the items that come first in it are cut off.
+    - `count`: the number of items to split off, at most n.
+    - `order`: a permutation; within a class, the items that come first in it are split off.
 
     **Returns:**
 
-    Indices cut off and indices left, each in ascending order.
+    The indices split off and the remaining indices, each in ascending order.
     """
     n = len(labels)
     sizes = np.bincount(labels).astype(np.int64)
@@ -56,10 +56,10 @@ def stratified_cut(
 
 
 def _quotas(sizes: Int[np.ndarray, " c"], count: int, first: Int[np.ndarray, " c"]) -> Int[np.ndarray, " c"]:
-    """How many items each class gives, by its size and the place of its first item."""
+    """How many items each class gives, by its size and the position of its first item."""
     quota, remainder = np.divmod(sizes * count, sizes.sum())
     none = quota == 0
-    # By the lower class, small classes would be cut by their names alone, the same for every seed.
+    # If the lower class came first, small classes would be chosen by their names alone, the same for every seed.
     classes = np.lexsort((np.where(none, first, np.arange(len(sizes))), ~none, -remainder))
     left = count - int(quota.sum())
     for most in (sizes - 1, sizes):

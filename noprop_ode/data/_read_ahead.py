@@ -1,4 +1,4 @@
-"""Reads arrays of images ahead of who uses them, by Grain: in a thread, or in processes of its own."""
+"""Reads arrays of images ahead of their use, with Grain: in a thread, or in separate processes."""
 
 import functools
 import importlib
@@ -21,17 +21,17 @@ from ._errors import DatasetError, require
 from ._random import permutation
 
 
-# Keeps the stream of a shuffle apart from that of a split with the same seed.
+# Keeps the random stream of a shuffle separate from that of a split with the same seed.
 _EPOCH_STREAM = 1
 _EPOCHS = 2**31  # as good as endless
-_LOOK_SECONDS = 2.0  # how long to wait for an array before a look at the processes that read
+_LOOK_SECONDS = 2.0  # how long to wait for an array before checking the processes that read
 _AHEAD = 2  # arrays that a thread, and each of several processes, keeps ready
 
 
 @dataclass(frozen=True)
 class Shuffled:
-    """The batches of all epochs: `share` of every `batch_size` images out of an order that depends on `n`, the `seed`
-    and the epoch alone. What is left over at the end of an epoch is dropped."""
+    """The batches of all epochs: the `share` of every `batch_size` images, in an order that depends only on `n`, the
+    `seed` and the epoch. An incomplete batch at the end of an epoch is dropped."""
 
     n: int
     batch_size: int
@@ -40,7 +40,7 @@ class Shuffled:
 
     @property
     def steps(self) -> int:
-        """Batches of an epoch."""
+        """Batches per epoch."""
         return self.n // self.batch_size
 
     def __len__(self) -> int:
@@ -73,8 +73,8 @@ class InOrder:
 
 @dataclass(frozen=True)
 class _Source:
-    """What Grain reads: each of its records is an array of images, so that what it does for a record is done once for
-    many, and any number of processes gives the same arrays in the same order."""
+    """The source that Grain reads: each record is an array of images, so that its work per record is done once for many
+    images, and any number of processes gives the same arrays in the same order."""
 
     images: Any
     plan: Shuffled | InOrder
@@ -88,21 +88,21 @@ class _Source:
 
 
 class ReadAhead:
-    """An iterator over arrays of images, the next of which are read while the last is in use."""
+    """An iterator over arrays of images, which reads the next ones while the current one is in use."""
 
     def __init__(self, images: Any, plan: Shuffled | InOrder, *, first: int = 0, workers: int = 0):
-        """Nothing is read before the first is asked for.
+        """Nothing is read before the first array is requested.
 
         **Arguments:**
 
-        - `images`: what is indexed by the arrays of the plan.
+        - `images`: the images, indexed by the arrays of the plan.
         - `plan`: which images are read together.
-        - `first`: number of the array to begin with; none before it is read.
-        - `workers`: processes that read; 0 for a thread of this one.
+        - `first`: number of the array to start with; earlier ones are not read.
+        - `workers`: processes that read; 0 for a thread of this process.
 
         **Raises:**
 
-        `MissingDependencyError` where Grain is missing.
+        `MissingDependencyError` if Grain is missing.
         """
         grain = import_grain()
         self._workers = workers
@@ -113,7 +113,7 @@ class ReadAhead:
         found = grain.MapDataset.source(_Source(images, plan, first)).to_iter_dataset(reading)
         if workers:
             _mark_flags()
-            # Through pipes: shared memory is often 64 MB in a container, where more of it kills the process, and what a
+            # Through pipes: shared memory in a container is often 64 MB, using more kills the process, and what a
             # killed process leaves there stays.
             options = grain.experimental.DatasetOptions(min_shm_size=2**62)
             found = grain.experimental.WithOptionsIterDataset(found, options)
@@ -135,19 +135,19 @@ class ReadAhead:
             raise self._lost(str(error)) from error
 
     def _watched(self) -> np.ndarray:
-        """The next array, read by a thread that may wait for ever: Grain does not always notice that a worker is gone,
-        and a wait in this thread would hold up signals."""
+        """The next array, read by a thread that may wait forever: Grain does not always notice that a worker is gone,
+        and waiting in this thread would delay signals."""
         done: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
 
         def read() -> None:
             try:
                 done.put((next(self._iterator), None))
-            except BaseException as error:  # whatever it is, it is for the thread that waits
+            except BaseException as error:  # any error is for the waiting thread
                 done.put((None, error))
 
         threading.Thread(target=read, daemon=True).start()
         while True:
-            if not self._all_there:  # others may start processes of their own later, which are not ours to watch
+            if not self._all_there:  # others may start their own processes later, which are not ours to watch
                 self._own |= set(active_children()) - self._others
             try:
                 array, error = done.get(timeout=_LOOK_SECONDS)
@@ -157,7 +157,7 @@ class ReadAhead:
                 continue
             if error is not None:
                 raise error
-            if not self._all_there:  # they were started on the way to the first array
+            if not self._all_there:  # they are started before the first array arrives
                 self._own |= set(active_children()) - self._others
                 self._all_there = True
             return array
@@ -170,7 +170,7 @@ class ReadAhead:
         )
 
     def close(self) -> None:
-        """End the thread or the processes."""
+        """Stop the thread or the processes."""
         self._iterator.close()
 
 
@@ -183,7 +183,7 @@ def import_grain() -> ModuleType:
 
     **Raises:**
 
-    `MissingDependencyError` where it is missing.
+    `MissingDependencyError` if it is missing.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -191,15 +191,15 @@ def import_grain() -> ModuleType:
 
 
 def _mark_flags() -> None:
-    """Grain asks for flags of a command line that only programs made with absl have read; the others have none."""
+    """Grain uses command-line flags that only absl programs have parsed; in other programs there are none."""
     flags = importlib.import_module("absl.flags").FLAGS
     if not flags.is_parsed():
         flags.mark_as_parsed()
 
 
 def _start_worker(number: int, count: int) -> None:
-    """Runs in each worker first: a signal to all processes of a run is for the one that trains, which ends the workers
-    once everything is saved; and no worker outlives it."""
+    """Runs first in each worker: a signal to all processes of a run is for the training process, which stops the
+    workers once everything is saved; and no worker outlives it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -1,4 +1,4 @@
-"""Resizes images, one way for all that are read from disk."""
+"""Resizes images, the same way for everything that is read from disk."""
 
 import numpy as np
 from jaxtyping import UInt8
@@ -7,7 +7,7 @@ from ._errors import DatasetError, require
 
 
 def check_size(image_size: tuple[int, int] | None) -> None:
-    """Refuse what is no size, before anything is read.
+    """Refuse an invalid size, before anything is read.
 
     **Arguments:**
 
@@ -31,7 +31,7 @@ def resize(image: UInt8[np.ndarray, "h w c"], size: tuple[int, int]) -> UInt8[np
 
     **Returns:**
 
-    The resized image, itself where it has that size already.
+    The resized image; the image itself if it already has that size.
 
     **Raises:**
 

@@ -1,4 +1,4 @@
-"""Images that stay on disk: read when they are asked for, and ahead of who goes through them."""
+"""Images that stay on disk: read when they are needed, and ahead of an iteration over them."""
 
 import abc
 import hashlib
@@ -13,21 +13,21 @@ from ._errors import DatasetError
 from ._read_ahead import InOrder, ReadAhead, import_grain
 
 
-# A worker starts in seconds; so many images take one process longer than that.
+# A worker takes seconds to start; this many images take one process longer than that.
 _WORTH_WORKERS = 20_000
 
 
 def check_stream(stream: bool, workers: int) -> None:
-    """Refuse what cannot be streamed, before anything is read.
+    """Refuse invalid streaming arguments, before anything is read.
 
     **Arguments:**
 
-    - `stream`: whether images shall stay on disk.
+    - `stream`: whether images stay on disk.
     - `workers`: processes that decode them.
 
     **Raises:**
 
-    `DatasetError` for workers with nothing to do, `MissingDependencyError` where Grain is missing.
+    `DatasetError` for workers with nothing to do, `MissingDependencyError` if Grain is missing.
     """
     if workers < 0 or (workers and not stream):
         raise DatasetError(
@@ -43,38 +43,38 @@ class AbstractPictures(abc.ABC):
 
     @abc.abstractmethod
     def __len__(self) -> int:
-        """How many there are."""
+        """The number of pictures."""
 
     @property
     @abc.abstractmethod
     def shape(self) -> tuple[int, ...]:
-        """That of each."""
+        """The shape of each picture."""
 
     @abc.abstractmethod
     def read(self, positions: Int[np.ndarray, " m"]) -> UInt8[np.ndarray, "m h w c"]:
-        """Decode some.
+        """Decode some pictures.
 
         **Arguments:**
 
-        - `positions`: of which, at least one.
+        - `positions`: their positions, at least one.
 
         **Returns:**
 
-        The images, in the order asked for.
+        The images, in the order of the positions.
 
         **Raises:**
 
-        `DatasetError` where images differ in size, are not 8-bit or cannot be read.
+        `DatasetError` if images differ in size, are not 8-bit or cannot be read.
         """
 
 
 class StreamedImages(AbstractLazyImages):
     """The `images` of a [`noprop_ode.data.Dataset`][] that was loaded with `stream=True`: on disk, and decoded when
-    they are asked for.
+    they are needed.
 
-    They are indexed as an array is, by a position, a slice, an array of positions or a mask, and give an array of what
-    was chosen; `shape`, `dtype`, `ndim` and `len` are those of an array of all. They are no array, so that nothing
-    reads all of them by accident: `numpy.asarray` raises `TypeError`.
+    They are indexed like an array, by a position, a slice, an array of positions or a mask, and return an array of the
+    selected images; `shape`, `dtype`, `ndim` and `len` are those of an array of all images. They are not an array, so
+    that nothing reads all of them by accident: `numpy.asarray` raises `TypeError`.
     """
 
     def __init__(
@@ -85,13 +85,13 @@ class StreamedImages(AbstractLazyImages):
         workers: int = 0,
         positions: Int[np.ndarray, " m"] | None = None,
     ):
-        """Decode no more than one image.
+        """Decodes at most one image.
 
         **Arguments:**
 
         - `pictures`: where the images are.
-        - `identities`: what tells each picture from others, such as a checksum.
-        - `workers`: processes that decode ahead of training; 0 for a thread of this one.
+        - `identities`: what identifies each picture, such as a checksum.
+        - `workers`: processes that decode ahead of training; 0 for a thread of this process.
         - `positions`: which of the pictures, in which order; all of them by default.
         """
         self._pictures, self._identities, self.workers = pictures, identities, workers
@@ -100,7 +100,7 @@ class StreamedImages(AbstractLazyImages):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """That of an array of all images."""
+        """The shape of an array of all images."""
         return (len(self._positions), *self._shape)
 
     def __getitem__(self, index: Any) -> np.ndarray:
@@ -116,7 +116,7 @@ class StreamedImages(AbstractLazyImages):
 
         **Arguments:**
 
-        - `indices`: positions, or a mask over all images; what an array can be indexed by.
+        - `indices`: positions, or a mask over all images; anything that can index an array.
 
         **Returns:**
 
@@ -124,7 +124,7 @@ class StreamedImages(AbstractLazyImages):
 
         **Raises:**
 
-        `IndexError` where a position is out of range or the mask has another length.
+        `IndexError` if a position is out of range or the mask has another length.
         """
         return StreamedImages(
             self._pictures, self._identities, workers=self.workers, positions=self._positions[indices]
@@ -135,11 +135,11 @@ class StreamedImages(AbstractLazyImages):
 
         **Arguments:**
 
-        - `size`: images at a time; the last may be fewer.
+        - `size`: images at a time; the last array may have fewer.
 
         **Returns:**
 
-        An iterator over arrays, the next of which is decoded while the last is in use.
+        An iterator over arrays, which decodes the next one while the current one is in use.
         """
         workers = self.workers if len(self) >= _WORTH_WORKERS else 0
         ahead = ReadAhead(self, InOrder(len(self), size), workers=workers)
@@ -149,7 +149,7 @@ class StreamedImages(AbstractLazyImages):
             ahead.close()
 
     def fingerprint(self) -> str:
-        """What tells these images from others: a checksum of the pictures' own and of their order."""
+        """Identifies these images: a checksum of the pictures' identities and of their order."""
         digest = hashlib.blake2b(repr(self.shape).encode(), digest_size=16)
         digest.update(np.ascontiguousarray(self._identities[self._positions]).data)
         return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Reads a folder prepared by TFDS in its array_record format, without TensorFlow and without a network."""
+"""Reads a folder prepared by TFDS in its array_record format, without TensorFlow or a network."""
 
 import sys
 import warnings
@@ -16,11 +16,11 @@ from ._records import Records
 from ._streamed import StreamedImages
 
 
-_READ_BATCH = 1000  # one batched read is about twice as fast as as many single ones
-# How images are decoded, in the names of cache files: to be changed with `_decode.pixels`, so that none is used that
-# was made another way.
+_READ_BATCH = 1000  # one batched read is about twice as fast as the same number of single ones
+# How images are decoded, in the names of cache files: change it with `_decode.pixels`, so that no file is used that was
+# made another way.
 _DECODING = "pixels2"
-_TELL_ABOVE = 5000  # images whose decoding takes long enough to say so
+_TELL_ABOVE = 5000  # decoding more images than this takes long enough to report it
 
 
 def import_tfds() -> ModuleType:
@@ -32,10 +32,10 @@ def import_tfds() -> ModuleType:
 
     **Raises:**
 
-    `MissingDependencyError` where a package is missing.
+    `MissingDependencyError` if a package is missing.
     """
     with warnings.catch_warnings():
-        # TFDS and protobuf announce their own deprecations on import.
+        # TFDS and protobuf warn about their own deprecations on import.
         warnings.simplefilter("ignore", DeprecationWarning)
         require("PIL.Image")
         require("array_record.python.array_record_data_source")
@@ -69,11 +69,11 @@ class PreparedFolder:
         return tuple(self._builder.info.features[self._keys[1]].names)
 
     def unlabelled(self, split: str) -> bool:
-        """Whether no image of a split has a label: all are -1, which TFDS writes where a test set keeps them secret.
+        """Whether no image of a split has a label: all are -1, which TFDS writes if a test set keeps them secret.
 
         **Arguments:**
 
-        - `split`: name of the split; no image of it is decoded.
+        - `split`: name of the split; none of its images is decoded.
 
         **Returns:**
 
@@ -81,19 +81,19 @@ class PreparedFolder:
 
         **Raises:**
 
-        `DatasetError` where the records cannot be read.
+        `DatasetError` if the records cannot be read.
         """
         if self._records(split, None).read_encoded(np.zeros(1, np.int64))[1][0] != -1:
-            return False  # as in nearly every set, whose records need not all be gone through
+            return False  # as in nearly every set: not all records need to be read
         return bool((self._cached(split, "index", lambda: self._index(split))[1] == -1).all())
 
     def read(self, split: str, image_size: tuple[int, int] | None) -> Arrays:
-        """Read one split, from the cache where it was read before.
+        """Read one split, from the cache if it was read before.
 
         **Arguments:**
 
         - `split`: name of the split.
-        - `image_size`: height and width to resize every image to, or `None` to leave them.
+        - `image_size`: height and width to resize every image to, or `None` to keep their size.
 
         **Returns:**
 
@@ -101,7 +101,7 @@ class PreparedFolder:
 
         **Raises:**
 
-        `DatasetError` where images differ in size, are not 8-bit or cannot be read.
+        `DatasetError` if images differ in size, are not 8-bit or cannot be read.
         """
         size = "x".join(str(s) for s in image_size) if image_size else "native"
         return self._cached(split, f"{size}-{_DECODING}", lambda: self._decode(split, image_size))
@@ -109,8 +109,7 @@ class PreparedFolder:
     def stream(
         self, split: str, image_size: tuple[int, int] | None, workers: int
     ) -> tuple[StreamedImages, Int32[np.ndarray, " n"]]:
-        """Leave the images of one split on disk. All records are gone through once for their labels, which are kept in
-        the cache.
+        """Leave the images of one split on disk. All records are read once for their labels, which are cached.
 
         **Arguments:**
 
@@ -119,11 +118,11 @@ class PreparedFolder:
 
         **Returns:**
 
-        Images that are read when they are asked for, and labels `[n]`.
+        Images that are read when they are needed, and labels `[n]`.
 
         **Raises:**
 
-        `DatasetError` where the records cannot be read.
+        `DatasetError` if the records cannot be read.
         """
         checksums, labels = self._cached(split, "index", lambda: self._index(split))
         records = self._records(split, image_size)
@@ -142,7 +141,7 @@ class PreparedFolder:
         supervised = info.supervised_keys
         if supervised and supervised[0] in images and supervised[1] in labels:
             return supervised[0], supervised[1]
-        # Folders written by hand often leave the supervised keys out; the usual names then decide.
+        # Folders written by hand often lack the supervised keys; the usual names then decide.
         images = ["image"] if "image" in images else images
         labels = ["label"] if "label" in labels else labels
         if len(images) != 1 or len(labels) != 1:

@@ -4,7 +4,7 @@ from jaxtyping import install_import_hook as _install_import_hook
 
 
 with _install_import_hook("noprop_ode.experiment", "noprop_ode._typecheck.typecheck"):
-    from . import _parts_model as _parts_model, _parts_training as _parts_training  # register what is built in
+    from . import _parts_model as _parts_model, _parts_training as _parts_training  # register the built-in components
     from ._build import build_model as build_model, build_prediction as build_prediction, protocols as protocols
     from ._build_optimiser import build_learning_rate as build_learning_rate, build_optimiser as build_optimiser
     from ._command_line import console as console, main as main

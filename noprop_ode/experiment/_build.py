@@ -1,4 +1,4 @@
-"""From settings to objects."""
+"""From settings to models and predictions."""
 
 import math
 import sys
@@ -43,13 +43,13 @@ def build_model(
     - `config`: the settings.
     - `spec`: shape, classes and pixel statistics of the data.
     - `key`: initialises the weights; `jax.random.key(config.training.seed)` by default. The field, or the blocks, are
-        built with this very key, and every other part with `jax.random.fold_in(key, n)`: 101 for the embedding, 102
-        the schedule, 103 the readout.
-    - `train`: the training set, which some embeddings are made from; not needed for shapes alone.
+        built with this key itself, and every other part with `jax.random.fold_in(key, n)`: n is 101 for the embedding,
+        102 for the schedule, 103 for the readout.
+    - `train`: the training set, which some embeddings are made from; not needed if only shapes matter.
 
     **Returns:** the model.
 
-    **Raises:** `ConfigError` for settings that do not go together, or a model of more than a thousand million numbers.
+    **Raises:** `ConfigError` for settings that do not fit together, or a model of more than a thousand million numbers.
     """
     key = jr.key(config.training.seed) if key is None else key
 
@@ -62,7 +62,7 @@ def build_model(
         return model if config.training.one_block is None else _one_block(model, config)
 
     with within("model"):
-        # Its shapes first, which take no memory.
+        # First only its shapes, which take no memory.
         shapes = jax.tree.leaves(eqx.filter_eval_shape(make, key))
         count = sum(math.prod(s.shape) for s in shapes if isinstance(s, jax.ShapeDtypeStruct))
         if count > _MAX_NUMBERS:
@@ -86,7 +86,7 @@ def _one_block(model: AbstractModel, config: Config) -> OneBlock:
 
 
 def _refuse_unused(config: Config, context: Context, model: AbstractModel) -> None:
-    """A setting that changes nothing misleads."""
+    """Refuses settings that change nothing, because they mislead."""
     defaults = ModelConfig()
     for kind in KEYS.keys() - {"variant", "label"} - context.built.keys():
         if (choice := getattr(config.model, kind)) != getattr(defaults, kind):
@@ -98,11 +98,11 @@ def _refuse_unused(config: Config, context: Context, model: AbstractModel) -> No
 
 
 def build_parallel(config: Config, model: AbstractModel) -> Parallel | None:
-    """The devices that a run is divided among; `None` for one.
+    """The layout of a run on several devices; `None` for one device.
 
     **Arguments:** the settings, and the model.
 
-    **Raises:** `ConfigError` if there are not so many, or they do not divide the batch or the blocks.
+    **Raises:** `ConfigError` if there are fewer devices, or if they do not divide the batch or the blocks.
     """
     section = config.parallel
     if section.data * section.block == 1 and not section.sharded_checkpoints:
@@ -124,7 +124,7 @@ def build_parallel(config: Config, model: AbstractModel) -> Parallel | None:
 
 
 def build_prediction(config: Config, model: AbstractModel, spec: DataSpec) -> Prediction:
-    """How an experiment predicts: the model's own way, with what the settings change of it.
+    """How an experiment predicts: the model's default, with the changes in the settings.
 
     **Arguments:** the settings, the model and the description of the data.
 
@@ -153,17 +153,17 @@ def build_prediction(config: Config, model: AbstractModel, spec: DataSpec) -> Pr
 
 
 def protocols(config: Config, model: AbstractModel, spec: DataSpec) -> dict[str, Prediction]:
-    """The ways of predicting that the final evaluation compares, each traced once to see that it suits the model.
+    """The predictions that the final evaluation compares, each traced once to check that it suits the model.
 
     **Arguments:**
 
     - `config`: the settings; `prediction.protocols` chooses among those of the model.
-    - `model`: the model, which has a default and others by name (`protocols`).
+    - `model`: the model, which has a default prediction and others by name (`protocols`).
     - `spec`: the description of the data.
 
-    **Returns:** a dictionary by name; first `"default"`, which is what the settings say.
+    **Returns:** the predictions by name; the first is `"default"`, the one in the settings.
 
-    **Raises:** `ConfigError` for a name that is none of them, or one that does not suit the model.
+    **Raises:** `ConfigError` for an unknown name, or a prediction that does not suit the model.
     """
     found = {**_ways(config, model), "default": build_prediction(config, model, spec)}
     chosen = _section(config).protocols
@@ -179,7 +179,7 @@ def protocols(config: Config, model: AbstractModel, spec: DataSpec) -> dict[str,
 
 
 def _section(config: Config) -> PredictionConfig:
-    """The settings of prediction; of a block alone its own way, for they are about the model that the blocks make."""
+    """The prediction settings; for a single block the defaults, since the settings are for the model of all blocks."""
     return config.prediction if config.training.one_block is None else PredictionConfig()
 
 
@@ -191,7 +191,7 @@ def _ways(config: Config, model: AbstractModel) -> dict[str, Prediction]:
 
 
 def paper_prediction(config: Config, model: AbstractModel) -> Prediction:
-    """The paper's way of predicting, in as many steps as the settings say.
+    """The paper's protocol, with as many steps as the settings say.
 
     **Arguments:** the settings, and the model.
     """
@@ -202,7 +202,7 @@ def paper_prediction(config: Config, model: AbstractModel) -> Prediction:
 
 
 def warn_of_paper_steps(config: Config, model: AbstractModel) -> None:
-    """Says so if the settings have a number of steps that changes nothing. It is no error: one command may run several
+    """Warns if the settings have a number of steps that changes nothing. It is no error: one command may run several
     variants.
 
     **Arguments:** the settings, and the model.
@@ -210,8 +210,8 @@ def warn_of_paper_steps(config: Config, model: AbstractModel) -> None:
     steps, paper = config.prediction.paper_steps, model.protocols.get("paper")
     if steps is not None and (paper is None or not isinstance(paper.sampler, ODE)):
         print(
-            f"warning: prediction.paper_steps: {steps} changes nothing, since the paper's way of predicting with "
-            f"{name_of(model)} has steps of its own.",
+            f"warning: prediction.paper_steps: {steps} changes nothing, since the paper's protocol for "
+            f"{name_of(model)} has its own steps.",
             file=sys.stderr,
         )
 
@@ -221,6 +221,6 @@ def _unknown(name: str, ways: dict[str, Prediction]) -> str:
 
 
 def _trace(model: AbstractModel, prediction: Prediction, spec: DataSpec) -> None:
-    """Traced, not run: a sampler or a decoder that does not suit the model says so here, not after an epoch."""
+    """Traces without running: a sampler or a decoder that does not suit the model fails here, not after an epoch."""
     image = jax.ShapeDtypeStruct(spec.image_shape, jnp.uint8)
     eqx.filter_eval_shape(predict_one, model, image, key=jr.key(0), prediction=prediction)

@@ -16,11 +16,11 @@ def build_optimiser(config: Config, num_steps: int, *, model: AbstractModel) -> 
 
     - `config`: the settings.
     - `num_steps`: steps of the whole run.
-    - `model`: what it is for; blocks that train independently are kept apart, clipping included.
+    - `model`: the model to optimise; blocks that train independently are kept apart, clipping included.
 
     **Returns:** the transformation.
 
-    **Raises:** `ConfigError` for settings that do not go together.
+    **Raises:** `ConfigError` for settings that do not fit together.
     """
     section = config.optimiser
 
@@ -40,8 +40,8 @@ def build_optimiser(config: Config, num_steps: int, *, model: AbstractModel) -> 
 
 
 def build_learning_rate(config: Config, num_steps: int, *, model: AbstractModel) -> optax.Schedule:
-    """The learning rate of an experiment as a function of the step; that of the field, where there are two, and of an
-    average block, where a step trains one of them.
+    """The learning rate of an experiment as a function of the step; that of the field if there are two, and that of an
+    average block if a step trains one block.
 
     **Arguments:** as for `build_optimiser`. **Returns:** the schedule.
     """
@@ -52,7 +52,7 @@ def build_learning_rate(config: Config, num_steps: int, *, model: AbstractModel)
 
 
 def _one_in(model: AbstractModel) -> int:
-    """Of how many steps a block takes part in one: its optimiser counts those alone."""
+    """A block takes part in one of this many steps, and its optimiser counts only those."""
     if isinstance(model, AbstractBlockModel) and model.plan.one_at_a_time:
         return model.field.num_blocks
     return 1

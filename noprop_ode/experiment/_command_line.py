@@ -25,13 +25,13 @@ from ._yaml import dump_yaml
 
 # Each command: its function in `noprop_ode.experiment`, which takes `arguments` and a `prog`, and what it does.
 COMMANDS = {
-    "train": ("main", "train a classifier, by the name of a configuration"),
-    "evaluate": ("evaluate_command", "evaluate a saved model again, as it was or another way"),
+    "train": ("main", "train a classifier from a configuration"),
+    "evaluate": ("evaluate_command", "evaluate a saved model again, as before or with another prediction"),
     "predict": ("predict_command", "classify image files"),
-    "plot": ("plot_command", "draw the plots of runs"),
-    "join": ("join_command", "make one model of blocks that trained apart"),
+    "plot": ("plot_command", "draw plots of runs"),
+    "join": ("join_command", "join separately trained blocks into one model"),
     "reproduce": ("reproduce_command", "run the paper's table, and write its page"),
-    "export": ("export_command", "make a model predict without this package"),
+    "export": ("export_command", "export a model that predicts without this package"),
 }
 
 _EPILOG = """
@@ -53,7 +53,7 @@ def console(arguments: Sequence[str] | None = None) -> None:
     if name in ("-h", "--help"):
         print("usage: noprop-ode COMMAND [...]\n")
         print("\n".join(f"  {command:10s} {what}" for command, (_, what) in COMMANDS.items()))
-        print("\nnoprop-ode COMMAND --help says more of one.")
+        print("\nnoprop-ode COMMAND --help shows the help of a command.")
     elif name == "--version":
         print(importlib.metadata.version("noprop_ode"))
     elif name not in COMMANDS:
@@ -67,14 +67,14 @@ def console(arguments: Sequence[str] | None = None) -> None:
 def main(name: str | None = None, arguments: Sequence[str] | None = None, *, prog: str | None = None) -> None:
     """The command line of training: a configuration, settings that override it, then a run.
 
-    Exits with 2 for bad settings, missing data or a folder that cannot be used, with 1 for training that diverges, and
-    with 128 and the number of the signal after one; each with one clear message.
+    Exits with 2 for bad settings, missing data or an unusable folder, with 1 if training diverges, and with 128 plus
+    the number of the signal after a signal; each with one clear message.
 
     **Arguments:**
 
-    - `name`: a configuration of this package, for a script that runs just that; otherwise the command line says.
+    - `name`: a configuration of this package, for a script that runs only that; otherwise the command line names it.
     - `arguments`: of the command line; those of the process if not given.
-    - `prog`: what the command is called, for its help.
+    - `prog`: the name of the command, for its help.
     """
     guarded(lambda: _main(name, sys.argv[1:] if arguments is None else arguments, prog))
 
@@ -90,18 +90,18 @@ def _parser(name: str | None, prog: str | None) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     if name is None:
-        parser.add_argument("--config", type=Path, metavar="FILE", help="a configuration file of your own")
+        parser.add_argument("--config", type=Path, metavar="FILE", help="your own configuration file")
         parser.add_argument("--list-configs", action="store_true", help="list the configurations, and exit")
     parser.add_argument("--print-config", action="store_true", help="print all settings as YAML, and exit")
-    parser.add_argument("--list-components", action="store_true", help="list what settings can name, and exit")
-    parser.add_argument("--seeds", metavar="SEEDS", help="a run for each of several seeds: 0,1,2, or their number, 3")
-    parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with the run in this folder")
+    parser.add_argument("--list-components", action="store_true", help="list the registered components, and exit")
+    parser.add_argument("--seeds", metavar="SEEDS", help="one run per seed: 0,1,2, or the number of seeds, 3")
+    parser.add_argument("--resume", type=Path, metavar="RUN", help="resume the run in this folder")
     parser.add_argument("--trust-imports", action="store_true", help="run the code that the resumed run imports")
     return parser
 
 
 def _main(name: str | None, arguments: Sequence[str], prog: str | None) -> None:
-    # The name comes first: further on it could not be told from the value of a setting.
+    # The name comes first: later it could not be told from the value of a setting.
     positional = [arguments[0]] if name is None and arguments and not arguments[0].startswith("-") else []
     known, rest = _parser(name, prog).parse_known_args(arguments[len(positional) :])
     chosen, file = name or (positional[0] if positional else None), getattr(known, "config", None)
@@ -147,12 +147,12 @@ def configured(name: str | None, file: Path | None, pairs: Sequence[tuple[str, s
 
 
 def _from_here(config: Config) -> Config:
-    """A folder of data as an absolute path, so that a run finds it again from elsewhere."""
+    """Makes the data folder an absolute path, so that a run finds it from any working directory."""
     return config if config.data.dir is None else config.replace(data={"dir": os.path.abspath(config.data.dir)})
 
 
 def _plain(name: str | None, file: Path | None, pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """The settings before any override; what they import is imported, because the user named them here."""
+    """The settings before any override; their imports are run, because the user named them here."""
     values = {} if name is None else find_config(name)
     if file is not None:
         values = {"name": file.stem, **read_yaml(file)}
@@ -164,7 +164,7 @@ def _plain(name: str | None, file: Path | None, pairs: Sequence[tuple[str, str]]
 
 
 def _resumed(folder: Path, pairs: Sequence[tuple[str, str]], alone: bool, trust_imports: bool) -> Config:
-    """The settings to go on with."""
+    """The settings of a resumed run."""
     parallel = tuple(f"parallel.{f.name}" for f in dataclasses.fields(ParallelConfig))
     free = ("epochs", "training.epochs", "data.dir", "workers", "data.workers", *parallel)
     if not alone or any(setting not in free for setting, _ in pairs):

@@ -18,9 +18,9 @@ Positive = Annotated[float, Interval("(0, 1e38]")]
 class DataConfig:
     """What to learn from."""
 
-    name: Choice = component("data", "digits")  # any prepared set of TFDS, or a registered loader with its settings
+    name: Choice = component("data", "digits")  # any prepared TFDS set, or a registered loader with its settings
     dir: Path | None = None  # where prepared sets are; the TFDS_DATA_DIR variable if not given
-    image_size: tuple[Side, Side] | None = None  # bring images of many sizes to this height and width
+    image_size: tuple[Side, Side] | None = None  # resize all images to this height and width
     validation: Annotated[float, Interval("(0, 1)")] = 0.1  # share of the training set held out
     augmentation: Choice = component("augmentation", "none")
     stream: bool = False  # leave the images on disk and decode them as they are needed: for sets larger than memory
@@ -29,7 +29,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What to train. The defaults are those of the constructors, most of them of the paper."""
+    """What to train. The defaults are those of the constructors, most of them the paper's."""
 
     variant: Choice = component("variant", "ct")
     field: Choice = component("field", "conv")
@@ -46,12 +46,12 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class OptimiserConfig:
-    """How to train it. Blocks are optimised each on its own, clipping included."""
+    """How to train it. Each block is optimised separately, clipping included."""
 
     method: Choice = component("optimiser", "adamw")
     learning_rate: Positive = 1e-3  # the peak
     schedule: Choice = component("learning_rate", "warmup-cosine")
-    clip: Positive | None = None  # greatest global norm of a gradient
+    clip: Positive | None = None  # maximum global norm of a gradient
     shared_learning_rate: Positive | None = None  # another peak for embedding, readout and schedule
 
 
@@ -62,41 +62,41 @@ class TrainingConfig:
     epochs: Count = 3
     batch_size: Count = 128
     seed: Annotated[int, Interval("[0, 4294967295]")] = 0  # initialisation, data order, noise and validation split
-    warm_start: Path | None = None  # begin with the weights of another run: its folder, or a file of weights
-    one_block: Annotated[int, Interval("[0, 999]")] | None = None  # this block alone, of a variant that has blocks
-    average_decay: Annotated[float, Interval("[0, 1)")] | None = None  # of an average of the weights, then evaluated
-    validate_every: Count = 1  # epochs
-    patience: Count | None = None  # stop after so many validations without a better accuracy
+    warm_start: Path | None = None  # start from the weights of another run: its folder, or a file of weights
+    one_block: Annotated[int, Interval("[0, 999]")] | None = None  # only this block, of a variant that has blocks
+    average_decay: Annotated[float, Interval("[0, 1)")] | None = None  # of a moving average of weights, then evaluated
+    validate_every: Count = 1  # in epochs
+    patience: Count | None = None  # stop after this many validations without a better accuracy
     steps_per_call: Count | None = None  # several on GPU and TPU, one on CPU, if not given
-    # On a loss that is not finite: go back to the start of the epoch, at half the rate, so often.
+    # On a non-finite loss: return to the start of the epoch, at half the learning rate, up to this many times.
     rollbacks: Annotated[int, Interval("[0, 1000]")] = 0
 
 
 @dataclass(frozen=True)
 class ParallelConfig:
-    """How many devices train, and what they divide among them; a run may go on with others than it began with."""
+    """How many devices train, and what is divided among them; a run may be resumed with another layout."""
 
-    data: Count = 1  # that each batch is divided among
-    block: Count = 1  # that the blocks of a discrete-time model are divided among
+    data: Count = 1  # devices that each batch is divided among
+    block: Count = 1  # devices that the blocks of a discrete-time model are divided among
     shard_weights: bool = False  # divide weights and optimiser state along the data axis too
     sharded_checkpoints: bool = False  # every process writes its own part of a checkpoint
-    distributed: bool = False  # one of several processes, which SLURM or JAX_COORDINATOR_ADDRESS etc. bring together
+    distributed: bool = False  # one of several processes, which SLURM or JAX_COORDINATOR_ADDRESS etc. connect
 
 
 @dataclass(frozen=True)
 class PredictionConfig:
     """How the model predicts, on the validation split and in the headline figure."""
 
-    protocol: str = "default"  # what the next six change: the model's own way, or another of its ways by name
+    protocol: str = "default"  # what the next six change: the model's default, or another of its predictions by name
     sampler: Choice = component("sampler", "default")
     start: Literal["default", "noise", "mean"] = "default"
     decoder: Literal["default", "denoiser", "readout", "posterior"] = "default"
     draws: Count | None = None
     mirror: bool | None = None  # average over the image and its mirror image
     shift: Annotated[int, Interval("[0, 100]")] | None = (
-        None  # and over each moved by so many pixels towards its corners
+        None  # and over each shifted by this many pixels towards its corners
     )
-    # Others to compare with on the test set, by name; nothing stands for all.
+    # Other predictions to compare on the test set, by name; null stands for all.
     protocols: Literal["all", "none"] | tuple[str, ...] | None = "all"
     paper_steps: Count | None = None  # ODE steps of the paper's protocol, if not the paper's 1000
 
@@ -106,7 +106,7 @@ class OutputConfig:
     """What to keep."""
 
     dir: Path | None = None  # a new folder below runs/ if not given
-    checkpoint_seconds: Annotated[float, Interval("[0, 1e38]")] = 60.0  # besides one after every epoch
+    checkpoint_seconds: Annotated[float, Interval("[0, 1e38]")] = 60.0  # in addition to one after every epoch
     keep: Count = 2  # checkpoints besides the best
     tensorboard: bool = False
     wandb: bool = False
@@ -129,13 +129,13 @@ class Config:
 
     @staticmethod
     def from_plain(values: Any, *, trust_imports: bool = False, source: str = "The configuration") -> "Config":
-        """From nested dictionaries of plain values, as YAML and JSON give them; what is missing has its default.
+        """From nested dictionaries of plain values, as in YAML and JSON; missing settings have their defaults.
 
         **Arguments:**
 
         - `values`: the settings.
         - `trust_imports`: whether the modules that they name under `imports` may be imported, which runs their code.
-            Modules that are imported already need no trust.
+            Modules that are already imported need no trust.
         - `source`: where they are from, for messages.
 
         **Raises:** `ConfigError`, with the path of the setting, for unknown names, wrong types and bad values.
@@ -145,7 +145,7 @@ class Config:
         return parse_section(Config, values, "")
 
     def to_plain(self) -> dict[str, Any]:
-        """As nested dictionaries of plain values; `from_plain` gives the same settings back."""
+        """As nested dictionaries of plain values, from which `from_plain` restores the same settings."""
         return to_plain(self)
 
     def replace(self, **sections: Any) -> "Config":
@@ -153,5 +153,5 @@ class Config:
         values = self.to_plain()
         for section, changes in sections.items():
             values[section] = {**values.get(section, {}), **changes} if isinstance(changes, dict) else changes
-        # What a configuration imports was imported when it was made.
+        # The imports of a configuration were imported when it was made.
         return parse_section(Config, values, "")

@@ -1,4 +1,4 @@
-"""What components are built from: the data's description, the keys, and each other."""
+"""What components are built from: the description of the data, the keys, and each other."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,8 +15,8 @@ from ._config import ModelConfig
 from ._errors import ConfigError, within
 
 
-# The field, or the blocks, get the key of the model itself; others `jr.fold_in(key, n)`. Small n would be the keys
-# that `jr.split` gives to the layers of the field.
+# The field, or the blocks, get the key of the model itself; other parts `jr.fold_in(key, n)`. Small n would give the
+# keys that `jr.split` gives to the layers of the field.
 KEYS = {
     "embedding": 101,
     "schedule": 102,
@@ -33,7 +33,7 @@ KEYS = {
 
 @dataclass(frozen=True)
 class DataSpec:
-    """What a model must know of its data: shape, classes and pixel statistics."""
+    """What a model must know about its data: shape, classes and pixel statistics."""
 
     image_shape: tuple[int, int, int]
     class_names: tuple[str, ...]
@@ -54,11 +54,11 @@ class Context:
     - `config`: the `model` section of the configuration.
     - `data`: shape, classes and pixel statistics of the data.
     - `root`: the key of the model.
-    - `key`: randomness of this component alone.
+    - `key`: randomness for this component only.
     - `train`: the training set, of which `train.sample()` is in memory; `None` when only shapes matter, because the
         values are read from a file.
     - `discrete`: whether a network is one block of a discrete-time model, and so need not see the time.
-    - `built`: the parts of the model that exist already, by kind.
+    - `built`: the parts of the model that already exist, by kind.
     """
 
     config: ModelConfig
@@ -76,7 +76,7 @@ class Context:
 
     @property
     def num_blocks(self) -> int:
-        """The number of blocks of a discrete-time model, which a grid of noise levels should have, too.
+        """The number of blocks of a discrete-time model, which a grid of noise levels should also have.
 
         **Raises:** `ConfigError` for a model without blocks.
         """
@@ -96,7 +96,7 @@ class Context:
 
     @property
     def label_shape(self) -> tuple[int, int, int] | None:
-        """The shape of the state where it is an image, with prototype embeddings; `None` otherwise."""
+        """The shape of the state if it is an image, with prototype embeddings; `None` otherwise."""
         return self.data.image_shape if isinstance(self.embedding, PrototypeEmbedding) else None
 
     def fold(self, name: str) -> Key:
@@ -104,7 +104,7 @@ class Context:
         return jr.fold_in(self.key, KEYS[name])
 
     def build(self, kind: str) -> Any:
-        """Another part of the model, from its section; each kind has a key of its own, and is built once."""
+        """Another part of the model, from its section; each kind has its own key, and is built once."""
         if kind not in self.built:
             with within(f"model.{kind}"):
                 key = jr.fold_in(self.root, KEYS[kind])
@@ -112,7 +112,7 @@ class Context:
         return self.built[kind]
 
     def build_field(self) -> AbstractVectorField:
-        """The network, in the precision asked for."""
+        """The network, in the configured precision."""
         return self._network(self.root, discrete=False)
 
     def build_blocks(self, num_blocks: int) -> Blocks:
@@ -128,7 +128,7 @@ class Context:
             return field if self.config.precision == "float32" else nn.LowPrecision(field, dtype=jnp.bfloat16)
 
     def fill(self, name: str, settings: Mapping[str, Any]) -> Any:
-        """What a parameter of this name is to be; `None` for the default of the constructor."""
+        """The value for a parameter of this name; `None` for the default of the constructor."""
         return _FILL[name](self, settings) if name in _FILL else self.build(name) if name in KEYS else None
 
 

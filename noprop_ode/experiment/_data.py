@@ -1,4 +1,4 @@
-"""The data of an experiment, and what a model must know of them."""
+"""The data of an experiment, and what a model must know about them."""
 
 from .. import data
 from ._config import Config
@@ -8,9 +8,9 @@ from ._registry import names_of
 
 
 def load_data(config: Config) -> data.Splits:
-    """The data of an experiment: by a registered loader of this name, or from TFDS.
+    """The data of an experiment: from a registered loader of this name, or from TFDS.
 
-    **Raises:** `noprop_ode.data.DatasetError`, or `ConfigError` for a registered loader that does not go with the
+    **Raises:** `noprop_ode.data.DatasetError`, or `ConfigError` for a registered loader that does not suit the
     settings.
     """
     section, seed, name = config.data, config.training.seed, config.data.name.type
@@ -39,8 +39,8 @@ def load_data(config: Config) -> data.Splits:
 
 
 def describe(train_set: data.Dataset) -> DataSpec:
-    """What a model must know of its data; pixel statistics of the training part alone, or of a sample of it where
-    it is streamed."""
+    """What a model must know about its data; pixel statistics of the training part alone, or of a sample of it if it is
+    streamed."""
     if len(train_set.image_shape) != 3:
         raise ConfigError(
             f"data.name: expected images of [height, width, channels]; the loader gave {list(train_set.image_shape)}. "

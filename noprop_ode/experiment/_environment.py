@@ -1,4 +1,4 @@
-"""What a run writes down of where it ran."""
+"""What a run records about where it ran."""
 
 import importlib.metadata
 import json
@@ -11,7 +11,7 @@ from .. import RunFolder, __version__
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, of this package and of what it stands on."""
+    """Versions of Python, of this package and of its dependencies."""
     names = ("jax", "jaxlib", "equinox", "diffrax", "optax", "jaxtyping", "beartype", "numpy")
     ours = {"python": platform.python_version(), "noprop_ode": __version__}
     return ours | {name: importlib.metadata.version(name) for name in names}

@@ -1,4 +1,4 @@
-"""What can be wrong with settings, and how messages show it."""
+"""Errors about settings, and how messages show them."""
 
 import contextlib
 from collections.abc import Iterator
@@ -9,12 +9,12 @@ from .._wording import show as show
 
 
 class ConfigError(ValueError):
-    """A setting is unknown, has the wrong type, or does not go with the others."""
+    """A setting is unknown, has the wrong type, or does not fit the others."""
 
 
 @contextlib.contextmanager
 def within(path: str) -> Iterator[None]:
-    """Constructors say what is wrong with their arguments; the reader of a configuration must know where it is."""
+    """Constructors say what is wrong with their arguments; this adds where it is in the configuration."""
     try:
         yield
     except ConfigError:

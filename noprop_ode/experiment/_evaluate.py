@@ -1,4 +1,4 @@
-"""Evaluating a model in several ways, and the table of what was found."""
+"""Evaluating a model with several predictions, and the table of the results."""
 
 import math
 import sys
@@ -14,30 +14,30 @@ from ._config import Config
 
 
 def evaluation_key(config: Config) -> Key:
-    """The randomness of the final evaluation of a run, so that it can be repeated to the last digit."""
+    """The key for the final evaluation of a run, so that it can be repeated to the last digit."""
     return jr.fold_in(jr.key(config.training.seed), 2)
 
 
 def evaluate_protocols(
     model: AbstractModel, test: data.Dataset, *, key: Key, how: dict[str, Prediction]
 ) -> dict[str, dict[str, float | None]]:
-    """Evaluates a model in several ways. Says on standard error which it is at.
+    """Evaluates a model with several predictions. Reports on standard error which one is running.
 
     **Arguments:**
 
     - `model`: the model.
     - `test`: images and labels.
-    - `key`: randomness of draws and samplers.
-    - `how`: the ways by name, as [`noprop_ode.experiment.protocols`][] gives them.
+    - `key`: randomness for draws and samplers.
+    - `how`: the predictions by name, as from [`noprop_ode.experiment.protocols`][].
 
-    **Returns:** accuracy, nll, calibration_error, nfe (evaluations of the vector field an image), saved
-    (evaluations saved by an early exit) and seconds, of several ways without those of the image branch, which they
-    share; by name. A comparison whose solver fails is left out.
+    **Returns:** by name, accuracy, nll, calibration_error, nfe (evaluations of the vector field per image), saved
+    (evaluations saved by an early exit) and seconds; of several predictions, without the image branch, which they
+    share. A comparison whose solver fails is left out.
     """
     results = {}
     images = test.images
-    if len(how) > 1:  # the image branch is most of what a prediction costs, and the same for all of them
-        # All ways that are shifted are so by the pixels that the settings name.
+    if len(how) > 1:  # the image branch is most of the cost of a prediction, and the same for all of them
+        # All shifted predictions are shifted by the number of pixels in the settings.
         shift = max(prediction.shift for prediction in how.values())
         images = encode(model, images, mirror=any(prediction.mirror for prediction in how.values()), shift=shift)
     for name, prediction in how.items():
@@ -66,7 +66,7 @@ def evaluate_protocols(
 
 
 def print_table(results: dict[str, dict[str, float | None]]) -> None:
-    """Prints what `evaluate_protocols` found."""
+    """Prints the results of `evaluate_protocols`."""
     print(f"{'protocol':20s} {'accuracy':>8s} {'nll':>8s} {'ece':>6s} {'nfe':>7s} {'seconds':>8s}")
     for name, row in results.items():
         nfe = "" if row["nfe"] is None else f"{row['nfe']:.1f}"

@@ -22,7 +22,7 @@ def flags(
     learning_rate: float = 1e-3,
     arguments: list[str] | None = None,
 ) -> None:
-    """Runs the function of a script with its flags; what can go wrong for its user becomes one line and an exit code.
+    """Runs the function of a script with its flags; errors that a user can cause become one line and an exit code.
 
     **Arguments:**
 
@@ -33,13 +33,13 @@ def flags(
     - `arguments`: of the command line; those of the process if not given.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=epochs, help=f"{epochs} by default")
-    parser.add_argument("--batch-size", type=int, default=batch_size, help=f"images in a step; {batch_size} by default")
-    parser.add_argument("--learning-rate", type=float, default=learning_rate, help=f"its peak; {learning_rate:g}")
+    parser.add_argument("--epochs", type=int, default=epochs, help=f"epochs of training; default {epochs}")
+    parser.add_argument("--batch-size", type=int, default=batch_size, help=f"images per step; default {batch_size}")
+    parser.add_argument("--learning-rate", type=float, default=learning_rate, help=f"peak; default {learning_rate:g}")
     parser.add_argument("--seed", type=int, default=0, help="of initialisation, data order, noise and validation split")
-    parser.add_argument("--data-dir", type=Path, help="where prepared data sets are; TFDS_DATA_DIR if not given")
+    parser.add_argument("--data-dir", type=Path, help="folder of prepared data sets; TFDS_DATA_DIR if not given")
     parser.add_argument("--out", type=Path, help="folder for checkpoints, metrics and model; a new one below runs/")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in the folder --out, if there is one")
+    parser.add_argument("--resume", action="store_true", help="resume the run in the folder --out, if there is one")
     args = parser.parse_args(arguments)
     if min(args.epochs, args.batch_size) < 1 or not args.learning_rate > 0:
         parser.error("--epochs and --batch-size are at least 1, and --learning-rate is above 0.")
@@ -64,7 +64,7 @@ def flags(
             try:
                 main(args)
             except BaseException:
-                # It failed to start, and the mended one may: with the flags that were here before.
+                # It failed to start, and a corrected one may start, with the flags that were here before.
                 if (new or args.resume) and folder.is_there and step_checkpoints(folder.path) == checkpoints:
                     if before is None:
                         kept.unlink(missing_ok=True)
@@ -79,7 +79,7 @@ _FLAGS, _KEPT = "flags.json", ("epochs", "batch_size", "learning_rate", "seed")
 
 
 def _began(folder: RunFolder) -> dict[str, Any] | None:
-    """The flags that the run in a folder began with, if that is what its file holds."""
+    """The flags that the run in a folder began with, if its file holds them."""
     try:
         found = json.loads((folder / _FLAGS).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -89,7 +89,7 @@ def _began(folder: RunFolder) -> dict[str, Any] | None:
 
 
 def _refuse_others(folder: RunFolder, args: argparse.Namespace) -> None:
-    """Refuses other flags than the run began with; a finished one may go on for longer.
+    """Refuses flags other than those that the run began with; a finished one may be extended.
 
     **Raises:** `ConfigError`.
     """
@@ -104,7 +104,7 @@ def _refuse_others(folder: RunFolder, args: argparse.Namespace) -> None:
                 f"{folder / _FLAGS} is not what a script writes there, and would be overwritten: move it elsewhere, "
                 "and go on with the flags that the run began with."
             )
-        return  # of a script that kept none
+        return  # from a script that kept none
     other = [name for name in _KEPT if began[name] != vars(args)[name]]
     if other == ["epochs"] and args.epochs > began["epochs"] and (folder / MODEL_FILE).exists():
         return

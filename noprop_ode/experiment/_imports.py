@@ -1,4 +1,4 @@
-"""Modules of a user's that register components."""
+"""User modules that register components."""
 
 import hashlib
 import importlib
@@ -15,9 +15,9 @@ def import_components(names: Any, *, trust_imports: bool, source: str = "The con
 
     **Arguments:**
 
-    - `names`: of modules, or paths of files that end in .py; `None` for none.
-    - `trust_imports`: whether they may run. Without it nothing is imported that is not imported already.
-    - `source`: who asks for them, for messages.
+    - `names`: names of modules, or paths of files that end in .py; `None` for none.
+    - `trust_imports`: whether they may run. Otherwise nothing is imported that is not already imported.
+    - `source`: where they are named, for messages.
 
     **Raises:** `ConfigError` if they may not run, or if one is missing or fails.
     """

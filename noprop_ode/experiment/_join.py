@@ -1,4 +1,4 @@
-"""The model of blocks that trained as runs of their own."""
+"""A model joined from blocks that were trained in separate runs."""
 
 import math
 import os
@@ -28,19 +28,19 @@ def join_runs(
     data_dir: str | os.PathLike[str] | None = None,
     trust_imports: bool = False,
 ) -> dict[str, Any]:
-    """Makes one model of runs that each trained one block (`training.one_block`), and evaluates it on the test set.
+    """Joins runs that each trained one block (`training.one_block`) into one model, and evaluates it on the test set.
 
     **Arguments:**
 
-    - `runs`: the folders of the runs, one for each block, in any order.
-    - `folder`: for the joined model, as a run leaves it; a new one below `runs/` if not given.
-    - `data_dir`: where prepared data sets are, if not where the first run found them.
+    - `runs`: the folders of the runs, one per block, in any order.
+    - `folder`: for the joined model, with the files of a run; a new one below `runs/` if not given.
+    - `data_dir`: folder of prepared data sets, if not that of the first run.
     - `trust_imports`: as in [`noprop_ode.experiment.load_model`][].
 
     **Returns:** the summary.
 
-    **Raises:** `ConfigError` unless the runs have the same settings but for the block, and there is one for each;
-    otherwise as [`noprop_ode.experiment.run`][].
+    **Raises:** `ConfigError` unless the runs have the same settings except for the block, and there is one per block;
+    otherwise as for [`noprop_ode.experiment.run`][].
     """
     started = time.perf_counter()
     if not runs:
@@ -87,10 +87,10 @@ def join_runs(
             return finish(opened, config, model, spec, test, how, training)
         except BaseException:
             if not (opened / MODEL_FILE).exists():
-                forget_failed_start(opened)  # it would be taken for a run, of the whole model, to go on with
+                forget_failed_start(opened)  # it would be taken for a run of the whole model that can be resumed
             raise
 
 
 def _near(one: DataSpec, other: DataSpec) -> bool:
-    """Whether the pixels have the same statistics, but for rounding."""
+    """Whether the pixels have the same statistics, up to rounding."""
     return math.isclose(one.mean, other.mean, rel_tol=1e-4) and math.isclose(one.std, other.std, rel_tol=1e-4)

@@ -7,8 +7,8 @@ from .. import Recorded, Run, Stopped
 
 
 class Lasting:
-    """A callback that is told of the end of a run only when it is closed, so that the evaluation, which comes after
-    training, is recorded by it, too."""
+    """A callback that is told of the end of a run only when it is closed, so that it also records the evaluation, which
+    comes after training."""
 
     def __init__(self, callback: Callable[[Run, Any], None]):
         """**Arguments:** the `callback`."""
@@ -21,7 +21,7 @@ class Lasting:
             self._callback(run, event)
 
     def record(self, kind: str, values: dict[str, Any]) -> None:
-        """A record at the last step of the run.
+        """Adds a record at the last step of the run.
 
         **Arguments:** the `kind` of record, and its plain values.
         """

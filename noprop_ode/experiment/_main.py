@@ -1,4 +1,4 @@
-"""One line and an exit code for what can go wrong with a command."""
+"""One line and an exit code for the errors of a command."""
 
 import sys
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from ._programs import keep_programs
 from ._random_numbers import compile_random_numbers_fast
 
 
-# Errors whose message is all that there is to say.
+# Errors whose message says everything.
 _PLAIN = (
     CheckpointError,
     ConfigError,
@@ -26,14 +26,14 @@ _PLAIN = (
 
 
 def guarded(command: Callable[[], Any]) -> None:
-    """Runs a command, and turns what can go wrong for a user into one line and an exit code."""
+    """Runs a command, and turns errors that a user can cause into one line and an exit code."""
     collect_less_often()
     keep_freed_memory()
     keep_programs()
     compile_random_numbers_fast()
     try:
         command()
-    except BrokenPipeError:  # one of the next
+    except BrokenPipeError:  # an OSError, so before the next
         sys.exit(1)
     except _PLAIN as error:
         print(f"error: {error}", file=sys.stderr)

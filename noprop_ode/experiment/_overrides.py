@@ -40,9 +40,8 @@ def parse_overrides(arguments: Sequence[str]) -> list[tuple[str, str]]:
 def override(values: dict[str, Any], pairs: Sequence[tuple[str, Any]], *, trust_imports: bool = False) -> Config:
     """Settings with some overridden.
 
-    A path may be shortened to its end where that is the end of one path alone: `epochs` for `training.epochs`. The name
-    of a component chooses it, `--model.field mlp`, and its settings then start from their defaults, whichever
-    comes first.
+    A path may be shortened to its end if that is unambiguous: `epochs` for `training.epochs`. The name of a component
+    chooses it, `--model.field mlp`, and its settings then start from their defaults, whichever comes first.
 
     **Arguments:**
 
@@ -52,11 +51,11 @@ def override(values: dict[str, Any], pairs: Sequence[tuple[str, Any]], *, trust_
 
     **Returns:** the settings.
 
-    **Raises:** `ConfigError`, with a hint, for a path that is unknown or that could be several.
+    **Raises:** `ConfigError`, with a hint, for a path that is unknown or ambiguous.
     """
     config = Config.from_plain(values, trust_imports=trust_imports)
     plain, (whole, components) = config.to_plain(), _settings(config)
-    # A whole path is what it says, `name` and not the end of `data.name`; but the type of a component is the component.
+    # A full path means itself, `name` and not the end of `data.name`; but the type of a component is the component.
     chosen = {
         name: _match(name.removesuffix(".type"), components) if name.endswith(".type") or name not in whole else None
         for name, _ in pairs
@@ -113,7 +112,7 @@ def _put(plain: dict[str, Any], path: str, value: Any) -> None:
 
 
 def _read(text: Any, annotation: Any) -> Any:
-    """The text of a flag as the setting wants it: a path that looks like a number is text all the same."""
+    """The text of a flag, converted for its setting: a path that looks like a number stays text."""
     if not isinstance(text, str):
         return text
     kinds = get_args(annotation) if type(None) in get_args(annotation) else (annotation,)

@@ -1,4 +1,4 @@
-"""What configurations know by name from the start: models and their parts. `register` adds to it."""
+"""The built-in components of configurations: models and their parts. `register` adds others."""
 
 import math
 from typing import Annotated, Any, Literal
@@ -54,7 +54,7 @@ from ._values import Interval
 
 
 def nothing() -> None:
-    """Leaves a part to the constructor that takes it."""
+    """Leaves a part to the default of the constructor that takes it."""
 
 
 register("variant", "ct")(NoPropCT)
@@ -140,6 +140,6 @@ def _whitened_cnn(
 
 
 def _first_images(train: Dataset, count: int = 5000, size: int = 2**26) -> Any:
-    """The first images, for their patches; where streamed ones take more bytes than `size`, a sample that does not."""
+    """The first images, for their patches; if streamed ones take more bytes than `size`, a sample that does not."""
     fit = count * math.prod(train.image_shape) <= size
     return (train if fit else train.sample(size)).images[:count]

@@ -1,4 +1,4 @@
-"""What configurations know by name from the start: how to train and how to predict. `register` adds to it."""
+"""The built-in components of configurations: how to train and how to predict. `register` adds others."""
 
 from typing import Annotated, Any, Literal
 
@@ -31,7 +31,7 @@ def _adamw(learning_rate: Rate, *, weight_decay: NotNegative = 1e-3, b1: Decay =
 
 @register("optimiser", "adam")
 def _adam(learning_rate: Rate, *, l2: NotNegative = 0.0, b1: Decay = 0.9, b2: Decay = 0.999):
-    # The decay enters the gradient, and so the moments: what optimisers call weight decay where it is not decoupled.
+    # The decay enters the gradient, and so the moments: weight decay that is not decoupled.
     return optax.chain(optax.add_decayed_weights(l2), optax.adam(learning_rate, b1=b1, b2=b2))
 
 
@@ -109,7 +109,7 @@ def _adaptive(
 
 
 def _register_solver(name: str) -> None:
-    """A solver by its own name, which is what people write first: `sampler: heun`."""
+    """Registers a solver under its own name, which people try first: `sampler: heun`."""
 
     @register("sampler", name)
     def equal_steps(*, steps: Steps = 20, early_exit: Exit = None):

@@ -1,4 +1,4 @@
-"""Compiled programs, kept from one command to the next."""
+"""A cache of compiled programs, kept from one command to the next."""
 
 import contextlib
 import functools
@@ -20,20 +20,20 @@ _MAX_BYTES = 2**29
 
 
 def keep_programs() -> Path | None:
-    """Makes the commands of this process keep the programs that XLA compiles for them, in JAX's persistent compilation
-    cache, so that the next command with the same programs reads them instead. They are the same to the last bit.
+    """Caches the programs that XLA compiles for the commands of this process, in JAX's persistent compilation cache, so
+    that the next command with the same programs reads them instead. They are the same to the last bit.
 
-    Where JAX was told of a cache already, by its settings or its environment variables, nothing is changed. A folder
-    that cannot be written is reported by one warning and done without.
+    If JAX already has a cache, from its settings or its environment variables, nothing is changed. If the folder cannot
+    be written, one warning says so, and nothing is cached.
 
-    **Returns:** the folder; `None` where nothing was changed.
+    **Returns:** the folder; `None` if nothing was changed.
     """
     chosen = os.environ.get(VARIABLE)
     config = jax.config.values
     if chosen == "off" or config["jax_compilation_cache_dir"] or not config["jax_enable_compilation_cache"]:
         return None
     try:
-        # Programs are machine code: in a home that several machines share, each kind of processor has a folder.
+        # Programs are machine code: each kind of processor has its own folder, as several machines may share a home.
         folder = (Path(chosen).expanduser() if chosen else cache_dir() / "programs") / _processor()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # what lies here is run: nobody else may write
         with tempfile.TemporaryFile(dir=folder):
@@ -46,15 +46,15 @@ def keep_programs() -> Path | None:
         )
         return None
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    # Of the hundred little programs at the start of a run, each takes longer to compile than to read.
+    # Each of the hundred small programs at the start of a run takes longer to compile than to read.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     return folder
 
 
 @functools.cache
 def _processor() -> str:
-    """A name of all that the processor can do. JAX itself tells versions of its compiler apart, but not in all of its
-    versions processors, and machine code for another one may crash."""
+    """A name for everything that the processor can do. JAX itself distinguishes versions of its compiler, but not in
+    every release processors, and machine code for another one may crash."""
     found = [platform.system(), platform.machine(), platform.processor()]
     try:
         text = Path("/proc/cpuinfo").read_text(errors="replace")
@@ -67,10 +67,10 @@ def _processor() -> str:
 
 
 def _prune(folder: Path, max_bytes: int) -> None:
-    """Bounds the size of a folder: once it is above the bound, the files used least recently go until it is at half.
+    """Bounds the size of a folder: above the bound, the least recently used files are deleted until it is at half.
 
     JAX can do this too (`jax_compilation_cache_max_size`), but then it reads the whole folder again for every program
-    that it adds: 0.1 s with 2,000 of them.
+    that it adds: 0.1 s with 2,000 programs.
     """
     files = []
     for path in folder.rglob("*"):  # on a GPU, JAX keeps what it tried out in a folder of its own

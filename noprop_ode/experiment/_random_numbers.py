@@ -14,14 +14,14 @@ _PARITY = np.uint32(0x1BD11BDA)
 
 
 def compile_random_numbers_fast() -> bool:
-    """Makes the CPU programs that JAX compiles from here on in this process hash their counters in straight code.
+    """Makes the CPU programs that JAX compiles from now on in this process hash their counters in straight-line code.
 
-    On CPU JAX writes the hash behind its random numbers (Threefry-2x32, Salmon et al. 2011) as a loop whose rotations
+    On CPU, JAX writes the hash behind its random numbers (Threefry-2x32, Salmon et al. 2011) as a loop whose rotations
     are data. LLVM makes many copies of the body of that loop, one for each case of a rotation that it cannot rule out:
-    a third of the compilation of a training step is these. With constant rotations there is one case. The numbers are
-    the same to the last bit.
+    these are a third of the compilation time of a training step. With constant rotations there is one case. The numbers
+    are the same to the last bit.
 
-    **Returns:** whether this JAX lets itself be told.
+    **Returns:** whether this version of JAX allows it.
     """
     with contextlib.suppress(ImportError, AttributeError):
         from jax.extend.random import threefry2x32_p
@@ -40,8 +40,8 @@ def hashed(
 ) -> tuple[Integer[Array, "..."], Integer[Array, "..."]]:
     """Threefry-2x32 in 20 rounds.
 
-    **Arguments:** two words of the key and two of the counter, `uint32`, of shapes that broadcast; of an exported
-    program some sizes are symbols.
+    **Arguments:** two words of the key and two of the counter, `uint32`, of shapes that broadcast; in an exported
+    program, some sizes are symbolic.
 
     **Returns:** two words of random bits.
     """

@@ -1,4 +1,4 @@
-"""Configurations that stand on others: `base:` in a file, and the recipes of this package by name."""
+"""Configurations that build on others: `base:` in a file, and the recipes of this package by name."""
 
 import copy
 import dataclasses
@@ -17,7 +17,7 @@ _MAX_BASES = 5
 
 
 def merge(under: Any, over: Any) -> Any:
-    """Settings over others. A component with a `type`, or just a name, takes the place of the one under it; a mapping
+    """Merges settings over others. A component with a `type`, or just a name, replaces the one under it; a mapping
     without `type` changes its settings."""
     under = {"type": under} if isinstance(under, str) else under
     if not isinstance(over, dict) or not isinstance(under, dict) or "type" in over:
@@ -53,15 +53,15 @@ def find_config(name: str) -> dict[str, Any]:
 
 
 def read_yaml(path: Path, above: tuple[Path, ...] = ()) -> dict[Any, Any]:
-    """A configuration file as plain values. What it imports is found beside it; so is its `base`, the file, or the name
-    of a configuration of this package, whose settings it changes.
+    """A configuration file as plain values. Its imports are found next to it, and so is its `base`, whose settings it
+    changes: a file, or the name of a configuration of this package.
 
     **Raises:** `ConfigError` if it cannot be read, or its `base` is not in its folder, or a circle.
     """
     values = parse_yaml(read_text(path), str(path))
     if isinstance(values.get("imports"), list):
         values["imports"] = [absolute(name, path.parent) for name in values["imports"]]
-    # A section with nothing in it but comments says nothing, and takes nothing away from the base.
+    # A section with only comments in it says nothing, and removes nothing from the base.
     sections = {field.name for field in dataclasses.fields(Config)}
     values = {name: value for name, value in values.items() if value is not None or name not in sections}
     base = values.pop("base", None)
@@ -73,7 +73,7 @@ def read_yaml(path: Path, above: tuple[Path, ...] = ()) -> dict[Any, Any]:
         return merge({k: v for k, v in find_config(base).items() if k != "name"}, values)
     above = (*above, path.resolve())
     file = Path(base) if "\0" in base else (path.parent / base).resolve()
-    # Inside its folder: the configuration of a stranger must not make us read anything else.
+    # Inside its folder: an untrusted configuration must not make us read anything else.
     if "\0" in base or not file.is_relative_to(path.parent.resolve()):
         raise ConfigError(f"{path}: base: expected a file in the same folder; got {show(base)}.")
     if file in above or len(above) > _MAX_BASES:
@@ -83,7 +83,7 @@ def read_yaml(path: Path, above: tuple[Path, ...] = ()) -> dict[Any, Any]:
 
 
 def absolute(name: Any, folder: Path = Path()) -> Any:
-    """An import that is a file as an absolute path, so that a run finds it again from elsewhere."""
+    """Makes an import that is a file an absolute path, so that a run finds it from any working directory."""
     if not isinstance(name, str) or not name.endswith(".py") or "\0" in name:
         return name
     return str((folder / name).resolve())

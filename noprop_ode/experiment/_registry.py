@@ -1,4 +1,4 @@
-"""What configurations know by name, and the settings that its constructors have."""
+"""The components that configurations can name, and the settings of their constructors."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -33,7 +33,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "end_state": ("key",),
     "plan": ("key",),
 }
-# The others take these in order, and settings.
+# The other kinds take these in order, and settings.
 POSITIONAL: dict[str, tuple[str, ...]] = {
     "data": ("data_dir", "validation", "seed"),
     "optimiser": ("learning_rate",),
@@ -45,7 +45,7 @@ POSITIONAL: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Component:
-    """What is registered: a class or a function, its `settings` (annotation and default, by name), those of its
+    """A registered class or function: the target, its `settings` (annotation and default, by name), those of its
     parameters that are `filled` by name (and whether they must be), and its twin for one block of a discrete-time
     model."""
 
@@ -56,7 +56,7 @@ class Component:
     block: "Component | None" = None
 
     def build(self, settings: Mapping[str, Any], *arguments: Any) -> Any:
-        """Calls the target: with these arguments, or by name with what it wants of a `Context`."""
+        """Calls the target with these arguments, or by name with the values that it takes from a `Context`."""
         if self.filled is None:
             return self.target(*arguments, **settings)
         (context,) = arguments
@@ -67,7 +67,7 @@ class Component:
             return self.block.build({k: v for k, v in settings.items() if k in self.block.settings}, context)
         values = {name: context.fill(name, settings) for name in self.filled}
         values = {name: value for name, value in values.items() if value is not None or self.filled[name]}
-        # A setting that is nothing and that the context knows: the number of blocks of a grid.
+        # A setting that is `None` and that the context knows: the number of blocks of a grid.
         own = {k: context.fill(k, settings) if v is None else v for k, v in settings.items() if k in self.takes}
         return self.target(**values, **own)
 
@@ -77,7 +77,7 @@ _T = TypeVar("_T", bound=Callable[..., Any])
 
 
 def register(kind: str, name: str, *, block: Callable[..., Any] | None = None, **defaults: Any) -> Callable[[_T], _T]:
-    """Makes a class or a function of yours available to configurations, by name.
+    """Makes your class or function available to configurations, by name.
 
     !!! example
 
@@ -90,27 +90,27 @@ def register(kind: str, name: str, *, block: Callable[..., Any] | None = None, *
         With `imports: [tiny.py]` a configuration may then say `field: {type: tiny, width: 64}`, and the command line
         `--model.field tiny --model.field.width 64`.
 
-    Filled in by name, whatever their annotation, are these parameters: of a variant `field`, `blocks`, `embedding`,
-    `schedule`, `readout`, `objective`, `times`, `plan` and `end_state`, from their sections; of a field `image_shape`,
-    `num_classes`, `label_dim`, `mean`, `std` and `label`, the branch that sees the state; of an embedding
-    `num_classes`, and `images` of prototypes; of a readout `dim` and `num_classes`; of a schedule `num_blocks`; of an
-    objective `weighting`; of all of these a `key`. Others with annotations `bool`, `int`, `float`, `str`, `None`,
-    `Literal[...]` and tuples of these are settings, with their own defaults.
+    These parameters are filled in by name, whatever their annotation: of a variant, `field`, `blocks`, `embedding`,
+    `schedule`, `readout`, `objective`, `times`, `plan` and `end_state`, from their sections; of a field, `image_shape`,
+    `num_classes`, `label_dim`, `mean`, `std` and `label`, the branch that sees the state; of an embedding,
+    `num_classes`, and the `images` of prototypes; of a readout, `dim` and `num_classes`; of a schedule, `num_blocks`;
+    of an objective, `weighting`; of all of these, a `key`. Others with annotations `bool`, `int`, `float`, `str`,
+    `None`, `Literal[...]` and tuples of these are settings, with their own defaults.
 
-    A function whose first parameter is `context` gets a [`noprop_ode.experiment.Context`][] instead, and everything
-    else are its settings. A loader (`data`) is called with `data_dir, validation, seed`, an `optimiser` with the
+    A function whose first parameter is `context` gets a [`noprop_ode.experiment.Context`][] instead, and all its other
+    parameters are settings. A loader (`data`) is called with `data_dir, validation, seed`, an `optimiser` with the
     learning rate, a `learning_rate` with its peak and the number of steps, an `augmentation` and a `sampler` with
-    settings alone.
+    settings only.
 
     **Arguments:**
 
     - `kind`: what it builds; one of `data`, `variant`, `field`, `schedule`, `embedding`, `readout`, `objective`,
         `weighting`, `times`, `end_state`, `plan`, `optimiser`, `learning_rate`, `augmentation` and `sampler`.
     - `name`: its name in configurations.
-    - `block`: for a field that sees the time: what stands for it as a block of a discrete-time model.
-    - `defaults`: of settings that have no default or another one.
+    - `block`: for a field that sees the time: its replacement as a block of a discrete-time model.
+    - `defaults`: defaults for settings that have none, or another one.
 
-    **Returns:** a decorator, which gives the class or the function back unchanged.
+    **Returns:** a decorator, which returns the class or function unchanged.
 
     **Raises:** `ConfigError` for an unknown kind, a name that is taken, or a setting without annotation or default.
     """
@@ -130,7 +130,7 @@ def register(kind: str, name: str, *, block: Callable[..., Any] | None = None, *
 
 
 def component_of(kind: str, name: str, path: str = "") -> Component:
-    """What is registered under a name.
+    """The component that is registered under a name.
 
     **Raises:** `ConfigError` for an unknown name; `path` says where it was written.
     """
@@ -141,10 +141,10 @@ def component_of(kind: str, name: str, path: str = "") -> Component:
 
 
 def settings_of(kind: str, name: str, path: str = "") -> Mapping[str, tuple[Any, Any]]:
-    """The settings of what is registered under a name, annotation and default of each. Data that are no registered
-    loader's are a set of TFDS, which has none.
+    """The settings of the component that is registered under a name, with the annotation and default of each. Data
+    without a registered loader are a TFDS set, which has no settings.
 
-    **Raises:** as `component_of`.
+    **Raises:** as for `component_of`.
     """
     return {} if kind == "data" and name not in _COMPONENTS[kind] else component_of(kind, name, path).settings
 
@@ -164,7 +164,7 @@ def _examine(
     parameters = list(inspect.signature(target, eval_str=True).parameters.values())
     by_name = kind in KINDS and not (parameters and parameters[0].name == "context")
     skipped = 0 if by_name else 1 if kind in KINDS else len(POSITIONAL[kind])
-    # What is given a default here and is no parameter says how to fill one: the number of `blocks`.
+    # A default for something that is not a parameter says how to fill one: the number of `blocks`.
     settings = {k: (type(v), v) for k, v in defaults.items() if k not in {p.name for p in parameters}}
     filled: dict[str, bool] = {}
     for p in parameters[skipped:]:

@@ -47,19 +47,19 @@ def run(config: Config, *, resume: AnyPath | None = None) -> dict[str, Any]:
     """Trains a classifier, evaluates it on the test set, and leaves a folder with everything about it.
 
     The folder holds `config.yaml`, `metrics.jsonl`, `checkpoints/`, the model, `summary.json` and plots. The test set
-    is used once, at the end, by the model of the last epoch; with `training.patience`, by the best on the validation
+    is used once, at the end, for the model of the last epoch; with `training.patience`, for the best on the validation
     split.
 
     **Arguments:**
 
     - `config`: the settings.
-    - `resume`: the folder of a run with these settings, to go on with. More epochs than it began with extend it.
+    - `resume`: the folder of a run with these settings, to resume. More epochs than it began with extend it.
 
     **Returns:** the summary.
 
-    **Raises:** `noprop_ode.data.DatasetError` if the data cannot be had, `ConfigError` for settings that do not
-    go together, [`noprop_ode.RunError`][] if the folder cannot be used, [`noprop_ode.Interrupted`][] after a signal,
-    and [`noprop_ode.NonFiniteLossError`][] if training diverges; the last good state is then a checkpoint.
+    **Raises:** `noprop_ode.data.DatasetError` if the data cannot be loaded, `ConfigError` for settings that do not fit
+    together, [`noprop_ode.RunError`][] if the folder cannot be used, [`noprop_ode.Interrupted`][] after a signal, and
+    [`noprop_ode.NonFiniteLossError`][] if training diverges; the last good state is then a checkpoint.
     """
     if config.parallel.distributed:
         start_processes()
@@ -78,7 +78,7 @@ def run(config: Config, *, resume: AnyPath | None = None) -> dict[str, Any]:
     begins = resume is None or not step_checkpoints(resume)
     if config.training.warm_start is not None and begins:
         model = warm_start(model, config.training.warm_start)
-    # What is wrong with the settings must show before anything is written.
+    # Errors in the settings must show before anything is written.
     how = protocols(config, model, spec)
     if is_first():
         warn_of_paper_steps(config, model)
@@ -106,13 +106,13 @@ def run(config: Config, *, resume: AnyPath | None = None) -> dict[str, Any]:
             )
         except Interrupted:
             if folder is not None:
-                print(f"saved; go on with --resume {folder.path}", file=sys.stderr)
+                print(f"saved; continue with --resume {folder.path}", file=sys.stderr)
             raise
         except Exception:
             if folder is not None and resume is None:
                 forget_failed_start(folder)
             raise
-        began = time.perf_counter() - result.progress.wall_seconds - before  # had it never been stopped
+        began = time.perf_counter() - result.progress.wall_seconds - before  # as if it had never been stopped
         model = result.model
         if config.training.patience is not None and result.best_model is not None:
             model = result.best_model
@@ -133,15 +133,15 @@ def finish(
     how: dict[str, Prediction],
     training: Callable[[], dict[str, Any]],
 ) -> dict[str, Any]:
-    """Keeps a trained model, evaluates it, and writes the summary and the plots.
+    """Saves a trained model, evaluates it, and writes the summary and the plots.
 
     **Arguments:**
 
-    - `folder`: of the run; of several processes, which evaluate together, the first alone has one.
+    - `folder`: of the run; of several processes, which evaluate together, only the first has one.
     - `config`, `model`, `spec`: the settings, the model, and the description of its data.
     - `test`: the test set.
-    - `how`: ways of predicting by name, from [`noprop_ode.experiment.protocols`][].
-    - `training`: what the summary says of training; called after the evaluation, which its time includes.
+    - `how`: predictions by name, from [`noprop_ode.experiment.protocols`][].
+    - `training`: what the summary says about training; called after the evaluation, which its time includes.
 
     **Returns:** the summary.
     """
@@ -173,9 +173,9 @@ def finish(
 
 
 def _options(config: Config, model: AbstractModel, splits: data.Splits) -> dict[str, Any]:
-    """What `fit` is told by the settings.
+    """The arguments of `fit` from the settings.
 
-    **Raises:** `ConfigError` for settings that do not go with the model or the data.
+    **Raises:** `ConfigError` for settings that do not fit the model or the data.
     """
     training = config.training
     steps = training.epochs * (len(splits.train) // training.batch_size)
@@ -213,7 +213,7 @@ def _callbacks(config: Config) -> list[Any]:
 
 
 def _trace_augmentation(augment: Any, config: Config, splits: data.Splits) -> None:
-    """Whether it suits the images."""
+    """Checks that the augmentation suits the images."""
     if augment is not None:
         batch = jax.ShapeDtypeStruct((config.training.batch_size, *splits.train.image_shape), splits.train.images.dtype)
         jax.eval_shape(lambda xs: augment(xs, key=jr.key(0)), batch)

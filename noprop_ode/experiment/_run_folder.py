@@ -1,4 +1,4 @@
-"""The folder of a run: a new one, or that of a run to go on with."""
+"""The folder of a run: a new one, or that of a run to resume."""
 
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -22,10 +22,10 @@ _PLOTS = ("learning_curve.png", "probabilities.png", "confusion.png")
 
 
 def open_folder(config: Config, resume: Path | None = None) -> RunFolder:
-    """The folder for a run, locked, with its settings in it; those of a run that goes on are as they were, until
-    [`noprop_ode.fit`][] finds that it can (`keep_settings`).
+    """The folder for a run, locked, with its settings in it; those of a resumed run stay as they were until
+    [`noprop_ode.fit`][] has accepted it (`keep_settings`).
 
-    **Arguments:** the settings, and the folder of a run with these settings to go on with.
+    **Arguments:** the settings, and the folder of a run with these settings to resume.
 
     **Raises:** [`noprop_ode.RunError`][] or `ConfigError` if it cannot be used.
     """
@@ -34,7 +34,7 @@ def open_folder(config: Config, resume: Path | None = None) -> RunFolder:
         if not (folder / CONFIG_FILE).exists():
             folder.claim([*_FILES, *_PLOTS])
         if resume is None or not (folder / CONFIG_FILE).exists():
-            folder.write(CONFIG_FILE, dump_yaml(config).encode())  # first: from here on the run can be gone on with
+            folder.write(CONFIG_FILE, dump_yaml(config).encode())  # first: from here on, the run can be resumed
         if not (folder / _ENVIRONMENT).exists():
             write_json(folder, _ENVIRONMENT, {"device": device(), "versions": versions()})
     except BaseException:
@@ -44,7 +44,7 @@ def open_folder(config: Config, resume: Path | None = None) -> RunFolder:
 
 
 def keep_settings(config: Config) -> Callable[[Run, Any], None]:
-    """A callback that writes the settings of a run that goes on: it may be longer now, or its data elsewhere."""
+    """A callback that writes the settings of a resumed run: it may be longer now, or its data may be elsewhere."""
 
     def keep(run: Run, event: Any) -> None:
         if isinstance(event, Started) and run.folder is not None:
@@ -54,9 +54,9 @@ def keep_settings(config: Config) -> Callable[[Run, Any], None]:
 
 
 def forget_failed_start(folder: RunFolder) -> None:
-    """Removes the settings of a new run that failed before its first step was through: there is nothing to go on from,
-    and the mended command may begin in the folder."""
-    left = (METRICS, "tensorboard", "wandb")  # without its settings nobody could go on with these
+    """Removes the settings of a new run that failed before the end of its first step: there is nothing to resume, and
+    the corrected command may start in the folder."""
+    left = (METRICS, "tensorboard", "wandb")  # without its settings, nobody could continue these
     if folder.is_there and not step_checkpoints(folder.path) and not any((folder / name).exists() for name in left):
         for name in (CONFIG_FILE, _ENVIRONMENT):
             (folder / name).unlink(missing_ok=True)
@@ -78,12 +78,12 @@ def _new(config: Config) -> RunFolder:
 
 
 def _joined(path: Path) -> bool:
-    """Whether a model lies here that was not trained here: its blocks were joined."""
+    """Whether the model in the folder was not trained here: its blocks were joined."""
     return (path / MODEL_FILE).exists() and not (path / METRICS).exists() and not step_checkpoints(path)
 
 
 def _reopen(config: Config, path: Path) -> RunFolder:
-    """The folder of a run to go on with, if these are its settings."""
+    """The folder of a run to resume, if these are its settings."""
     if not path.is_dir():
         raise RunError(f"There is no run to resume at {path}.")
     if _joined(path):
@@ -105,7 +105,7 @@ def _reopen(config: Config, path: Path) -> RunFolder:
                 f"The run at {path} is finished, and has no checkpoint left that can be read. Begin another with its "
                 f"weights: --training.warm_start {path}."
             )
-        # By its summary: the checkpoints of an extension that was stopped are of more epochs already.
+        # By its summary: the checkpoints of an extension that was stopped already have more epochs.
         if (path / SUMMARY_FILE).exists() and config.training.epochs <= finished_epochs(path):
             raise RunError(
                 f"The run at {path} is finished; its figures are in {SUMMARY_FILE}. To train it for longer: "
@@ -119,7 +119,7 @@ def _reopen(config: Config, path: Path) -> RunFolder:
 
 
 def _refuse_length(path: Path, config: Config, header: dict[str, Any] | None) -> None:
-    """Before the settings of the run are written anew: they would say what is not so."""
+    """Refuses a wrong number of epochs before the settings of the run are rewritten: they would become wrong."""
     progress = {} if header is None else header.get("progress", {})
     epochs = progress.get("epoch", 0) if isinstance(progress, dict) else 0
     if epochs > config.training.epochs:
@@ -135,7 +135,7 @@ def _refuse_length(path: Path, config: Config, header: dict[str, Any] | None) ->
 
 
 def _newest_header(path: Path) -> dict[str, Any] | None:
-    """What the newest checkpoint that has settings says of the run."""
+    """The header of the newest checkpoint that has settings."""
     for checkpoint in step_checkpoints(path):
         try:
             header = step_header(checkpoint)
@@ -156,11 +156,11 @@ def differences(
     config: Config,
     free: Collection[tuple[str, str]] = (("training", "epochs"), *ELSEWHERE),
 ) -> list[str]:
-    """What differs between settings, apart from what is free to.
+    """The settings that differ, except for those that may.
 
-    **Arguments:** settings as plain values, others, and by section and name what a resumed run may change: for how
-    long, where its data are, and how many processes read them. A setting that is missing has its default: a run may be
-    older than the setting.
+    **Arguments:** settings as plain values, other settings, and by section and name what a resumed run may change: its
+    length, where its data are, and how many processes read them. A missing setting has its default: a run may be older
+    than the setting.
 
     **Returns:** the paths of the settings that differ.
     """
@@ -174,10 +174,10 @@ def differences(
 
 
 def _completed(began: dict[str, Any]) -> dict[str, Any]:
-    """Settings with the default of those that are missing, those within a component too."""
+    """Settings with defaults for those that are missing, also within components."""
     sections = {name: began.get(name) or {} for name in SECTIONS}
     try:
         return parse_section(Config, sections, "").to_plain()
-    except ConfigError:  # of something that is known no longer, or not yet imported
+    except ConfigError:  # for something that is no longer known, or not yet imported
         defaults = Config().to_plain()
         return {name: {**defaults[name], **sections[name]} for name in SECTIONS}

@@ -1,4 +1,4 @@
-"""A run back from its folder."""
+"""Loads a run from its folder."""
 
 import json
 import os
@@ -25,9 +25,9 @@ MEASURED_FILES = ("draws.json", "evaluations.json", "views.json")  # by `noprop-
 
 
 def finished_epochs(folder: Path) -> int:
-    """For how many epochs the run in a folder was trained when it was evaluated last.
+    """For how many epochs the run in a folder was trained when it was last evaluated.
 
-    **Returns:** what its summary says; 0 without one, or if it cannot be read.
+    **Returns:** the number in its summary; 0 without one, or if it cannot be read.
     """
     try:
         return int(json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))["config"]["training"]["epochs"])
@@ -38,12 +38,12 @@ def finished_epochs(folder: Path) -> int:
 def load_model(
     folder: str | os.PathLike[str], *, best: bool = False, trust_imports: bool = False
 ) -> tuple[AbstractModel, Config, DataSpec]:
-    """A model from the folder of a run. A folder from somebody else is only data, unless you trust its imports.
+    """Loads a model from the folder of a run. A folder from somebody else is only data, unless you trust its imports.
 
     **Arguments:**
 
     - `folder`: the output folder.
-    - `best`: the one with the best validation accuracy, instead of the one that was evaluated.
+    - `best`: the model with the best validation accuracy, instead of the one that was evaluated.
     - `trust_imports`: import the modules that the run's settings name, which runs their code.
 
     **Returns:** the model, the settings of the run, and the description of its data.
@@ -72,7 +72,7 @@ def load_model(
 
 
 def warm_start(model: AbstractModel, start: Path) -> AbstractModel:
-    """A model with the weights of another run, whatever settings made them.
+    """A model with the weights of another run, whatever the settings of that run.
 
     **Arguments:** the model, whose arrays they must fit, and the folder of the run or a file of its weights.
 
@@ -92,7 +92,7 @@ def warm_start(model: AbstractModel, start: Path) -> AbstractModel:
 
 
 def _finite(model: AbstractModel, path: Path) -> AbstractModel:
-    # Infinite ones a model may have on purpose.
+    # A model may have infinite ones on purpose.
     if any(bool(jnp.isnan(a).any()) for a in jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array))):
         raise CheckpointError(f"{path} holds weights that are not numbers; no run of ours saves such a model.")
     return model

@@ -19,7 +19,7 @@ class Choice:
     settings: Mapping[str, Any]
 
     def build(self, kind: str, *arguments: Any) -> Any:
-        """What is registered, built with these settings."""
+        """The registered component, built with these settings."""
         return component_of(kind, self.type).build(self.settings, *arguments)
 
 
@@ -74,7 +74,7 @@ def to_plain(value: Any) -> Any:
 
 
 def _brief(described: dataclasses.Field[Any], value: Any) -> Any:
-    # Data are a name alone, in most configurations and in those of earlier runs.
+    # In most configurations, and in those of earlier runs, data are a name alone.
     return value["type"] if described.metadata.get("kind") == "data" and list(value) == ["type"] else value
 
 

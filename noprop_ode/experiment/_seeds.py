@@ -1,4 +1,4 @@
-"""The same experiment from several seeds: a run for each, and what they say together."""
+"""The same experiment with several seeds: one run each, and their joint results."""
 
 import json
 import math
@@ -25,7 +25,7 @@ _FIGURES = ("accuracy", "nll", "calibration_error")
 
 
 def parse_seeds(text: str) -> list[int]:
-    """The seeds of a flag: `0,1,5`, or how many, `3` for 0, 1 and 2.
+    """The seeds of a flag: `0,1,5`, or their number, `3` for 0, 1 and 2.
 
     **Raises:** `ConfigError` for anything else.
     """
@@ -43,23 +43,23 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def run_seeds(config: Config, seeds: Sequence[int]) -> dict[str, Any]:
-    """Runs an experiment once for each seed, in folders `seed0`, `seed1`, ... of one folder, and writes there what they
-    found together: `seeds.json`, and the learning curves with their band.
+    """Runs an experiment once per seed, in subfolders `seed0`, `seed1`, ... of one folder, and writes their joint
+    results there: `seeds.json`, and the learning curves with a band.
 
-    Called again with the same folder it goes on: a finished run is read, one that was stopped is resumed.
+    Called again with the same folder, it continues: a finished run is read, one that was stopped is resumed.
 
     **Arguments:** the settings, and the seeds.
 
-    **Returns:** the `seeds`, and under `samplers`, by way of predicting, mean, standard error and values of each
-    figure; the standard error of a single seed is `None`.
+    **Returns:** the `seeds`, and under `samplers`, by prediction, mean, standard error and values of each figure; the
+    standard error of a single seed is `None`.
 
-    **Raises:** as [`noprop_ode.experiment.run`][].
+    **Raises:** as for [`noprop_ode.experiment.run`][].
     """
     where, stem = config.output.dir, f"{config.name}-seeds".replace("/", "-")
     with RunFolder.numbered(Path("runs"), stem) if where is None else RunFolder(where) as folder:
         goes_on = any(folder.path.glob(f"seed*/{CONFIG_FILE}"))
         folder.claim([CONFIG_FILE] if goes_on else [CONFIG_FILE, SEEDS_FILE, "learning_curve.png"])
-        print(f"{len(seeds)} seeds; writing to {folder.path}; after a stop, go on with --out {folder.path}", flush=True)
+        print(f"{len(seeds)} seeds; writing to {folder.path}; if stopped, resume with --out {folder.path}", flush=True)
         paths = {seed: folder / f"seed{seed}" for seed in seeds}
         summaries = [_summary_of(config, seed, path) for seed, path in paths.items()]
         found = {"seeds": list(seeds), "samplers": together([summary["samplers"] for summary in summaries])}
@@ -77,10 +77,10 @@ def run_seeds(config: Config, seeds: Sequence[int]) -> dict[str, Any]:
 
 
 def together(results: Sequence[dict[str, dict[str, Any]]]) -> dict[str, dict[str, dict[str, Any]]]:
-    """What the evaluations of several runs say together.
+    """The joint results of the evaluations of several runs.
 
-    **Arguments:** of each run, figures by way of predicting. **Returns:** `mean`, `standard_error` and `values` of each
-    figure; of ways that every run has.
+    **Arguments:** for each run, figures by prediction. **Returns:** `mean`, `standard_error` and `values` of each
+    figure; for predictions that every run has.
     """
     names = [name for name in results[0] if all(name in result for result in results)]
     return {name: {figure: _mean([r[name][figure] for r in results]) for figure in _FIGURES} for name in names}
@@ -102,7 +102,7 @@ def _summary_of(config: Config, seed: int, path: Path) -> dict[str, Any]:
     try:
         summary = json.loads((path / SUMMARY_FILE).read_text())
         other = differences(summary["config"], own, ELSEWHERE)
-        together([summary["samplers"]])["default"]  # all that is needed of it is there
+        together([summary["samplers"]])["default"]  # everything that is needed is there
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RunError(f"{path / SUMMARY_FILE} cannot be read: {type(error).__name__}. Move it away.") from error
     _refuse_others(path, other)

@@ -1,4 +1,4 @@
-"""One plain value against an annotation: what a setting may be."""
+"""Checks a plain value against an annotation: what a setting may be."""
 
 import os
 import types
@@ -12,7 +12,7 @@ from ._errors import ConfigError, did_you_mean, show
 
 @dataclass(frozen=True)
 class Interval:
-    """The numbers that a setting may be, written as usual: `Annotated[float, Interval("[0, 1)")]`."""
+    """The numbers that a setting may be, in interval notation: `Annotated[float, Interval("[0, 1)")]`."""
 
     text: str
 
@@ -21,12 +21,12 @@ class Interval:
         return (x >= low if self.text[0] == "[" else x > low) and (x <= high if self.text[-1] == "]" else x < high)
 
 
-# Where nothing else is said: what JAX holds in 32 bits.
+# Unless stated otherwise: what JAX holds in 32 bits.
 _ALL = {int: Interval("[-2147483648, 2147483647]"), float: Interval("[-1e38, 1e38]")}
 
 
 def convert(value: Any, annotation: Any, path: str) -> Any:
-    """One plain value as the annotation wants it; a float may be written as an integer, nothing else is converted.
+    """One plain value as the annotation requires it; a float may be written as an integer, nothing else is converted.
 
     **Raises:** `ConfigError`.
     """
@@ -58,7 +58,7 @@ def convert(value: Any, annotation: Any, path: str) -> Any:
         return value
     elif annotation in (str, Path) and isinstance(value, annotation | str):
         text = str(value)
-        # Control characters and half characters are for no terminal, file system or file of ours.
+        # Control characters and lone surrogates do not belong in our terminals, file systems and files.
         allowed = "\n\t" if annotation is str else ""
         if all(c in allowed or unicodedata.category(c) not in ("Cc", "Cs") for c in text) and (
             text or annotation is str

@@ -1,4 +1,4 @@
-"""Configurations as text: YAML that is data only, and of bounded size."""
+"""Configurations as text: YAML that is only data, and of bounded size."""
 
 import re
 from collections.abc import Iterable
@@ -20,11 +20,11 @@ _NUMBER = re.compile(
 
 
 def parse_value(text: str, source: str = "") -> Any:
-    """One plain value, nested at most 20 deep: what YAML calls mapping, sequence, text, number, truth and nothing.
+    """One plain value, nested at most 20 deep: a YAML mapping, sequence, string, number, boolean or null.
 
-    Not PyYAML's constructors: they follow aliases without bound, and make dates and other objects.
+    PyYAML's constructors are not used: they follow aliases without bound, and make dates and other objects.
 
-    **Raises:** `ConfigError` for text that is no YAML, has tags, or is larger than any configuration.
+    **Raises:** `ConfigError` for text that is not YAML, has tags, or is larger than any configuration.
     """
     if len(text) > _MAX_TEXT:
         raise ConfigError(f"{source}: a configuration has at most {_MAX_TEXT} characters; got {len(text)}.")
@@ -32,7 +32,7 @@ def parse_value(text: str, source: str = "") -> Any:
     try:
         return _compose(yaml, yaml.parse(text, yaml.SafeLoader))
     except (yaml.YAMLError, ValueError, OverflowError, IndexError) as error:
-        # ValueError, OverflowError: an escape that is no character.
+        # ValueError, OverflowError: an escape that is not a character.
         raise ConfigError(f"{source} is not valid YAML: {error}".strip()) from error
 
 
@@ -99,7 +99,7 @@ def parse_yaml(text: str, source: str) -> dict[Any, Any]:
 
     **Arguments:** the text, and where it is from, for messages.
 
-    **Raises:** `ConfigError` for text that is no YAML, or no mapping.
+    **Raises:** `ConfigError` for text that is not YAML, or not a mapping.
     """
     values = parse_value(text, source)
     if values is not None and not isinstance(values, dict):
@@ -126,11 +126,11 @@ def read_text(path: Path) -> str:
 
 
 def dump_yaml(config: Config) -> str:
-    """All settings as YAML; `load_config` gives the same settings back."""
+    """All settings as YAML, from which `load_config` restores the same settings."""
     yaml = need("yaml", "Writing a configuration")
 
     class Dumper(yaml.SafeDumper):
-        """PyYAML quotes what its own rules take for no text, and we read `08` and `1e5` as numbers too."""
+        """PyYAML quotes what its own rules do not read as text, but we also read `08` and `1e5` as numbers."""
 
         def represent_str(self, text: str) -> Any:
             return self.represent_scalar("tag:yaml.org,2002:str", text, None if _scalar(text) == text else "'")

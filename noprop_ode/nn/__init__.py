@@ -20,6 +20,8 @@ from ._layers import (
     GroupNorm as GroupNorm,
     LayerNorm as LayerNorm,
     Linear as Linear,
+    dropout as dropout,
+    max_pool as max_pool,
     time_embedding as time_embedding,
 )
 from ._mlp import MLPField as MLPField

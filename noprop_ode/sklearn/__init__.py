@@ -13,5 +13,5 @@ with install_import_hook("noprop_ode.sklearn", "noprop_ode._typecheck.typecheck"
         _rows as _rows,
     )
 
-# Not checked by the hook: scikit-learn asks that a constructor accepts anything, and that `fit` says what is wrong.
+# Not checked by the hook: scikit-learn requires that a constructor accepts anything, and that `fit` reports errors.
 from ._estimator import NoPropClassifier as NoPropClassifier

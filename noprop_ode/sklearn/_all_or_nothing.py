@@ -1,4 +1,4 @@
-"""Calls that do all that they are for, or nothing."""
+"""Calls that either complete or change nothing."""
 
 import contextlib
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from typing import Any
 
 @contextlib.contextmanager
 def all_or_nothing(estimator: Any) -> Iterator[None]:
-    """What was learned before, and the kind of rows that it was learned from, outlive a call that is refused."""
+    """If a call fails, the estimator keeps what it learned before, and from which kind of rows."""
     before = dict(vars(estimator))
     try:
         yield

@@ -21,7 +21,7 @@ from ._optimiser import adamw
 
 
 class Recipe(NamedTuple):
-    """What a model and its optimiser are made of: checked parameters of a classifier, under the same names."""
+    """What a model and its optimiser are built from: checked parameters of a classifier, under the same names."""
 
     variant: str
     network: Callable[..., AbstractVectorField] | None
@@ -59,7 +59,7 @@ def build_model(recipe: Recipe, image_shape: tuple[int, int, int], num_classes: 
 
     **Returns:** the model.
 
-    **Raises:** `TypeError` if the user's network is no vector field.
+    **Raises:** `TypeError` if the user's network is not a vector field.
     """
 
     def network(key: Key, block: bool = False) -> AbstractVectorField:
@@ -79,5 +79,5 @@ def build_model(recipe: Recipe, image_shape: tuple[int, int, int], num_classes: 
 
 
 def optimiser_of(recipe: Recipe, model: AbstractModel) -> optax.GradientTransformation:
-    """The optimiser of a model: AdamW, of each block on its own where they train independently."""
+    """The optimiser of a model: AdamW, applied to each block separately if they train independently."""
     return adamw(recipe.learning_rate, recipe.weight_decay, by_block=model.independent_blocks is not None)

@@ -24,23 +24,23 @@ from ._training import Kept, one_epoch, run, untrained
 
 
 class NoPropClassifier(ClassifierMixin, BaseEstimator):
-    r"""A NoProp model with the interface of scikit-learn, for tables and for images.
+    r"""A NoProp model with scikit-learn's interface, for tables and images.
 
     It takes a table `[n, features]`, or images `[n, height, width, channels]`, uint8 or floating point, and labels that
-    are numbers, truth values or strings. Features (of images: channels) are brought to mean 0 and variance 1.
+    are numbers, booleans or strings. Features (for images, channels) are standardised to mean 0 and variance 1.
 
-    What it learns depends on what the rows hold, their weights and the seed, and not on the order of the rows. A weight
-    says how often a row is drawn: a row of weight 2 counts as two of weight 1, and a common factor changes nothing.
+    What it learns depends on the contents of the rows, their weights and the seed, not on their order. Rows are drawn
+    in proportion to their weights: one of weight 2 counts as two of weight 1, and a common factor has no effect.
 
-    Fits with equal settings and equal shapes of row share their compiled programs, however many rows they train on.
+    Fits with equal settings and row shapes share their compiled programs, whatever the number of rows.
 
-    Once fitted it has
+    Once fitted, it has
 
     - `classes_`: the sorted labels.
-    - `model_`: the [`noprop_ode.AbstractModel`][]. It sees standardised rows, a table as images of one pixel.
+    - `model_`: the [`noprop_ode.AbstractModel`][]. It sees standardised rows, and a table as images of one pixel.
     - `n_features_in_`, `feature_names_in_`, `row_shape_`: what it was fitted on; names only if the table had any.
-    - `loss_curve_`: mean loss of each epoch, `n_iter_` of them.
-    - `validation_scores_`: accuracy after each epoch on the rows held out, if any.
+    - `loss_curve_`: mean loss of each of the `n_iter_` epochs.
+    - `validation_scores_`: accuracy after each epoch on the held-out rows, if any.
     - `seed_`: the seed of all randomness, drawn from `random_state`.
     """
 
@@ -76,20 +76,20 @@ class NoPropClassifier(ClassifierMixin, BaseEstimator):
         """**Arguments:**
 
         - `variant`: `"ct"`, [`noprop_ode.NoPropCT`][] with cross-entropy at times U^3; `"fm"`,
-            [`noprop_ode.NoPropFM`][] of 8 states; or `"dt"`, [`noprop_ode.NoPropDT`][] with cross-entropy and eta = 1.
+            [`noprop_ode.NoPropFM`][], 8 states per image; or `"dt"`, [`noprop_ode.NoPropDT`][], cross-entropy, eta = 1.
         - `network`: makes the network, or one block of it, as `network(image_shape, num_classes, label_dim, key=key)`:
-            [`noprop_ode.nn.ConvField`][] for instance. By default hidden layers, or small convolutions for images of at
-            least 8x8 pixels, and a head of the paper's.
+            [`noprop_ode.nn.ConvField`][] for instance. By default, hidden layers, or a small convolutional network for
+            images of at least 8x8 pixels, with the paper's head.
         - `hidden_sizes`: units of the hidden layers of the default network; the last is the width of its head.
         - `num_blocks`: number of blocks of NoProp-DT.
-        - `epochs`: how often to go through the rows; the rest that fills no batch is left out, other rows each time.
-        - `batch_size`: rows in a step.
+        - `epochs`: passes over the rows; rows that do not fill a batch are left out, different ones each time.
+        - `batch_size`: rows per step.
         - `learning_rate`, `weight_decay`: of AdamW. Predictions are made with a moving average of the weights.
-        - `prediction`: how to predict; the model's own way by default.
+        - `prediction`: how to predict; the model's default if not given.
         - `validation_fraction`: share of the rows to hold out, by class; the epoch with the best accuracy on them is
-            kept, their weights not looked at.
-        - `patience`: stop after so many epochs without a better one.
-        - `random_state`: a seed, or where to draw one from.
+            kept, regardless of their weights.
+        - `patience`: stop after this many epochs without a better one.
+        - `random_state`: a seed, or a generator to draw one from.
         - `verbose`: above 0, show progress on standard error.
         """
         self.variant = variant
@@ -107,17 +107,17 @@ class NoPropClassifier(ClassifierMixin, BaseEstimator):
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "NoPropClassifier":
-        """Learns from the start. A fit that fails or is interrupted leaves the classifier as it was.
+        """Learns from scratch. A fit that fails or is interrupted leaves the classifier unchanged.
 
         **Arguments:**
 
         - `X`: a table or images.
         - `y`: labels, `[n]`.
-        - `sample_weight`: how much each row counts, `[n]`; alike by default.
+        - `sample_weight`: how much each row counts, `[n]`; equal by default.
 
         **Returns:** itself.
 
-        **Raises:** `ValueError` or `TypeError` for what it cannot learn from, [`noprop_ode.NonFiniteLossError`][].
+        **Raises:** `ValueError` or `TypeError` for invalid arguments, [`noprop_ode.NonFiniteLossError`][].
         """
         with all_or_nothing(self):
             recipe = recipe_of(self.get_params(deep=False))
@@ -142,16 +142,16 @@ class NoPropClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> "NoPropClassifier":
-        """Learns from some rows, in one epoch over them, from the end of training on, not from the epoch kept by
-        `validation_fraction`; if that fails, it stays there. Each row comes once, and some again to fill the last
-        batch; fewer rows than a batch fill it evenly. Rows are standardised with the statistics of all so far.
+        """Learns from some rows in one epoch over them, continuing from the end of training, not from the epoch kept by
+        `validation_fraction`; if that fails, nothing changes. Each row comes once, and some again to fill the last
+        batch; fewer rows than a batch fill it evenly. Rows are standardised with the statistics of all rows so far.
 
-        **Arguments:** `X`, `y`, `sample_weight` as for `fit`, and `classes`, all labels that there are, needed on the
+        **Arguments:** `X`, `y`, `sample_weight` as for `fit`, and `classes`, all labels that there are, required on the
         first call.
 
         **Returns:** itself.
 
-        **Raises:** as `fit`, and `ValueError` for other classes than before.
+        **Raises:** as for `fit`, and `ValueError` for other classes than before.
         """
         begun = "_kept" in vars(self)
         if classes is None and not begun:
@@ -191,7 +191,7 @@ class NoPropClassifier(ClassifierMixin, BaseEstimator):
         return np.exp(self.predict_log_proba(X))
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
-        """The logarithm of the probability of each class, in nats.
+        """The log-probability of each class, in nats.
 
         **Arguments:** `X`, rows like those it was fitted on. **Returns:** `[n, classes]`, in the order of `classes_`.
         """
@@ -200,13 +200,13 @@ class NoPropClassifier(ClassifierMixin, BaseEstimator):
         return log_probabilities(self.model_, images, self.prediction, self.seed_)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the fitted classifier to a safetensors file: weights, the state of training, parameters, classes. No
-        pickle. A `network` or `prediction` of your own is no part of it, and is given again to `load`.
+        """Writes the fitted classifier to a safetensors file: weights, training state, parameters, classes. No pickle.
+        Your own `network` or `prediction` is not part of it, and must be passed to `load` again.
 
         **Arguments:** `path`, usually ending in `.safetensors`.
 
-        **Raises:** `TypeError` for labels that are neither numbers, truth values nor strings, `ValueError` for
-        parameters that fit nothing; [`noprop_ode.RunError`][] if the file cannot be written.
+        **Raises:** `TypeError` for labels that are neither numbers, booleans nor strings, `ValueError` for parameters
+        with which nothing could be fitted; [`noprop_ode.RunError`][] if the file cannot be written.
         """
         check_is_fitted(self, "model_")
         save(self, path)
@@ -226,7 +226,7 @@ class NoPropClassifier(ClassifierMixin, BaseEstimator):
         - `path`: the file.
         - `network`, `prediction`: those of the classifier, if it had any.
 
-        **Returns:** the fitted classifier, which predicts as the one that was saved, and goes on learning as it would.
+        **Returns:** the fitted classifier, which predicts and continues to learn like the one that was saved.
 
         **Raises:** `FileNotFoundError`, or [`noprop_ode.CheckpointError`][] for a file that is damaged or holds
         something else.

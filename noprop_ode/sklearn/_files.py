@@ -14,7 +14,7 @@ from ._parameters import recipe_of
 from ._training import untrained
 
 
-_OBJECTS = ("network", "prediction")  # parameters that are given again
+_OBJECTS = ("network", "prediction")  # parameters that must be passed again
 _FITTED = ("n_features_in_", "n_iter_", "seed_", "loss_curve_", "validation_scores_")
 
 
@@ -23,12 +23,12 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
 
     **Arguments:** the classifier, and where to write.
 
-    **Raises:** `TypeError` for labels or parameters that are no plain values, `ValueError` for parameters that were set
-    since and with which nothing could be fitted.
+    **Raises:** `TypeError` for labels or parameters that are not plain values, `ValueError` for parameters that were
+    set since and with which nothing could be fitted.
     """
-    # What the weights were made by, should set_params have been called since.
+    # The structure that the weights were made with, even if set_params has been called since.
     parameters = {**estimator.get_params(deep=False), **_structure(estimator._recipe)}
-    recipe_of(parameters)  # as reading will
+    recipe_of(parameters)  # as loading will
     given = [name for name in _OBJECTS if parameters[name] is not None]
     names = getattr(estimator, "feature_names_in_", None)
     moments = estimator._moments
@@ -52,7 +52,7 @@ def load(cls: type, path: str | os.PathLike[str], objects: dict[str, Any]) -> An
 
     **Returns:** the fitted classifier.
 
-    **Raises:** `FileNotFoundError`, or `CheckpointError` for a file that holds no classifier.
+    **Raises:** `FileNotFoundError`, or `CheckpointError` for a file without a classifier.
     """
     header = read_header(path)
     if header.get("classifier") != cls.__name__:
@@ -88,7 +88,7 @@ def _restored(cls: type, path: str | os.PathLike[str], header: dict[str, Any], o
         estimator.feature_names_in_ = np.array(header["feature_names"], dtype=object)
     estimator._moments = _moments(header["moments"], estimator.row_shape_[-1])
     shape = estimator.row_shape_ if len(estimator.row_shape_) == 3 else (1, 1, *estimator.row_shape_)
-    # No array is made before the file is known to hold those that the model needs.
+    # No array is created before the file is known to hold those that the model needs.
     kept = eqx.filter_eval_shape(untrained, recipe, shape, len(estimator.classes_), estimator.seed_)
     arrays = load_arrays(path, {"model": kept.average, "training": kept})
     estimator.model_, estimator._kept = arrays["model"], arrays["training"]
@@ -100,7 +100,7 @@ def _structure(recipe: Recipe) -> dict[str, Any]:
 
 
 def _plain(name: str, value: Any) -> Any:
-    """A parameter as JSON has it."""
+    """A parameter as a JSON value."""
     if name == "random_state" and isinstance(value, np.random.RandomState):
         return None  # the seed that was drawn from it is kept
     if isinstance(value, tuple | list | np.ndarray):

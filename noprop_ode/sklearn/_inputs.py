@@ -1,4 +1,4 @@
-"""What a user passes in, checked as scikit-learn checks it."""
+"""The user's input, checked as scikit-learn does."""
 
 import math
 from typing import Any, NamedTuple
@@ -26,7 +26,7 @@ _AS_THEY_ARE: dict[str, Any] = {"dtype": None, "allow_nd": True}
 def rows_of(estimator: Any, X: Any) -> np.ndarray:
     """The rows to predict: a table `[n, features]`, or images `[n, height, width, channels]`.
 
-    **Arguments:** a fitted estimator, and what the user passed.
+    **Arguments:** a fitted estimator, and the user's input.
 
     **Returns:** the rows.
 
@@ -43,15 +43,15 @@ def rows_of(estimator: Any, X: Any) -> np.ndarray:
 
 
 def labelled(estimator: Any, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> Labelled:
-    """Rows, labels and weights to train on; those of weight zero are left out.
+    """Rows, labels and weights to train on; rows of weight zero are left out.
 
     **Arguments:**
 
-    - `estimator`: whose `n_features_in_`, `feature_names_in_` and `row_shape_` are set, or compared with.
-    - `X`, `y`, `sample_weight`: of the user.
+    - `estimator`: its `n_features_in_`, `feature_names_in_` and `row_shape_` are set, or compared with the input.
+    - `X`, `y`, `sample_weight`: from the user.
     - `reset`: whether to set them.
 
-    **Returns:** what to train on.
+    **Returns:** the training data.
 
     **Raises:** `ValueError` or `TypeError` as scikit-learn does.
     """
@@ -63,7 +63,7 @@ def labelled(estimator: Any, X: Any, y: Any, sample_weight: Any, *, reset: bool)
         _check_images(found[0])
         if reset:
             estimator.n_features_in_ = math.prod(found[0].shape[1:])
-            vars(estimator).pop("feature_names_in_", None)  # of a table fitted before
+            vars(estimator).pop("feature_names_in_", None)  # from a table fitted before
     rows, labels = found
     if reset:
         estimator.row_shape_ = rows.shape[1:]
@@ -80,7 +80,7 @@ def labelled(estimator: Any, X: Any, y: Any, sample_weight: Any, *, reset: bool)
 def numbered(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Labels as positions among the sorted classes.
 
-    **Raises:** `ValueError` for labels that are none of the classes.
+    **Raises:** `ValueError` for labels that are not among the classes.
     """
     strange = np.setdiff1d(labels, classes)
     if len(strange):
@@ -89,17 +89,17 @@ def numbered(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
 
 
 def ordered(data: Labelled) -> Labelled:
-    """The same rows in an order that depends on what they hold alone."""
+    """The same rows in an order that depends only on their contents."""
     order = canonical_order(data.rows, data.labels)
     return Labelled(*(values[order] for values in data))
 
 
 def held_out(data: Labelled, fraction: float, seed: int, names: np.ndarray) -> tuple[Labelled, Labelled | None]:
-    """Cuts off a share of the rows for validation, by class.
+    """Splits off a share of the rows for validation, by class.
 
-    **Arguments:** the rows in canonical order, the share in [0, 1), a `seed`, and the labels that the user knows.
+    **Arguments:** the rows in canonical order, the share in [0, 1), a `seed`, and the labels as the user knows them.
 
-    **Returns:** the rest, and the part cut off; `None` for a share of zero.
+    **Returns:** the rest, and the part split off; `None` for a share of zero.
 
     **Raises:** `ValueError` if a class has too few rows to be in both.
     """
@@ -124,12 +124,12 @@ def held_out(data: Labelled, fraction: float, seed: int, names: np.ndarray) -> t
 
 
 def as_images(rows: np.ndarray) -> np.ndarray:
-    """Rows of a table as images of one pixel; images as they are."""
+    """Rows of a table as images of one pixel; images unchanged."""
     return rows.reshape(len(rows), 1, 1, -1) if rows.ndim == 2 else rows
 
 
 def _is_table(X: Any) -> bool:
-    # Whatever is not an array of more axes: scikit-learn says what is wrong with it.
+    # Anything that is not an array with more axes: scikit-learn reports what is wrong with it.
     ndim = np.asarray(X).ndim if isinstance(X, list | tuple) else getattr(X, "ndim", 2)
     return ndim <= 2
 

@@ -1,4 +1,4 @@
-"""Mean and variance of features, which bring them to one scale."""
+"""Mean and variance of features, to standardise them."""
 
 from typing import NamedTuple
 
@@ -6,14 +6,14 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64, Real
 
 
-_CHUNK = 2**22  # numbers that are taken to float64 at a time
+_CHUNK = 2**22  # numbers that are converted to float64 at a time
 
 
 class Moments(NamedTuple):
-    """Weighted moments of each feature: of each column of a table, of each channel of images.
+    """Weighted moments of each feature: of each column of a table, or each channel of images.
 
-    - `weight`: of all rows seen.
-    - `mean`, `variance`: by feature.
+    - `weight`: total weight of all rows seen.
+    - `mean`, `variance`: per feature.
     """
 
     weight: float
@@ -21,12 +21,12 @@ class Moments(NamedTuple):
     variance: Float64[np.ndarray, " features"]
 
     def updated(self, rows: Real[np.ndarray, "n *shape"], weights: Float64[np.ndarray, " n"]) -> "Moments":
-        """The moments of the rows seen before and of these, as if they had come together.
+        """The moments of the rows seen before and these together.
 
         **Arguments:**
 
         - `rows`: with the features on the last axis.
-        - `weights`: of the rows, positive.
+        - `weights`: positive weights of the rows.
 
         **Returns:** the moments.
 
@@ -43,16 +43,16 @@ class Moments(NamedTuple):
         return Moments(self.weight + new.weight, mean, variance)
 
     def standardised(self, rows: Real[np.ndarray, "n *shape"]) -> Float32[np.ndarray, "n *shape"]:
-        """Rows whose features have mean 0 and variance 1 over the rows seen; constant features become 0. What lies far
-        off is cut off: pixels at 16 deviations, columns of a table at a million.
+        """Rows whose features have mean 0 and variance 1 over the rows seen; constant features become 0. Outliers are
+        clipped: pixels at 16 standard deviations, columns of a table at a million.
 
         **Arguments:** `rows`, with the features on the last axis. **Returns:** the same shape.
         """
         deviation = np.sqrt(self.variance)
-        # Of a constant the variance is what rounding leaves, not always zero.
+        # The variance of a constant is what rounding leaves, not always zero.
         constant = deviation <= 10 * np.finfo(np.float64).eps * np.abs(self.mean)
         scale = np.where(constant, 1.0, deviation)
-        # Models take greater pixels for bytes that nobody divided by 255.
+        # Models take larger pixels for bytes that were not divided by 255.
         greatest = 16.0 if rows.ndim > 2 else _GREATEST
         found = np.empty(rows.shape, np.float32)
         for part in _parts(rows):
@@ -60,11 +60,11 @@ class Moments(NamedTuple):
         return found
 
 
-_GREATEST = 1e6  # deviations: far outside of any data, and far from overflow inside of a network
+_GREATEST = 1e6  # standard deviations: far outside any data, and far from overflow inside a network
 
 
 def no_moments(features: int) -> Moments:
-    """The moments of no row at all.
+    """The moments of no rows.
 
     **Arguments:** the number of features.
     """

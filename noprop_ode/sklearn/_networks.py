@@ -1,4 +1,4 @@
-"""The networks of a classifier that is given none."""
+"""The default networks of a classifier."""
 
 import equinox as eqx
 import jax.nn as jnn
@@ -44,14 +44,14 @@ def default_field(
     block: bool,
     key: Key,
 ) -> AbstractVectorField:
-    """A small network: convolutions where an image has room for three poolings, hidden layers otherwise.
+    """A small network: convolutions if an image has room for three poolings, hidden layers otherwise.
 
     **Arguments:**
 
     - `image_shape`: height, width and channels; a row of a table is an image of one pixel.
-    - `num_classes`, `label_dim`: as of any field.
+    - `num_classes`, `label_dim`: as for any field.
     - `hidden_sizes`: units of the hidden layers; the last is the width of the head in any case.
-    - `block`: whether for a block of NoProp-DT, which does not see the time.
+    - `block`: whether it is a block of NoProp-DT, which does not see the time.
     - `key`: initialises the layers.
 
     **Returns:** the field.

@@ -1,4 +1,4 @@
-"""AdamW whose rates are a part of its state, so that a search over them compiles once."""
+"""AdamW with learning rate and weight decay in its state, so that a search over them compiles once."""
 
 import dataclasses
 import functools
@@ -16,7 +16,7 @@ _ADAM = optax.scale_by_adam()
 
 
 class Rated(NamedTuple):
-    """The state: that of Adam, and the two rates."""
+    """The state: Adam's, with learning rate and weight decay."""
 
     adam: Any
     learning_rate: Float[Array, "*blocks"]
@@ -24,21 +24,21 @@ class Rated(NamedTuple):
 
 
 def adamw(learning_rate: float, weight_decay: float, *, by_block: bool) -> optax.GradientTransformation:
-    """The optimiser. Two of them are equal, and share their compiled steps, whatever the rates.
+    """The optimiser. Two of them are equal, and share their compiled steps, whatever learning rate and weight decay.
 
     **Arguments:**
 
-    - `learning_rate`, `weight_decay`: as of `optax.adamw`.
-    - `by_block`: whether each block is to have its own, as by [`noprop_ode.blockwise`][].
+    - `learning_rate`, `weight_decay`: as for `optax.adamw`.
+    - `by_block`: whether each block has its own, as with [`noprop_ode.blockwise`][].
     """
     start = _Start(by_block, learning_rate, weight_decay)
     return _by_block()._replace(init=start) if by_block else optax.GradientTransformation(start, _update)
 
 
 def with_rates(state: PyTree[Any], learning_rate: float, weight_decay: float) -> PyTree[Any]:
-    """A state of that optimiser with other rates.
+    """A state of that optimiser with another learning rate and weight decay.
 
-    **Arguments:** the state and the rates. **Returns:** the state.
+    **Arguments:** the state and the two values. **Returns:** the state.
     """
 
     def replaced(node: Any) -> Any:
@@ -52,7 +52,7 @@ def with_rates(state: PyTree[Any], learning_rate: float, weight_decay: float) ->
 
 @dataclasses.dataclass(frozen=True)
 class _Start:
-    """Makes the first state; equal to others that make one of the same structure."""
+    """Makes the initial state; equal to others that make one of the same structure."""
 
     by_block: bool
     learning_rate: float = dataclasses.field(compare=False)
@@ -62,7 +62,7 @@ class _Start:
         return with_rates(_empty_state(params, self.by_block), self.learning_rate, self.weight_decay)
 
 
-# In one program: array by array, it would be as many small ones.
+# As one program: array by array, it would be as many small ones.
 @functools.partial(jax.jit, static_argnums=1)
 def _empty_state(params: PyTree[Any], by_block: bool) -> PyTree[Any]:
     return _by_block().init(params) if by_block else _init(params)

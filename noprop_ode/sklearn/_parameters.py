@@ -12,9 +12,9 @@ from ._build import VARIANTS, Recipe
 
 
 def recipe_of(parameters: dict[str, Any]) -> Recipe:
-    """What to build, from the parameters of a classifier, all of which are checked.
+    """The recipe of a classifier from its parameters, all of which are checked.
 
-    **Arguments:** `parameters`, of `get_params`.
+    **Arguments:** `parameters`, from `get_params`.
 
     **Returns:** the recipe.
 

@@ -1,4 +1,4 @@
-"""Probabilities of rows, however many."""
+"""Class probabilities of any number of rows."""
 
 import jax.random as jr
 import numpy as np
@@ -19,8 +19,8 @@ def log_probabilities(
 
     - `model`: the model.
     - `images`: standardised.
-    - `prediction`: how to predict; the model's own way if `None`.
-    - `seed`: of the randomness of predictions, where there is any; equal calls have equal results.
+    - `prediction`: how to predict; the model's default if `None`.
+    - `seed`: seed for the randomness of predictions, if any; equal calls have equal results.
 
     **Returns:** `[n, classes]`, in nats.
     """

@@ -14,14 +14,14 @@ class Part(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """What [`noprop_ode.fit`][] asks of splits."""
+    """The splits, as [`noprop_ode.fit`][] takes them."""
 
     train: Part
     validation: Part | None
 
 
 def canonical_order(rows: Real[np.ndarray, "n *shape"], labels: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
-    """An order that depends on what the rows hold alone, and not on the order they come in: first by label, then by
+    """An order that depends only on the contents of the rows, not on the order they come in: first by label, then by
     bytes.
 
     **Arguments:** rows and class numbers. **Returns:** positions.
@@ -33,12 +33,12 @@ def canonical_order(rows: Real[np.ndarray, "n *shape"], labels: Int[np.ndarray, 
 
 
 class Draws(NamedTuple):
-    """Rows drawn anew for each epoch, in proportion to their weights.
+    """Rows drawn again for each epoch, in proportion to their weights.
 
-    The draws are systematic: at equal distances along the cumulated weights, from one uniform start. So every row comes
-    as often as its share says, up to less than one; a row of weight 2 is drawn as two rows of weight 1 would be; and
-    with equal weights an epoch of n draws is all n rows once. An epoch is as many draws as there are rows, but no fewer
-    than fill a batch, so that few rows need no other program than many.
+    Sampling is systematic: at equal distances along the cumulative weights, from one uniform start. So the number of
+    draws of a row differs from its share by less than one; a row of weight 2 is drawn like two rows of weight 1; and
+    with equal weights, an epoch of n draws is all n rows once. An epoch has as many draws as there are rows, but at
+    least enough to fill a batch, so that few rows need no other program than many.
     """
 
     part: Part
@@ -49,12 +49,12 @@ class Draws(NamedTuple):
     def epoch(self, number: int) -> Part:
         """The rows of an epoch.
 
-        **Arguments:** its `number`, from 0. **Returns:** as many rows in every epoch.
+        **Arguments:** its `number`, from 0. **Returns:** the same number of rows in every epoch.
         """
         return self._drawn(number, max(len(self.weights), self.batch_size))
 
     def whole_batches(self, number: int) -> Part:
-        """The rows of an epoch that leaves out none where weights are equal: as many as fill the last batch come twice.
+        """The rows of an epoch that, with equal weights, leaves none out: some come again to fill the last batch.
 
         **Arguments:** its `number`, from 0. **Returns:** a multiple of the batch size.
         """

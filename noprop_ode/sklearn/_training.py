@@ -1,4 +1,4 @@
-"""Training of a classifier: whole runs by `fit`, one epoch more by `train`."""
+"""Training of a classifier: whole runs with `fit`, one more epoch with `train`."""
 
 import signal
 from typing import Any, NamedTuple
@@ -25,7 +25,7 @@ AVERAGE_DECAY = 0.99
 
 
 class Kept(NamedTuple):
-    """What training carries from one call to the next, in arrays alone: a [`noprop_ode.TrainState`][] without the
+    """What training carries from one call to the next, only arrays: a [`noprop_ode.TrainState`][] without the
     optimiser and the key, which come from parameters and seed, and which cannot be pickled."""
 
     model: AbstractModel
@@ -40,7 +40,7 @@ class Kept(NamedTuple):
         return Kept(state.model, state.opt_state, state.step, state.average)
 
     def state(self, recipe: Recipe, seed: int) -> TrainState:
-        """The state that training goes on from."""
+        """The state that training continues from."""
         return TrainState(
             model=self.model,
             opt_state=with_rates(self.opt_state, recipe.learning_rate, recipe.weight_decay),
@@ -56,17 +56,17 @@ class Kept(NamedTuple):
 def untrained(recipe: Recipe, image_shape: tuple[int, int, int], num_classes: int, seed: int) -> Kept:
     """The state before the first step.
 
-    **Arguments:** what to build, for which images and how many classes, and the `seed` of everything.
+    **Arguments:** what to build, for which images and how many classes, and the `seed` for everything.
 
     **Returns:** the state.
     """
     model_key, train_key = jr.split(jr.key(seed))
-    # One program for all rates, which a model knows nothing of.
+    # One program for every learning rate and weight decay, which do not affect a model.
     model = _built(recipe._replace(learning_rate=0.0, weight_decay=0.0), image_shape, num_classes, model_key)
     return Kept.of(TrainState.create(model, optimiser_of(recipe, model), key=train_key, average_decay=AVERAGE_DECAY))
 
 
-# In one program: layer by layer, each would be compiled by itself.
+# As one program: layer by layer, each would be compiled separately.
 @eqx.filter_jit
 def _built(recipe: Recipe, image_shape: tuple[int, int, int], num_classes: int, key: Key) -> AbstractModel:
     return build_model(recipe, image_shape, num_classes, key=key)
@@ -94,7 +94,7 @@ class Curves:
 
 
 class Trained(NamedTuple):
-    """What a run arrives at: the `model` to predict with, what training `kept`, and the `curves`."""
+    """The result of a run: the `model` to predict with, what training `kept`, and the `curves`."""
 
     model: AbstractModel
     kept: Kept
@@ -118,13 +118,13 @@ def run(
 
     - `recipe`: what to train.
     - `draws`: the rows to train on.
-    - `validation`: rows to choose the best epoch by; `None` for the last.
+    - `validation`: rows to choose the best epoch by; `None` for the last epoch.
     - `num_classes`: number of classes.
-    - `epochs`, `patience`, `prediction`, `progress`: as there.
+    - `epochs`, `patience`, `prediction`, `progress`: as for `fit`.
 
     **Returns:** the result.
 
-    **Raises:** `KeyboardInterrupt` for an interrupted run, besides what `fit` raises; SIGTERM acts as outside of one.
+    **Raises:** `KeyboardInterrupt` for an interrupted run, besides what `fit` raises; SIGTERM acts as outside a run.
     """
     curves = Curves()
 
@@ -149,7 +149,7 @@ def run(
             progress=progress,
         )
     except Interrupted as interruption:
-        # As everywhere: a search over parameters must take neither for a bad choice of them.
+        # As elsewhere in Python: a search over parameters must not take either for a bad choice of parameters.
         if interruption.exit_code == 128 + signal.SIGTERM:
             signal.raise_signal(signal.SIGTERM)
         raise KeyboardInterrupt(str(interruption)) from interruption
@@ -158,11 +158,11 @@ def run(
 
 
 def one_epoch(recipe: Recipe, kept: Kept, draws: Draws, number: int) -> tuple[Kept, float]:
-    """One epoch of [`noprop_ode.train`][], going on from what was kept.
+    """One epoch of [`noprop_ode.train`][], continuing from what was kept.
 
-    **Arguments:** what is trained, where to go on from, the rows, and the `number` of the epoch, from 0.
+    **Arguments:** what is trained, where to continue from, the rows, and the `number` of the epoch, from 0.
 
-    **Returns:** where it arrives, and the mean loss.
+    **Returns:** the new state, and the mean loss.
     """
     from ..data import batches
 

@@ -105,6 +105,15 @@ def binary(confidence, correct):
     return log_p, np.where(correct, 0, 1)
 
 
+def test_probabilities_of_any_origin_are_scored(key):
+    model, (xs, ys) = mlp_model(), blobs(9)
+    log_ps = no.predict_log_proba(model, xs, key=key)
+    found, expected = no.score(log_ps, ys), no.evaluate(model, xs, ys, key=key)
+    assert found == no.Score(*expected[:3])
+    with pytest.raises(ValueError, match="labels"):
+        no.score(log_ps, ys + 3)
+
+
 def test_the_calibration_error_by_hand():
     """Two bins of ten: (0.6, 0.7] holds confidence .65, 2 of 4 correct; (0.9, 1] holds .95, 1 of 1 correct."""
     log_p, ys = binary(np.array([0.65] * 4 + [0.95]), np.array([1, 1, 0, 0, 1], bool))

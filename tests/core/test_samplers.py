@@ -205,3 +205,12 @@ def test_a_controller_that_does_not_adapt_is_refused(controller):
 def test_stages_of_the_noise_alone_are_not_counted(solver, calls):
     assert no.SDE(3, solver).full_evaluations() == 3 * calls
     assert no.SDE(3, solver).full_evaluations(t1=0.0) == 0
+
+
+def test_a_solve_takes_another_adjoint(key):
+    model, z0 = perfect_model(), jnp.zeros(2)
+    adaptive = no.ODE(diffrax.Tsit5(), stepsize_controller=diffrax.PIDController(rtol=1e-3, atol=1e-3))
+    for sampler in (no.ODE(diffrax.Heun(), steps=2), adaptive):
+        found = sampler.solve(model, z0, model.field.encode(X), key=key, adjoint=diffrax.DirectAdjoint())
+        own = sampler.solve(model, z0, model.field.encode(X), key=key)
+        np.testing.assert_allclose(found.ys, own.ys, rtol=1e-5)

@@ -1,13 +1,12 @@
 """What an optimiser may change, and what it leaves as it is."""
 
-from typing import ClassVar
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import optax
+import pytest
 from helpers import adam, blobs, mlp_model
 
 import noprop_ode as no
@@ -36,9 +35,24 @@ def test_running_statistics_are_not_trained():
     assert any(jax.tree.leaves(mask[0])) and not any(jax.tree.leaves(mask[1]))
 
 
+@pytest.mark.parametrize("trainable", [True, False])
+def test_what_is_frozen_has_no_gradient_in_any_loop(trainable, key):
+    """The loop of Equinox's own pages differentiates in all arrays."""
+    parts = {
+        "schedule": no.LearnedSchedule(trainable=trainable, key=key),
+        "embedding": no.LearnedEmbedding(3, 4, trainable=trainable, key=key),
+    }
+    model = no.NoPropCT(no.nn.MLPField((2, 2, 1), 3, 4, width=8, key=key), **parts)
+    grads = eqx.filter_grad(lambda model: model.batch_loss(*blobs(6), key=key).total)(model)
+    for name in parts:
+        assert trainable == any(np.any(g != 0) for g in arrays(getattr(grads, name)))
+    sigmoid = eqx.filter_grad(lambda s: s.log_snr(jnp.float32(0.3)))(no.SigmoidSchedule(trainable=trainable))
+    assert trainable == bool(sigmoid.raw_slope != 0)
+
+
 class Frozen(no.AbstractVectorField, no.AbstractFreezable):
     field: no.AbstractVectorField
-    trainable: ClassVar[bool] = False
+    trainable: bool = eqx.field(default=False, static=True)
 
     def encode(self, x, *, key=None):
         return self.field.encode(x, key=key)

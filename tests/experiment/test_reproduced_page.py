@@ -30,7 +30,7 @@ def test_the_page_says_what_was_run_and_what_was_not(tmp_path):
     parts += [{**begins, "part": "draws"}, {**ends, "part": "draws"}]
     (tmp_path / "costs.jsonl").write_text("".join(json.dumps(p) + "\n" for p in parts))
     found = page(PAGE, [record(tmp_path / "run0"), record(tmp_path / "run1")])
-    # These settings predict in the paper's way: 0.91, of two draws, and 0.97, of one.
+    # These settings predict with the paper's protocol: 0.91, of two draws, and 0.97, of one.
     overview = "| MNIST | CT, one-hot, the paper's settings | 3 | 2 |  |  |  | 94.00 ± 3.00 | 97.84 |  | 2 (4) | 2.0 |"
     assert overview in found
     assert "| CT, one-hot | 97.84; 94.00 ± 3.00 (3 epochs, 2 seeds) | 73.35 | 33.66 |" in found

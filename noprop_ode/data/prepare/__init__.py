@@ -1,4 +1,4 @@
-"""Makes folders that `load` reads out of published archives; loading itself never imports it."""
+"""Makes folders that `load` reads from published archives; loading itself never imports this package."""
 
 from jaxtyping import install_import_hook
 

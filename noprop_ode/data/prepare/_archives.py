@@ -1,4 +1,4 @@
-"""What the archives of MNIST and CIFAR hold, parsed without trust.
+"""The contents of the archives of MNIST and CIFAR, parsed without trusting them.
 
 Formats: http://yann.lecun.com/exdb/mnist/ (IDX), https://www.cs.toronto.edu/~kriz/cifar.html (binary).
 """
@@ -22,14 +22,14 @@ _NAMES_BYTES = 2**16  # more than enough for the names of a hundred classes
 
 @dataclass(frozen=True, eq=False)
 class Contents:
-    """What the archives of one data set hold, in their order.
+    """The contents of the archives of one data set, in their order.
 
     **Arguments:**
 
-    - `class_names`: for each label feature, the names of its classes; `"label"` is the one to learn.
+    - `class_names`: for each label feature, the names of its classes; `"label"` is the one to predict.
     - `images`: for each split, images `[n h w c]`.
     - `labels`: for each split and label feature, classes `[n]`.
-    - `has_ids`: whether each example also carries the text `SPLIT_INDEX`, as TFDS has it for CIFAR.
+    - `has_ids`: whether each example also carries the text `SPLIT_INDEX`, as in TFDS for CIFAR.
     """
 
     class_names: Mapping[str, tuple[str, ...]]
@@ -40,14 +40,14 @@ class Contents:
 
 @dataclass(frozen=True)
 class CifarLayout:
-    """How one CIFAR archive is laid out.
+    """The layout of one CIFAR archive.
 
     **Arguments:**
 
     - `label_files`: for each label feature, the file of its class names and their number.
     - `label_bytes`: the label features in the order of the bytes that start each record.
     - `splits`: for each split, its files in order.
-    - `counts`: for each split, how many records the published files of it hold together.
+    - `counts`: for each split, the total number of records in its published files.
     """
 
     label_files: Mapping[str, tuple[str, int]]
@@ -62,7 +62,7 @@ class CifarLayout:
 
     @property
     def file_bytes(self) -> dict[str, int]:
-        """The greatest length of each file."""
+        """The maximum length of each file."""
         sizes = {file: _NAMES_BYTES for file, _ in self.label_files.values()}
         for split, files in self.splits.items():
             sizes |= {file: self.counts[split] // len(files) * self.record_bytes for file in files}
@@ -76,7 +76,7 @@ def read_idx(paths: Mapping[str, Path], class_names: tuple[str, ...], counts: Ma
 
     - `paths`: the files by their published names, gzipped or not.
     - `class_names`: names of the classes.
-    - `counts`: how many images each published split holds; a file with more is refused.
+    - `counts`: the number of images in each published split; a file with more is refused.
 
     **Returns:**
 
@@ -84,7 +84,7 @@ def read_idx(paths: Mapping[str, Path], class_names: tuple[str, ...], counts: Ma
 
     **Raises:**
 
-    `DatasetError` where a file is damaged, has another format or disagrees with its partner.
+    `DatasetError` if a file is damaged, has another format or disagrees with its partner.
     """
     images, labels = {}, {}
     for split, stem in (("train", "train"), ("test", "t10k")):
@@ -122,7 +122,7 @@ def read_cifar(path: Path, layout: CifarLayout) -> Contents:
     **Arguments:**
 
     - `path`: the tar archive, or the folder that it unpacks to.
-    - `layout`: what to look for in it.
+    - `layout`: the expected layout.
 
     **Returns:**
 
@@ -130,7 +130,7 @@ def read_cifar(path: Path, layout: CifarLayout) -> Contents:
 
     **Raises:**
 
-    `DatasetError` where a file is damaged, missing or has another format.
+    `DatasetError` if a file is damaged, missing or has another format.
     """
     sizes = layout.file_bytes
     members = read_folder(path, sizes) if path.is_dir() else read_tar(path, sizes)

@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         return _fail(error, 1)
     except KeyboardInterrupt:
-        return _fail("interrupted; nothing was left half made, run the same command to go on", 130)
+        return _fail("interrupted; nothing is left half-made, run the same command to continue", 130)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -47,21 +47,21 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     making = commands.add_parser(
         "prepare",
-        help="make a data set ready to load, from its official archives (downloaded or in a folder)",
+        help="make a data set ready to load, from its official archives (downloaded, or in a folder)",
     )
     making.add_argument("name", metavar="NAME", help=", ".join(SOURCES))
     making.add_argument(
         "--archives",
         type=Path,
         metavar="FOLDER",
-        help="take the official archives from here, not the network",
+        help="use the official archives in this folder instead of the network",
     )
     listing = commands.add_parser("list", help="list the data sets that are ready to load")
     for command in (making, listing):
         command.add_argument(
             "--data-dir",
             metavar="D",
-            help="folder of prepared sets: $TFDS_DATA_DIR, else ~/tensorflow_datasets",
+            help="folder of prepared data sets; by default $TFDS_DATA_DIR, or else ~/tensorflow_datasets",
         )
     return parser
 

@@ -63,21 +63,21 @@ def sha256_of(path: Path) -> str:
 def download(archive: Archive, folder: Path) -> Path:
     """Fetch one published file, unless it is there already.
 
-    What has arrived is kept in a `.noprop_ode-part` file, from whose end a later call goes on. The file takes
-    its name only when size and checksum are those published, and never that of a file which is there already.
+    Received data is kept in a `.noprop_ode-part` file, from whose end a later call continues. The file gets its final
+    name only once its size and checksum are the published ones, and never replaces an existing file.
 
     **Arguments:**
 
     - `archive`: the file to fetch.
-    - `folder`: where to put it; made where missing.
+    - `folder`: where to put it; created if missing.
 
     **Returns:**
 
-    The path of the whole, checked file.
+    The path of the complete, verified file.
 
     **Raises:**
 
-    `DownloadError` where the server cannot be reached or sends something else, or another file has the name.
+    `DownloadError` if the server cannot be reached or sends something else, or if another file has the name.
     """
     target = folder / archive.file_name
     if os.path.lexists(target):
@@ -95,7 +95,7 @@ def download(archive: Archive, folder: Path) -> Path:
     progress = Progress(archive.file_name, archive.size, "bytes")
     while (before := _size(part)) < archive.size:
         reason = _fetch(archive, part, progress)
-        # A connection that breaks off is taken up again as long as each one brings something.
+        # A broken connection is opened again as long as each one brings something.
         if _size(part) <= before:
             raise DownloadError(f"cannot fetch {archive.url}: {reason or 'the connection closed early'}")
     whole = _size(part) == archive.size
@@ -123,7 +123,7 @@ def _fetch(archive: Archive, part: Path, progress: Progress) -> str | None:
                 _copy(response, file, archive.size, progress)
     except urllib.error.HTTPError as error:
         error.close()
-        if error.code == 416:  # the part does not fit the file on the server: begin anew
+        if error.code == 416:  # the part does not fit the file on the server: start over
             part.unlink(missing_ok=True)
         return f"the server answered {error.code} {error.reason}"
     except urllib.error.URLError as error:
@@ -134,7 +134,7 @@ def _fetch(archive: Archive, part: Path, progress: Progress) -> str | None:
 
 
 def _copy(response: Any, file: Any, size: int, progress: Progress) -> None:
-    # One byte beyond the published size is enough to know that the file is another.
+    # One byte beyond the published size is enough to know that it is another file.
     while file.tell() <= size and (chunk := response.read1(_CHUNK)):
         file.write(chunk)
         progress(min(file.tell(), size))

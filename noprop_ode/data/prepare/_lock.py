@@ -1,4 +1,4 @@
-"""One run at a time prepares a data set."""
+"""A lock, so that one run at a time prepares a data set."""
 
 import contextlib
 import os
@@ -11,23 +11,23 @@ from .._errors import require
 
 @contextlib.contextmanager
 def alone(lock: Path, folder: Path) -> Iterator[None]:
-    """Hold a folder against other runs; the lock goes with the process, however that ends.
+    """Lock a folder against other runs; the lock ends with the process, however that ends.
 
-    The folder is made where missing, and removed again by the run that made it where nothing came to be in it. The
-    lock file is empty and stays: one that is removed could be held by a second run while a third makes it anew.
+    The folder is created if missing, and the run that created it removes it again if it is still empty. The lock file
+    is empty and stays: if it were removed, a second run could hold it while a third one creates it again.
 
     **Arguments:**
 
     - `lock`: the file to lock.
-    - `folder`: what it stands for.
+    - `folder`: the folder that it protects.
 
     **Raises:**
 
-    `OSError` where another run holds it, or a file of someone else has its name.
+    `OSError` if another run holds it, or somebody else's file has its name.
     """
     filelock = require("filelock")
     lock.parent.mkdir(parents=True, exist_ok=True)
-    # Some versions of filelock empty the file that they lock, and some follow a link to it.
+    # Some versions of filelock truncate the file that they lock, and some follow a link to it.
     if os.path.lexists(lock) and not (stat.S_ISREG(lock.lstat().st_mode) and lock.lstat().st_size == 0):
         raise OSError(f"expected nothing or our empty lock file at {lock}, got something else; move it away")
     held = filelock.FileLock(lock)

@@ -22,7 +22,7 @@ def prepare(name: str, data_dir: AnyPath, archives: AnyPath | None) -> tuple[Pat
     **Arguments:**
 
     - `name`: a data set of `SOURCES`.
-    - `data_dir`: folder of prepared data sets; made where missing.
+    - `data_dir`: folder of prepared data sets; created if missing.
     - `archives`: a folder that holds the official archives, packed or unpacked; `None` to download
       them to `data_dir/downloads/noprop_ode/NAME`, where they stay.
 
@@ -32,7 +32,7 @@ def prepare(name: str, data_dir: AnyPath, archives: AnyPath | None) -> tuple[Pat
 
     **Raises:**
 
-    `DatasetError` for a bad name or bad archives, `OSError` where the network or the disk fails.
+    `DatasetError` for a bad name or bad archives, `OSError` if the network or the disk fails.
     """
     if name not in SOURCES:
         raise DatasetError(
@@ -46,10 +46,10 @@ def prepare(name: str, data_dir: AnyPath, archives: AnyPath | None) -> tuple[Pat
         return final, False
     if archives is not None and not archives.is_dir():
         raise DatasetError(f"expected --archives to be a folder, got {archives}")
-    import_tfds()  # says what is missing before anything is fetched
+    import_tfds()  # reports missing packages before anything is fetched
     downloads = data_dir / "downloads" / "noprop_ode"
     with alone(downloads / f"{name}.lock", final.parent):
-        if _is_ready(final):  # another run may have finished between the first look and the lock
+        if _is_ready(final):  # another run may have finished between the first check and the lock
             return final, False
         if archives is None:
             paths = _download_all(name, source, downloads / name)
@@ -103,7 +103,7 @@ def _find(archive: Archive, folder: Path) -> Path:
 
 
 def _compare(source: Source, paths: dict[str, Path], contents: Contents) -> None:
-    """Say on standard error in what the user's archives differ from the published ones."""
+    """Report on standard error how the user's archives differ from the published ones."""
     for archive in source.archives:
         path = paths[archive.file_name]
         if path.name != archive.file_name:

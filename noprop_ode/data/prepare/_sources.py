@@ -21,7 +21,7 @@ class Archive:
     - `url`: its published address.
     - `size`: its length in bytes.
     - `sha256`: its checksum, in hexadecimal.
-    - `unpacked`: name of the file or folder that unpacking it leaves.
+    - `unpacked`: name of the file or folder that unpacking it creates.
     """
 
     url: str
@@ -44,7 +44,7 @@ class Source:
     - `version`: the TFDS version that it becomes.
     - `archives`: its files.
     - `counts`: number of images published in each split.
-    - `read`: takes the path of each archive by its file name, and returns what they hold.
+    - `read`: takes the path of each archive by file name, and returns their contents.
     """
 
     version: str

@@ -1,8 +1,8 @@
-"""Unpacks gzip and tar in memory, never taking more of it, or of time, than the published files would.
+"""Unpacks gzip and tar in memory, taking no more memory or time than the published files would.
 
-The standard library's `tarfile` believes the archive: a sparse member of a few hundred bytes unpacks to gigabytes,
-extension headers have a size of their own choosing and may nest until the stack is spent. Only plain members are
-wanted here, and a tar archive of those is a row of 512-byte blocks (POSIX.1-1988, "ustar").
+The standard library's `tarfile` trusts the archive: a sparse member of a few hundred bytes unpacks to gigabytes, and
+extension headers choose their own size and may nest until the stack overflows. Only plain members are wanted here, and
+a tar archive of those is a sequence of 512-byte blocks (POSIX.1-1988, "ustar").
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from .._errors import DatasetError
 AGAIN = "fetch the archive again"
 _BLOCK = 512
 _CHUNK = 2**20
-# Folders, a page to read and what a desktop adds by itself: few, and small.
+# Folders, a readme and what a desktop adds by itself: few, and small.
 _OTHER_MEMBERS, _OTHER_BYTES = 64, 2**20
 _PLAIN, _HEADERS = (b"0", b"\0"), b"xgLK"
 
@@ -29,15 +29,15 @@ def unzip(path: Path, most: int) -> bytes:
     **Arguments:**
 
     - `path`: the file; its first bytes tell whether it is gzipped.
-    - `most`: the greatest length of what it holds, in bytes.
+    - `most`: the maximum length of its contents, in bytes.
 
     **Returns:**
 
-    What it holds.
+    Its contents.
 
     **Raises:**
 
-    `DatasetError` where it is damaged, holds more, or is no file.
+    `DatasetError` if it is damaged, holds more, or is not a file.
     """
     with _stream(path, most) as stream:
         data = stream.take(most)
@@ -51,15 +51,15 @@ def read_folder(path: Path, sizes: Mapping[str, int]) -> dict[str, bytes]:
     **Arguments:**
 
     - `path`: the folder.
-    - `sizes`: the wanted files, and the greatest length of each in bytes.
+    - `sizes`: the wanted files, and the maximum length of each in bytes.
 
     **Returns:**
 
-    What each file holds.
+    The contents of each file.
 
     **Raises:**
 
-    `DatasetError` where one is missing or longer.
+    `DatasetError` if one is missing or longer.
     """
     missing = [name for name in sizes if not (path / name).is_file()]
     if missing:
@@ -73,16 +73,16 @@ def read_tar(path: Path, sizes: Mapping[str, int]) -> dict[str, bytes]:
     **Arguments:**
 
     - `path`: the archive.
-    - `sizes`: the wanted members by the last part of their names, and the greatest length of each in bytes.
+    - `sizes`: the wanted members by the last part of their names, and the maximum length of each in bytes.
 
     **Returns:**
 
-    What each member holds.
+    The contents of each member.
 
     **Raises:**
 
-    `DatasetError` where the archive is damaged, a member is missing, doubled or not a plain file, or there is more
-    in it than is published.
+    `DatasetError` if the archive is damaged or holds more than was published, or if a member is missing, duplicated or
+    not a plain file.
     """
     most = sum(sizes.values()) + _OTHER_BYTES + 2 * _BLOCK * (len(sizes) + _OTHER_MEMBERS)
     members: dict[str, bytes] = {}
@@ -113,12 +113,12 @@ def read_tar(path: Path, sizes: Mapping[str, int]) -> dict[str, bytes]:
 def _parse_header(header: bytes, path: Path) -> tuple[str, bytes, int]:
     """The last part of the name, the kind and the size of a member."""
     try:
-        # The sum of all bytes, its own field taken for blanks.
+        # The sum of all bytes, with its own field taken as blanks.
         total = sum(header[:148]) + 8 * ord(" ") + sum(header[156:])
         if len(header) < _BLOCK or int(header[148:156].rstrip(b"\0 "), 8) != total:
             raise ValueError("a header whose checksum is wrong")
         kind = header[156:157]
-        # Links and devices have no data, whatever their size says. Other fields are digits to base 8.
+        # Links and devices have no data, whatever their size says. Other fields are octal digits.
         size = int(header[124:136].rstrip(b"\0 ") or b"0", 8) if kind not in b"123456" else 0
         if size < 0:
             raise ValueError("a negative size")
@@ -129,13 +129,13 @@ def _parse_header(header: bytes, path: Path) -> tuple[str, bytes, int]:
 
 
 class _Stream:
-    """Bytes in their order, which end with an error where there are more than expected."""
+    """Bytes in their order, which end with an error if there are more than expected."""
 
     def __init__(self, file: Any, path: Path, most: int):
         self.file, self.path, self.most, self.left = file, path, most, most
 
     def take(self, count: int, *, keep: bool = True) -> bytes:
-        """The next `count` bytes, or fewer at the end; read and forgotten unless they are to be kept."""
+        """The next `count` bytes, or fewer at the end; read and discarded unless `keep`."""
         if count > self.left:
             raise self.too_long()
         chunks = []
@@ -147,22 +147,22 @@ class _Stream:
         return b"".join(chunks)
 
     def end(self) -> None:
-        """Read what is left, whose last bytes hold the checksum."""
+        """Read the rest, whose last bytes hold the checksum."""
         while chunk := self.file.read(_CHUNK):
             self.left -= len(chunk)
             if self.left < 0:
                 raise self.too_long()
 
     def too_long(self) -> DatasetError:
-        """What to raise where more is there than expected."""
+        """The error to raise if there is more than expected."""
         return DatasetError(f"expected at most {self.most} bytes in {self.path}, got more; {AGAIN}")
 
 
 @contextlib.contextmanager
 def _stream(path: Path, most: int) -> Iterator[_Stream]:
-    if not path.is_file():  # a pipe would be waited on for ever
+    if not path.is_file():  # reading a pipe could wait forever
         raise DatasetError(f"expected a file at {path}, got something else or nothing; {AGAIN}")
-    # Packing makes nothing much longer, and the time to read a file is that of its own length too.
+    # Compression makes nothing much longer, and the time to read a file also grows with its own length.
     if path.stat().st_size > most + most // 100 + _CHUNK:
         raise DatasetError(f"expected at most {most} bytes in {path}, got a longer file; {AGAIN}")
     with open(path, "rb") as file:

@@ -16,7 +16,7 @@ from ._archives import Contents
 from ._download import Progress
 
 
-# Folders that are being written, and the files in them. What has another name is not ours.
+# Folders that are being written, and the files in them. Anything with another name is not ours.
 _OUR_FOLDER = re.compile(r"\.noprop_ode-[0-9a-f]{8}\.incomplete", re.ASCII)
 _OUR_FILE = re.compile(
     r"dataset_info\.json|features\.json|\w+\.labels\.txt|\w+-\w+\.array_record-\d{5}-of-\d{5}", re.ASCII
@@ -24,11 +24,11 @@ _OUR_FILE = re.compile(
 
 
 def write_folder(name: str, contents: Contents, final: Path) -> None:
-    """Write one prepared data set, whole or not at all.
+    """Write one prepared data set, completely or not at all.
 
-    Everything is written to a hidden folder of a new name beside the final one, which is then renamed, so that a
-    run that is interrupted leaves nothing under the final name. What killed runs left is removed first; so only
-    one run at a time may do this.
+    Everything is written to a new hidden folder next to the final one, which is then renamed, so that an interrupted
+    run leaves nothing under the final name. The remains of killed runs are removed first, so only one run at a time may
+    do this.
 
     **Arguments:**
 
@@ -38,7 +38,7 @@ def write_folder(name: str, contents: Contents, final: Path) -> None:
 
     **Raises:**
 
-    `OSError` where the disk is full or cannot be written.
+    `OSError` if the disk is full or cannot be written.
     """
     for left in final.parent.iterdir():
         if _OUR_FOLDER.fullmatch(left.name):
@@ -66,21 +66,21 @@ def write_folder(name: str, contents: Contents, final: Path) -> None:
 
 
 def _flush(folder: Path) -> None:
-    """Put the files on the disk before the folder has its final name."""
+    """Flush the files to disk before the folder gets its final name."""
     for path in folder.iterdir():
         with open(path, "rb+") as file:
             os.fsync(file.fileno())
 
 
 def _remove_own(folder: Path) -> None:
-    """Remove a folder of ours as far as it holds what we write; never through a link, and nothing else."""
+    """Remove one of our folders, with only the files that we write; never through a link, and nothing else."""
     with contextlib.suppress(OSError):
         if not stat.S_ISDIR(folder.lstat().st_mode):
             return
         for path in folder.iterdir():
             if _OUR_FILE.fullmatch(path.name) and stat.S_ISREG(path.lstat().st_mode):
                 path.unlink()
-        folder.rmdir()  # fails where something else is in it
+        folder.rmdir()  # fails if something else is in it
 
 
 def _write_split(name: str, split: str, contents: Contents, folder: Path) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def _write_split(name: str, split: str, contents: Contents, folder: Path) -> dic
     progress = Progress(f"writing {name} {split}", len(images), "images")
     size = 0
     try:
-        # One record a group: data_source reads at random.
+        # One record per group: data_source reads at random.
         writer = module.ArrayRecordWriter(str(path), "group_size:1")
         for i, image in enumerate(images):
             identity = f"{split}_{i:05d}" if contents.has_ids else None
@@ -125,7 +125,7 @@ def _record(example: Any, picture: Any, labels: Mapping[str, int], identity: str
         example.features.feature[key].int64_list.value.append(label)
     if identity is not None:
         example.features.feature["id"].bytes_list.value.append(identity.encode())
-    # Protobuf orders a map anew in every process unless asked not to.
+    # Protobuf orders a map differently in every process unless told not to.
     return example.SerializeToString(deterministic=True)
 
 

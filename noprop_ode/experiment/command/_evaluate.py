@@ -38,16 +38,16 @@ _ABOUT = """Evaluates the saved model of a run again: with the protocols of the 
 def evaluate_command(arguments: Sequence[str] | None = None, *, prog: str | None = None) -> None:
     """The command `noprop-ode evaluate`: a saved model on the data of its run.
 
-    **Arguments:** `arguments` of the command line, those of the process if not given; and `prog`, what the command is
-    called in its help.
+    **Arguments:** `arguments` of the command line, those of the process if not given; and `prog`, the name of the
+    command in its help.
     """
     parser = parser_of(_ABOUT, prog)
     parser.add_argument("run", type=Path, help="output folder of a run")
-    parser.add_argument("--protocol", nargs="+", help="names of protocols, besides the default")
+    parser.add_argument("--protocol", nargs="+", help="names of protocols, in addition to the default")
     parser.add_argument(
-        "--split", choices=("validation", "test"), default="test", help="the images; choose on validation"
+        "--split", choices=("validation", "test"), default="test", help="the images; use validation to make choices"
     )
-    parser.add_argument("--confusion", action="store_true", help="print the confusion matrix of the default, too")
+    parser.add_argument("--confusion", action="store_true", help="also print the confusion matrix of the default")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     add_prediction_flags(parser)
     add_run_flags(parser)

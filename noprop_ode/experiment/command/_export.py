@@ -14,8 +14,8 @@ _ABOUT = """Exports the saved model of a run as a `jax.export` artefact, which p
 
     %(prog)s runs/digits_ct-seed0-00
 
-It compares the artefact with the model on test images, and writes model.jax_export and model.json beside the model. To
-use it, with nothing but JAX and flatbuffers installed:
+It compares the artefact with the model on test images, and writes model.jax_export and model.json next to the model. To
+use it, with only JAX and flatbuffers installed:
 
     predict = jax.export.deserialize(bytearray(open("model.jax_export", "rb").read())).call
     log_probabilities = predict(images)     # uint8 [n, height, width, channels] -> float32 [n, classes]
@@ -30,7 +30,7 @@ def export_command(arguments: Sequence[str] | None = None, *, prog: str | None =
     parser = parser_of(_ABOUT, prog)
     parser.add_argument("run", type=Path, help="output folder of a run")
     parser.add_argument("--out", type=Path, help="folder for the artefact; that of the run if not given")
-    parser.add_argument("--platforms", nargs="+", default=["cpu", "cuda", "tpu"], help="where it shall run")
+    parser.add_argument("--platforms", nargs="+", default=["cpu", "cuda", "tpu"], help="platforms to export for")
     add_run_flags(parser)
     args = parser.parse_args(arguments)
     guarded(lambda: _export(args))

@@ -1,4 +1,4 @@
-"""What the parsers of the commands have in common."""
+"""The common part of the parsers of the commands."""
 
 import argparse
 

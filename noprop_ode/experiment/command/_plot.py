@@ -10,15 +10,15 @@ from ..report._plot_runs import KINDS
 from ._parser import parser_of
 
 
-_ABOUT = """Plots of one or more runs, into the folder of the first.
+_ABOUT = """Draws plots of one or more runs, into the folder of the first.
 
     %(prog)s runs/digits_ct-seed0-00
     %(prog)s runs/digits_ct-seed0-00 runs/digits_fm-seed0-00 --format svg
     %(prog)s runs/digits_ct-seed0-00 --only cost trajectories --images 3 14 15
 
-Of several runs: their learning curves, by what differs in their settings; those that differ in the seed alone are one
-curve with a band. Of the first: the schedule, prototypes where the embedding has any, class probabilities along t for
-some images, the confusion matrix, and accuracy against evaluations of the vector field for each sampler.
+For several runs: their learning curves, labelled by what differs in their settings; those that differ only in the seed
+are one curve with a band. For the first: the schedule, prototypes if the embedding has any, class probabilities along t
+for some images, the confusion matrix, and accuracy against evaluations of the vector field for each sampler.
 """
 
 
@@ -31,12 +31,12 @@ def plot_command(arguments: Sequence[str] | None = None, *, prog: str | None = N
     parser.add_argument("runs", type=Path, nargs="+", help="output folders of runs, or of several seeds")
     parser.add_argument("--only", nargs="+", choices=KINDS, default=KINDS, help="which plots")
     parser.add_argument(
-        "--images", type=int, nargs="+", help="images by position; some that are sure, torn and wrong if not given"
+        "--images", type=int, nargs="+", help="positions of images; if not given, some that are sure, torn and wrong"
     )
     parser.add_argument(
         "--split",
         choices=("validation", "test"),
-        help="what to draw on; if not given, the cost on the validation split and the rest on the test set",
+        help="the data to plot; if not given, the validation split for the cost and the test set for the rest",
     )
     parser.add_argument("--format", choices=("png", "svg"), default="png")
     parser.add_argument("--out", type=Path, help="folder for the plots; that of the first run if not given")

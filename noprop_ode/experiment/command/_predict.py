@@ -24,8 +24,8 @@ _ABOUT = """Classifies image files with the saved model of a run.
     %(prog)s runs/cifar10_ct-seed0-00 photos/ --format csv > classes.csv
     %(prog)s runs/cifar10_ct-seed0-00 cat.png --sampler heun --steps 20 --start noise --draws 8
 
-Images are brought to the size and the channels of the training set; colours are not changed otherwise, so for MNIST
-write white on black. A file that cannot be read is passed over with a warning, and the exit code is then 1.
+Images are converted to the size and the channels of the training set; colours are not changed otherwise, so for MNIST
+use white on black. A file that cannot be read is skipped with a warning, and the exit code is then 1.
 """
 
 
@@ -40,9 +40,9 @@ def predict_command(arguments: Sequence[str] | None = None, *, prog: str | None 
         "images",
         type=Path,
         nargs="+",
-        help="PNG, JPEG, GIF, BMP, TIFF, WebP or PPM files, or folders that hold such files",
+        help="PNG, JPEG, GIF, BMP, TIFF, WebP or PPM files, or folders of such files",
     )
-    parser.add_argument("--top", type=int, default=3, help="classes to show for each image")
+    parser.add_argument("--top", type=int, default=3, help="classes to show per image")
     parser.add_argument("--format", choices=("table", "csv", "json"), default="table")
     add_prediction_flags(parser)
     add_run_flags(parser)

@@ -18,7 +18,7 @@ from ..reproduce._rows import SETTINGS, rows_of
 from ._parser import parser_of
 
 
-_ABOUT = """The paper's table: its rows as runs, one after the other, and a page of what they found.
+_ABOUT = """The paper's table: its rows as runs, one after another, and a page of their results.
 
     %(prog)s run --out runs/table --rows mnist/ct/one-hot "cifar10/*/one-hot" --seeds 3 --hours 8
     %(prog)s run --out runs/table --settings fast --rows cifar10/ct/one-hot
@@ -26,12 +26,12 @@ _ABOUT = """The paper's table: its rows as runs, one after the other, and a page
     %(prog)s page runs/table/* --records benchmarks/results/table.jsonl --page docs/results.md \\
         --figures docs/_static/results
 
-The same command again goes on where it was stopped, days later too. What follows -- are settings for every run.
+The same command continues where it was stopped, even days later. Arguments after -- are settings for every run.
 """
 
 
 def reproduce_command(arguments: Sequence[str] | None = None, *, prog: str | None = None) -> None:
-    """The command `noprop-ode reproduce`: runs the rows of the paper's table, and writes the tables of what was run.
+    """The command `noprop-ode reproduce`: runs the rows of the paper's table, and writes the tables of the results.
 
     **Arguments:** as for [`noprop_ode.experiment.evaluate_command`][].
     """
@@ -40,19 +40,19 @@ def reproduce_command(arguments: Sequence[str] | None = None, *, prog: str | Non
     runs = commands.add_parser("run", help="train and evaluate rows")
     runs.add_argument("--out", type=Path, required=True, help="folder of all runs")
     runs.add_argument(
-        "--rows", nargs="+", default=[], metavar="DATA/VARIANT/EMBEDDING", help="all by default; * is any"
+        "--rows", nargs="+", default=[], metavar="DATA/VARIANT/EMBEDDING", help="all by default; * matches any"
     )
     runs.add_argument(
-        "--settings", choices=SETTINGS, default="paper", help="the paper's, our recipes, or the fast ones"
+        "--settings", choices=SETTINGS, default="paper", help="the paper's, our recipes', or those of the fast network"
     )
-    runs.add_argument("--seeds", default="1", help="0,1,2, or their number, 3; 1 by default")
-    runs.add_argument("--draws", type=int, default=5, help="of noise for the paper's way of predicting; the paper's 5")
-    runs.add_argument("--hours", type=float, help="stop after so long, and save the run at hand")
+    runs.add_argument("--seeds", default="1", help="0,1,2, or the number of seeds, 3; 1 by default")
+    runs.add_argument("--draws", type=int, default=5, help="draws of noise for the paper's protocol; the paper's 5")
+    runs.add_argument("--hours", type=float, help="stop after this time, and save the current run")
     runs.add_argument("overrides", nargs="*", help="settings for every run, after --")
     pages = commands.add_parser("page", help="write the tables and figures of a page")
-    pages.add_argument("runs", type=Path, nargs="*", help="folders of finished runs; others are passed over")
-    pages.add_argument("--records", type=Path, required=True, help="file that keeps what was found, a line for a run")
-    pages.add_argument("--page", type=Path, required=True, help="Markdown file with the places of the tables")
+    pages.add_argument("runs", type=Path, nargs="*", help="folders of finished runs; others are skipped")
+    pages.add_argument("--records", type=Path, required=True, help="file that keeps the results, one line per run")
+    pages.add_argument("--page", type=Path, required=True, help="Markdown file with places for the tables")
     pages.add_argument("--figures", type=Path, help="folder for the figures of the page; without it none are drawn")
     args = parser.parse_args(arguments)
     guarded(lambda: _run(args) if args.command == "run" else _page(args))
@@ -86,7 +86,7 @@ def _page(args: argparse.Namespace) -> None:
     every = list(records.values())
     folder: Path | None = args.figures
     link = None if folder is None else Path(os.path.relpath(folder, args.page.parent)).as_posix()
-    # All is made before anything is written.
+    # Everything is made before anything is written.
     text = "".join(json.dumps(each) + "\n" for each in every)
     tables = page(args.page.read_text(encoding="utf-8"), every, figures=link)
     drawn = {} if folder is None else {folder / name: figure for name, figure in figures(every).items()}
@@ -101,7 +101,7 @@ def _page(args: argparse.Namespace) -> None:
 def _read(path: Path) -> dict[str, Any]:
     """The records of a file, by their identity.
 
-    **Raises:** [`noprop_ode.RunError`][] for a line that is none.
+    **Raises:** [`noprop_ode.RunError`][] for a line that is not a record.
     """
     records = {}
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []

@@ -1,4 +1,4 @@
-"""What comes after training: plots, predictions for files, an exported model, and what their scripts share."""
+"""What comes after training: plots, predictions for files, an exported model, and code that their commands share."""
 
 from ._confusion import confusion_matrix as confusion_matrix, plot_confusion as plot_confusion
 from ._cost import (

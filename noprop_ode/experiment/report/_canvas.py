@@ -1,4 +1,4 @@
-"""What the plots share. Figures are made by Matplotlib's objects: pyplot, and with it a backend, is the caller's."""
+"""What the plots share. Figures use Matplotlib's objects: pyplot, and with it the backend, is left to the caller."""
 
 import io
 import warnings
@@ -16,7 +16,7 @@ from ._text import shortened
 
 
 def new_figure(width: float, height: float) -> Any:
-    """An empty figure of a size in inches."""
+    """An empty figure, with its size in inches."""
     return need("matplotlib.figure", "A plot").Figure(figsize=(width, height), layout="constrained")
 
 
@@ -26,7 +26,7 @@ def plain(name: object, length: int = 24) -> str:
 
 
 def tidy(axes: Iterable[Any]) -> None:
-    """A light grid behind everything, and no frame where there is no axis."""
+    """A light grid behind everything, and no frame on the sides without an axis."""
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(alpha=0.25)
@@ -34,7 +34,7 @@ def tidy(axes: Iterable[Any]) -> None:
 
 
 def plain_ticks(axis: Any) -> None:
-    """Numbers as people write them, on one axis of a plot, a logarithmic one included: 0.05 instead of 5 x 10^-2."""
+    """Plain numbers at the ticks of one axis of a plot, also a logarithmic one: 0.05 instead of 5 x 10^-2."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -46,7 +46,7 @@ def plain_ticks(axis: Any) -> None:
 
 
 def save(figure: Any, path: AnyPath) -> None:
-    """Writes a figure in one move; the suffix chooses PNG or SVG. The same figure makes the same bytes.
+    """Writes a figure atomically; the suffix chooses PNG or SVG. The same figure gives the same bytes.
 
     **Raises:** `RunError` for any failure of the file system.
     """
@@ -56,17 +56,17 @@ def save(figure: Any, path: AnyPath) -> None:
     kind = path.suffix.removeprefix(".") or "png"
     dated = {"metadata": {"Date": None}} if kind == "svg" else {}
     with warnings.catch_warnings(), matplotlib.rc_context({"svg.hashsalt": "noprop_ode"}):
-        # A letter that the font lacks is drawn as a box, and a crowded figure as well as it goes.
+        # A character that the font lacks is drawn as a box, and a crowded figure as well as possible.
         warnings.simplefilter("ignore", UserWarning)
         figure.savefig(content, format=kind, dpi=140, **dated)
     write_file(path, content.getvalue())
 
 
 def show_image(axis: Any, image: Shaped[np.ndarray, "..."], title: str = "") -> None:
-    """Draws an image of any shape: three channels in colour, one in grey, of four the first three, of any other number
-    the mean; one line of pixels is a strip.
+    """Draws an image of any shape: three channels in colour, one in grey, the first three of four, the mean of any
+    other number; one line of pixels is a strip.
 
-    **Arguments:** where, the image as uint8 or as floating point, and a text above it.
+    **Arguments:** the axis, the image as uint8 or floating point, and a title.
     """
     values = image.astype(np.float32) / (255 if image.dtype == np.uint8 else 1)
     values = np.nan_to_num(values)

@@ -10,14 +10,14 @@ from ..._types import AnyPath, Key
 from . import _canvas
 
 
-_WITH_COUNTS = 20  # classes up to which every count is written
-_WITH_NAMES = 120  # classes up to which every class is named
+_WITH_COUNTS = 20  # up to this many classes, every count is written
+_WITH_NAMES = 120  # up to this many classes, every class is named
 
 
 def confusion_matrix(
     predicted: Int[np.ndarray, " n"], labels: Int[np.ndarray, " n"], num_classes: int
 ) -> Int[np.ndarray, "classes classes"]:
-    """How many images of each true class (rows) were given each class (columns).
+    """How many images of each true class (rows) were predicted as each class (columns).
 
     **Arguments:** predicted and true classes, and the number of classes. **Returns:** counts.
     """
@@ -28,7 +28,7 @@ def confusion_matrix(
 def plot_confusion(
     path: AnyPath, model: AbstractModel, test: data.Dataset, *, key: Key, prediction: Prediction | None = None
 ) -> None:
-    """The confusion matrix, and beside it the mistakes that are made most.
+    """The confusion matrix, and next to it the most frequent mistakes.
 
     **Arguments:**
 
@@ -36,7 +36,7 @@ def plot_confusion(
     - `model`: the model.
     - `test`: images and labels.
     - `key`: randomness.
-    - `prediction`: how to predict; the model's own way by default.
+    - `prediction`: how to predict; the model's default if not given.
     """
     predicted = np.asarray(predict(model, test.images, key=key, prediction=prediction))
     matrix = confusion_matrix(predicted, test.labels, test.num_classes)

@@ -34,15 +34,15 @@ _MANY = 1000  # steps that are as good as exact
 def ways_by_cost(
     model: AbstractModel, counts: Sequence[int] = (1, 2, 4, 8, 16, 32, 64)
 ) -> dict[str, Sequence[Prediction]]:
-    """Ways of predicting, each with a growing number of evaluations.
+    """Predictions of several kinds, each with a growing number of evaluations.
 
     **Arguments:**
 
     - `model`: the model.
     - `counts`: numbers of steps.
 
-    **Returns:** by name: samplers from one draw of noise to the readout, Euler with as many steps as are exact,
-    too; the last step read from the denoiser instead; of blocks, ensembles of the first of them
+    **Returns:** by name: samplers from one draw of noise to the readout, Euler also with as many steps as are exact;
+    the last step read from the denoiser instead; for blocks, ensembles of the first ones
     ([`noprop_ode.EnsembleDecoder`][]); and the default of the model.
     """
     samplers: dict[str, list[Any]] = {
@@ -66,7 +66,7 @@ def ways_by_cost(
 
 
 class CostPoint(NamedTuple):
-    """A way of predicting: the mean number of evaluations of the vector field an image, and how good it is."""
+    """A prediction: the mean number of evaluations of the vector field per image, and how good it is."""
 
     evaluations: float
     accuracy: float
@@ -77,9 +77,9 @@ class CostPoint(NamedTuple):
 def measure_cost(
     model: AbstractModel, images: data.Dataset, samplers: Mapping[str, Sequence[Prediction]], *, key: Key
 ) -> dict[str, list[CostPoint]]:
-    """Evaluates each way of predicting. Images are encoded once, and one whose solver fails is reported and left out.
+    """Evaluates each prediction. Images are encoded once; a prediction whose solver fails is reported and left out.
 
-    **Arguments:** as for `plot_cost`. **Returns:** what was found, by the names of the samplers.
+    **Arguments:** as for `plot_cost`. **Returns:** the results, by the names of the samplers.
     """
     tqdm = need("tqdm", "The progress of an evaluation").tqdm
     points: dict[str, list[CostPoint]] = {}
@@ -111,8 +111,8 @@ def plot_cost(
     key: Key,
     split: str = "validation",
 ) -> None:
-    """Accuracy, negative log-likelihood and calibration against the number of evaluations of the vector field; of the
-    accuracy also what is near the top, with one standard error of the best.
+    """Accuracy, negative log-likelihood and calibration against the number of evaluations of the vector field; for
+    accuracy, also a close-up near the top, with one standard error of the best.
 
     A sampler is a setting, and settings are chosen on the validation split.
 
@@ -123,7 +123,7 @@ def plot_cost(
     - `images`: images and labels.
     - `samplers`: by name, predictions of growing cost.
     - `key`: randomness.
-    - `split`: what part of the data the images are, for the title.
+    - `split`: which part of the data the images are, for the title.
     """
     points = measure_cost(model, images, samplers, key=key)
     name = _canvas.plain(images.name.removesuffix(f"/{split}"))
@@ -132,9 +132,9 @@ def plot_cost(
 
 
 def cost_figure(points: Mapping[str, Sequence[CostPoint]], count: int, title: str) -> Any:
-    """The figure of what `measure_cost` found.
+    """The figure of the results of `measure_cost`.
 
-    **Arguments:** the points of each sampler, of how many images they are, and a title.
+    **Arguments:** the points of each sampler, the number of images, and a title.
     """
     figure = _canvas.new_figure(9.2, 7.6)
     (accuracy, top), (nll, calibration) = figure.subplots(2, 2)
@@ -149,7 +149,7 @@ def cost_figure(points: Mapping[str, Sequence[CostPoint]], count: int, title: st
         axis.set(xscale="log")
         _count_ticks(axis, [found.evaluations for way in points.values() for found in way])
     for axis in (nll, calibration):
-        axis.set(xlabel="evaluations of the vector field an image")
+        axis.set(xlabel="evaluations of the vector field per image")
     accuracy.set(ylabel="accuracy", title="all")
     _zoom(top, [found.accuracy for way in points.values() for found in way], count)
     nll.set(ylabel="negative log-likelihood, nats", yscale="log")
@@ -172,7 +172,7 @@ def _count_ticks(axis: Any, counts: Sequence[float]) -> None:
 
 
 def _zoom(axis: Any, accuracies: Sequence[float], count: int) -> None:
-    """The best, down to a few of its standard errors: what is not told apart there is not better."""
+    """The best, down to a few of its standard errors: points that cannot be told apart there are equally good."""
     best = max(accuracies, default=1.0)
     error = float(np.sqrt(max(best * (1 - best), 1 / count) / count))
     axis.axhspan(best - error, best, color="0.9", lw=0, label="one standard error below the best")
@@ -181,7 +181,7 @@ def _zoom(axis: Any, accuracies: Sequence[float], count: int) -> None:
 
 
 def _in_words(samplers: Mapping[str, Sequence[Prediction]]) -> str:
-    """Start and decoder, where all ways share them that have a cost to choose."""
+    """Start, draws and decoder, if all predictions whose cost can be chosen share them."""
     ways = [how for found in samplers.values() if len(found) > 1 for how in found]
     words = []
     for name in ("start", "draws", "decoder"):

@@ -25,15 +25,15 @@ def draw_plots(
 ) -> None:
     """The plots of a finished run: learning curve, class probabilities along t, confusion matrix.
 
-    Figures are what counts, and `noprop-ode plot` draws a plot again: whatever goes wrong with one is a warning.
+    The numbers are what counts, and `noprop-ode plot` can draw a plot again: any error in one is only a warning.
 
     **Arguments:**
 
-    - `folder`: of the run.
+    - `folder`: the folder of the run.
     - `model`: the trained model.
-    - `test`: the test set; without one, the learning curve is all there is.
+    - `test`: the test set; without one, only the learning curve is drawn.
     - `config`: the settings of the run.
-    - `prediction`: how the run predicts; the model's own way by default.
+    - `prediction`: how the run predicts; the model's default if not given.
     """
     folder, key = Path(folder), evaluation_key(config)  # that of the summary, whose accuracy a plot repeats
 
@@ -42,7 +42,7 @@ def draw_plots(
         plot_learning_curves(path, records, settings={folder.name: config.to_plain()})
 
     plots: dict[str, Callable[[Path], None]] = {}
-    if (folder / METRICS).exists():  # a model of blocks that trained apart has no curve of its own
+    if (folder / METRICS).exists():  # a model joined from blocks has no curve of its own
         plots["learning_curve.png"] = learning
     if test is not None and not isinstance(model, OneBlock):  # which has no trajectory
         plots["probabilities.png"] = lambda path: plot_trajectories(path, model, test, key=key, prediction=prediction)

@@ -32,27 +32,27 @@ def export_model(
     trust_imports: bool = False,
     data_dir: AnyPath | None = None,
 ) -> tuple[Path, float]:
-    """Writes the model of a run as a `jax.export` artefact, once it was compared with the model itself on test images.
+    """Writes the model of a run as a `jax.export` artefact, after comparing it with the model itself on test images.
 
-    The artefact is a function from images `[n, height, width, channels]` for any n, of the type of the data (uint8 for
-    all but loaders of your own), to class log-probabilities `[n, classes]`, as the configuration predicts; its
-    randomness is that of the evaluation of the run. To read it, JAX and flatbuffers are enough. Beside it, a JSON file
+    The artefact is a function from images `[n, height, width, channels]` for any n, of the dtype of the data (uint8,
+    except for your own loaders), to class log-probabilities `[n, classes]`, as the configuration predicts; its
+    randomness is that of the evaluation of the run. To read it, JAX and flatbuffers are enough. A JSON file next to it
     has the class names and the image shape.
 
     **Arguments:**
 
     - `run`: output folder of a run.
     - `out`: folder for the artefact.
-    - `platforms`: where it shall run: among `cpu`, `cuda`, `rocm` and `tpu`.
+    - `platforms`: the platforms that it is for: among `cpu`, `cuda`, `rocm` and `tpu`.
     - `best`: the model with the best validation accuracy.
     - `trust_imports`: whether to import the modules that the run names, which runs their code.
-    - `data_dir`: where prepared data sets are, if not where the run found them.
+    - `data_dir`: folder of prepared data sets, if not that of the run.
 
-    **Returns:** the path of the artefact, and the greatest difference to the live model in probability; NaN where it
-    was not made for the device at hand, and so was not compared.
+    **Returns:** the path of the artefact, and the greatest difference to the live model in probability; NaN if it was
+    not made for the current device, and so was not compared.
 
     **Raises:** `ConfigError` for an unknown platform, `RunError` if artefact and model differ, or a file cannot be
-    written; as [`noprop_ode.experiment.load_model`][] for a run that cannot be read.
+    written; as for [`noprop_ode.experiment.load_model`][] for a run that cannot be read.
     """
     if unknown := [p for p in platforms if p not in _PLATFORMS]:
         hint = "Use cuda or rocm." if unknown[0] == "gpu" else did_you_mean(unknown[0], _PLATFORMS)
@@ -82,7 +82,7 @@ def export_model(
             raise RunError(f"The exported model would differ from the live one by {difference:g} in probability.")
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    name = "model_best" if best else "model"  # beside that of the model that was evaluated
+    name = "model_best" if best else "model"  # next to that of the model that was evaluated
     path = out / f"{name}.jax_export"
     write_file(path, bytes(content))
     names = {"class_names": spec.class_names, "image_shape": spec.image_shape, "platforms": list(platforms)}

@@ -42,10 +42,10 @@ def classify_files(
     **Arguments:**
 
     - `model`, `config`, `spec`: from [`noprop_ode.experiment.load_model`][].
-    - `paths`: PNG, JPEG, GIF, BMP, TIFF, WebP or PPM files, or folders, which are searched with the folders in them.
-    - `top`: how many classes to give for each.
+    - `paths`: PNG, JPEG, GIF, BMP, TIFF, WebP or PPM files, or folders, which are searched with their subfolders.
+    - `top`: the number of classes per file.
 
-    **Returns:** one prediction a file, which depends on no other; one that cannot be read has an `error` instead of
+    **Returns:** one prediction per file, which depends on no other file; if it cannot be read, an `error` instead of
     classes.
 
     **Raises:** `RunError` for a path that does not exist, or if no image can be read.
@@ -73,7 +73,7 @@ def classify_files(
             errors[i] = str(error)
     if not images:
         raise RunError(next(iter(errors.values())))
-    # A file is what it is, whatever lies beside it.
+    # The prediction for a file does not depend on the other files.
     log_ps = predict_alike(model, np.stack(images), key=key, prediction=prediction)
     ps = iter(np.exp(log_ps))
     found = []
@@ -89,7 +89,7 @@ def classify_files(
 
 
 def format_predictions(found: Sequence[FilePrediction], style: Literal["table", "csv", "json"]) -> str:
-    """Predictions as text; characters in names that a terminal would obey are written out.
+    """Predictions as text; characters in names that a terminal would interpret are escaped.
 
     **Arguments:** the predictions, and `"table"`, `"csv"` or `"json"`. **Returns:** the text; a table or CSV has no
     lines for files that could not be read.

@@ -1,4 +1,4 @@
-"""Which runs belong together, and what tells the others apart."""
+"""Which runs belong together, and how the others differ."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,15 +21,15 @@ def flat(settings: Any, path: str = "") -> dict[str, Any]:
 
 
 def _telling(settings: Settings) -> dict[str, Any]:
-    """What a result depends on: neither names nor places, nor what is evaluated at the end."""
+    """The settings that a result depends on: neither names nor paths, nor what is evaluated at the end."""
     skipped = ("output", "name", "description", "data.dir", "prediction.protocols")
     return {k: v for k, v in flat(settings).items() if not any(k == s or k.startswith(s + ".") for s in skipped)}
 
 
 def group_runs(runs: Mapping[str, Settings]) -> dict[str, list[str]]:
-    """The names of runs, grouped: together are those that differ in their seed alone.
+    """The names of runs, grouped: those that differ only in their seed belong together.
 
-    **Arguments:** settings as plain values, by the name of the run; empty ones where they are not known.
+    **Arguments:** settings as plain values, by the name of the run; empty if they are not known.
 
     **Returns:** the names of each group, by a label that says what differs: `variant=ct`.
     """
@@ -47,7 +47,7 @@ def group_runs(runs: Mapping[str, Settings]) -> dict[str, list[str]]:
             groups.append((rest, {seed}, [name]))
     keys = sorted({k for rest, _, _ in groups for k in rest}, key=lambda k: (k not in _FIRST, k))
     differing = [k for k in keys if len({repr(rest.get(k, "")) for rest, _, _ in groups}) > 1]
-    # Of two different components, their settings say nothing more.
+    # If two components differ, their settings say nothing more.
     differing = [k for k in differing if not any(k.startswith(other + ".") for other in differing)]
     short = [k.rsplit(".", 1)[-1] for k in differing]
     labels: dict[str, list[str]] = {}

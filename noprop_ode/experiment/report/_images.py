@@ -1,4 +1,4 @@
-"""Image files of anybody's: only the formats meant here are opened, whatever a file is called."""
+"""Image files from anybody: only the supported formats are opened, whatever a file is called."""
 
 import os
 import stat
@@ -16,7 +16,7 @@ from ._text import printable
 
 
 def check_shape(shape: tuple[int, ...]) -> None:
-    """Refuses a shape that no image file gives.
+    """Refuses a shape that no image file can have.
 
     **Raises:** `RunError`.
     """
@@ -25,7 +25,7 @@ def check_shape(shape: tuple[int, ...]) -> None:
 
 
 def find_images(path: Path) -> list[Path]:
-    """A file, or the image files in a folder and the folders in it, in order; hidden ones and links to folders are
+    """A file, or the image files in a folder and its subfolders, in order; hidden ones and links to folders are
     left out.
 
     **Raises:** `RunError` if there is none.
@@ -50,11 +50,11 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def read_image(path: Path, shape: tuple[int, ...]) -> UInt8[np.ndarray, "h w c"]:
-    """An image file, read as `noprop_ode.data.from_folder` reads what a model is trained on, and brought to a shape.
+    """An image file, read like the training images of `noprop_ode.data.from_folder`, and converted to a shape.
 
     **Arguments:** the file, and `[height, width, channels]`.
 
-    **Raises:** `RunError` for a file that is no image of a format meant here.
+    **Raises:** `RunError` for a file that is not an image of a supported format.
     """
     height, width, channels = shape
     try:

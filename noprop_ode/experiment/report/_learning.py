@@ -11,7 +11,7 @@ from . import _canvas
 from ._groups import group_runs, name_of_run, name_of_runs
 
 
-Series = tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]  # steps, and what was measured there
+Series = tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]  # steps, and the values there
 _TERMS = ("denoising", "readout", "prior")
 
 
@@ -21,11 +21,11 @@ def plot_learning_curves(
     *,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
-    """Training loss, validation accuracy, validation negative log-likelihood and, where it was recorded, learning rate
+    """Training loss, validation accuracy, validation negative log-likelihood and, if it was recorded, learning rate
     against epochs: the terms of the loss of one run, or the totals of several.
 
-    Runs are told apart by what differs in their settings. Those that differ in their seed alone are one curve, the
-    mean, in a band of one standard deviation.
+    Runs are labelled by what differs in their settings. Those that differ only in their seed are one curve, the mean,
+    in a band of one standard deviation.
 
     **Arguments:**
 
@@ -98,7 +98,7 @@ def _draw_terms(axis: Any, records: Sequence[dict[str, Any]], scale: float) -> N
             continue
         spread = values.max() - values.min()
         if spread <= 1e-6 * np.abs(values).max() and len(values) > 1:
-            # A constant would only stretch the axis: the legend says it.
+            # A constant would only stretch the axis: the legend states it.
             axis.plot([], [], " ", label=f"{term} {values[0]:.3g}, constant")
             continue
         axis.plot(steps / scale, values, alpha=0.2, color=f"C{number}", lw=0.8)
@@ -128,7 +128,7 @@ def _draw_group(
     steps = found[0][0]
     for other, _ in found[1:]:
         steps = np.intersect1d(steps, other)
-    if not len(steps):  # runs that were never measured at the same step: each for itself
+    if not len(steps):  # runs that were never measured at the same step are drawn separately
         for each in found:
             axis.plot(each[0] / scale, each[1], color=color, lw=1.2)
         return
@@ -144,7 +144,7 @@ def _draw_group(
 
 
 def _series(records: Sequence[dict[str, Any]], kind: str, key: str) -> Series:
-    """What was measured, by step; of a step that was made again after a rollback, the last."""
+    """The values by step; for a step that was repeated after a rollback, the last."""
     found = {}
     for record in records:
         step: Any = record.get("step")
@@ -160,13 +160,13 @@ def _is_number(value: Any) -> bool:
 
 
 def _smoothed(steps: Float[np.ndarray, " n"], values: Float[np.ndarray, " n"]) -> tuple[Any, Any]:
-    """A moving mean, at the step where each window ends: a little shorter than what came in."""
+    """A moving average, at the step where each window ends: slightly shorter than the input."""
     width = max(1, len(steps) // 40)
     return steps[width - 1 :], np.convolve(values, np.ones(width) / width, mode="valid")
 
 
 def _steps_per_epoch(runs: Sequence[Sequence[dict[str, Any]]]) -> float | None:
-    """From the validations, which come at the end of an epoch; `None` where there was none."""
+    """From the validations, which come at the end of an epoch; `None` if there were none."""
     for records in runs:
         steps, epochs = _series(records, "validation", "epoch")
         if len(steps) and epochs[-1] > 0 and steps[-1] > 0:

@@ -1,4 +1,4 @@
-"""What the scripts that come after training share: a run's model, its data, and how to predict."""
+"""What the commands after training share: a run's model, its data, and how to predict."""
 
 import argparse
 from pathlib import Path
@@ -36,17 +36,17 @@ def open_run(
     - `run`: output folder of a run.
     - `best`: the model with the best validation accuracy, instead of the one that was evaluated.
     - `trust_imports`: whether to import the modules that the run names, which runs their code.
-    - `data_dir`: where prepared data sets are, if not where the run found them.
+    - `data_dir`: folder of prepared data sets, if not that of the run.
     - `prediction`: settings of the prediction that differ from those of the run.
 
     **Returns:** the model, the settings and the description of the data.
 
-    **Raises:** as [`noprop_ode.experiment.load_model`][], `ConfigError` for bad settings, and `RunError` for images of
-    another size than the model's.
+    **Raises:** as for [`noprop_ode.experiment.load_model`][], `ConfigError` for bad settings, and `RunError` for images
+    of another size than the model's.
     """
     model, config, spec = load_model(run, best=best, trust_imports=trust_imports)
     size = config.data.image_size
-    if size is not None and size != tuple(spec.image_shape)[:2]:  # before a whole data set is brought to it
+    if size is not None and size != tuple(spec.image_shape)[:2]:  # before a whole data set is resized
         raise RunError(f"{run} brings images to {list(size)}, but its model was trained on {list(spec.image_shape)}.")
     if prediction and config.training.one_block is not None:
         raise ConfigError(
@@ -72,7 +72,7 @@ def split_of(splits: data.Splits, name: Literal["validation", "test"]) -> data.D
 
 
 def check_data(images: data.Dataset, spec: DataSpec) -> data.Dataset:
-    """Refuses data that are not what a model was trained on: figures would mean nothing.
+    """Refuses data other than those that a model was trained on: the figures would mean nothing.
 
     **Arguments:** the data, and the description in the header of the model. **Returns:** the data.
 
@@ -99,21 +99,21 @@ def check_data(images: data.Dataset, spec: DataSpec) -> data.Dataset:
 
 
 def add_run_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags of every script about saved models: `--best`, `--trust-imports`, `--data-dir`."""
-    parser.add_argument("--best", action="store_true", help="the model with the best validation accuracy")
+    """The flags of every command about saved models: `--best`, `--trust-imports`, `--data-dir`."""
+    parser.add_argument("--best", action="store_true", help="use the model with the best validation accuracy")
     parser.add_argument(
         "--trust-imports",
         action="store_true",
         help="import the modules that the run names in its settings: they can do anything, so only for a run you trust",
     )
-    parser.add_argument("--data-dir", type=Path, help="where prepared data sets are, if not where the run found them")
+    parser.add_argument("--data-dir", type=Path, help="folder of prepared data sets, if not that of the run")
 
 
 def add_prediction_flags(parser: argparse.ArgumentParser) -> None:
     """Flags for another prediction: `--sampler`, `--steps`, `--early-exit`, `--start`, `--decoder`, `--draws`,
     `--mirror`, `--shift`."""
     parser.add_argument("--sampler", help="a sampler: ode, adaptive, ancestral, ddim, sde, or an ODE solver by name")
-    parser.add_argument("--steps", type=int, help="its number of steps")
+    parser.add_argument("--steps", type=int, help="number of steps of the sampler")
     parser.add_argument("--early-exit", type=float, help="class probability at which to stop")
     parser.add_argument("--start", choices=("noise", "mean"))
     parser.add_argument("--decoder", choices=("denoiser", "readout", "posterior"))
@@ -121,13 +121,13 @@ def add_prediction_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mirror", action=argparse.BooleanOptionalAction, help="average over each image and its mirror image"
     )
-    parser.add_argument("--shift", type=int, help="and over each moved by so many pixels towards its corners")
+    parser.add_argument("--shift", type=int, help="and over each shifted by this many pixels towards its corners")
 
 
 def prediction_changes(args: argparse.Namespace) -> dict[str, Any]:
     """The `prediction` settings that the flags of `add_prediction_flags` change.
 
-    **Raises:** `ConfigError` for flags that need another.
+    **Raises:** `ConfigError` for flags that need another one.
     """
     changes = {k: v for k in ("start", "decoder", "draws", "mirror", "shift") if (v := getattr(args, k)) is not None}
     settings = {k: v for k in ("steps", "early_exit") if (v := getattr(args, k)) is not None}

@@ -1,4 +1,4 @@
-"""Files appear whole or not at all, and replace what was there, links included, instead of writing through it."""
+"""Files appear whole or not at all, and replace existing ones, links included, instead of writing through them."""
 
 import os
 import re
@@ -9,9 +9,9 @@ from ..._training.files import write_atomically
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Writes a file in one move, and removes what a writer of the same file left when it was killed.
+    """Writes a file atomically, and removes what killed writers of the same file left.
 
-    **Arguments:** where, and what.
+    **Arguments:** the path, and the content.
 
     **Raises:** `RunError` for any failure of the file system.
     """
@@ -41,9 +41,9 @@ def remove_leftovers(path: Path) -> None:
 
 def _alive(process: int) -> bool:
     if process == os.getpid():
-        return False  # this process is about to write the file anew
+        return False  # this process is about to rewrite the file
     if os.name != "posix":
-        return True  # there `os.kill` does not ask, it interrupts
+        return True  # elsewhere `os.kill` does not test a process, it interrupts it
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):

@@ -41,8 +41,8 @@ def plot_runs(
     best: bool = False,
     trust_imports: bool = False,
 ) -> Iterator[Path]:
-    """Draws the plots of runs: learning curves of all of them, everything else of the first. Says on standard error
-    which it is at.
+    """Draws the plots of runs: learning curves of all of them, everything else of the first. Reports on standard error
+    which one is being drawn.
 
     **Arguments:**
 
@@ -50,11 +50,11 @@ def plot_runs(
     - `out`: folder for the plots.
     - `kinds`: among `learning`, `cost`, `schedule`, `trajectories`, `prototypes` and `confusion`; those that do not
         apply to the model are left out.
-    - `indices`: images whose trajectories to show; some of which the model is sure, torn and wrong by default.
+    - `indices`: images whose trajectories to show; by default some where the model is sure, torn and wrong.
     - `suffix`: `"png"` or `"svg"`.
-    - `split`: what to draw on; by default the validation split for the cost, where a choice is made by it, and the test
-        set for the rest.
-    - `data_dir`: where prepared data sets are.
+    - `split`: the data to plot; by default the validation split for the cost, which serves to make a choice, and the
+        test set for the rest.
+    - `data_dir`: folder of prepared data sets.
     - `best`: the model with the best validation accuracy.
     - `trust_imports`: whether to import the modules that the run names, which runs their code.
 
@@ -65,7 +65,7 @@ def plot_runs(
     """
     runs, out = [seed for run in runs for seed in _seeds_of(Path(run))], Path(out)
     asked = tuple(kinds) != KINDS
-    # A run that blocks were joined to has none, and is passed over where nobody asked for its learning curve.
+    # A run that blocks were joined to has none, and is skipped unless its learning curve was requested.
     learned = "learning" in kinds and (asked or any((run / METRICS).exists() for run in runs))
     draw = {"learning": lambda path: _learning(path, runs)} if learned else {}
     if [k for k in kinds if k != "learning"]:
@@ -74,7 +74,7 @@ def plot_runs(
     out.mkdir(parents=True, exist_ok=True)
     names = {"learning": "learning_curve", "trajectories": "probabilities"}
     for kind in (k for k in KINDS if k in draw):
-        of = "_best" if best and kind != "learning" else ""  # beside the plots of the model that was evaluated
+        of = "_best" if best and kind != "learning" else ""  # next to the plots of the model that was evaluated
         path = out / f"{names.get(kind, kind)}{of}.{suffix}"
         print(f"drawing {printable(path.name)} ...", file=sys.stderr, flush=True)
         draw[kind](path)
@@ -82,7 +82,7 @@ def plot_runs(
 
 
 def _seeds_of(run: Path) -> list[Path]:
-    """The runs in a folder that `run_seeds` wrote; the folder itself, if it is that of a run."""
+    """The runs in a folder that `run_seeds` wrote; the folder itself if it is a run's."""
     if (run / METRICS).exists():
         return [run]
     found = [path.parent for path in run.glob(f"seed*/{METRICS}")]
@@ -99,7 +99,7 @@ def _learning(path: Path, runs: Sequence[Path]) -> None:
 
 
 def _settings(run: Path) -> dict[Any, Any]:
-    """The settings of a run as plain data; none where they cannot be read, because the curves need them for names."""
+    """The settings of a run as plain data; none if they cannot be read, as the curves only need them for names."""
     try:
         return read_yaml(run / CONFIG_FILE)
     except (ConfigError, OSError):
@@ -112,7 +112,7 @@ def _of_model(
     indices: Sequence[int] | None,
     split: Literal["validation", "test"] | None,
 ) -> dict[str, Callable[[Path], None]]:
-    """What draws each plot of one model."""
+    """The function that draws each plot of one model."""
     model, config, spec = run
     key = evaluation_key(config)
     draw: dict[str, Callable[[Path], None]] = {}

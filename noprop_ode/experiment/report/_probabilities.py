@@ -29,8 +29,8 @@ def plot_trajectories(
     indices: Sequence[int] | None = None,
     prediction: Prediction | None = None,
 ) -> None:
-    """A few images with the class probabilities of the network along one trajectory each, from a draw of noise; above
-    them, the truth and the prediction.
+    """A few images with the network's class probabilities along one trajectory each, from a draw of noise; above them,
+    the true class and the prediction.
 
     **Arguments:**
 
@@ -38,9 +38,9 @@ def plot_trajectories(
     - `model`: the model.
     - `test`: images and labels.
     - `key`: the draws of noise.
-    - `indices`: which images; by default two of which the model is sure, two between which and another class it is
-        torn, and two that it gets wrong, all among the first thousand.
-    - `prediction`: how to predict, for what is said above the images; the model's own way by default.
+    - `indices`: which images; by default two where the model is sure, two where it is torn between classes, and two
+        that it gets wrong, all among the first thousand.
+    - `prediction`: how to predict, for the text above the images; the model's default if not given.
     """
     if indices is None:
         few = test.take(np.arange(min(len(test), 1000)))
@@ -59,15 +59,15 @@ def plot_trajectories(
 
 
 def choose(ps: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, " n"]) -> list[Chosen]:
-    """Images worth a look: the two that the model is surest of and right about, the two whose second class
-    is likeliest, and the two that it is surest of and wrong about.
+    """Images worth a look: two that the model is surest of and right about, two whose second class is likeliest, and
+    two that it is surest of and wrong about.
 
-    **Arguments:** predicted probabilities, and true classes. **Returns:** at most six, each once; fewer classes of
-    the same kind are shown where there are others.
+    **Arguments:** predicted probabilities, and true classes. **Returns:** at most six, each once; the two sure ones are
+    of different classes if possible.
     """
     two = np.sort(ps, axis=1)[:, -2:] if ps.shape[1] > 1 else np.pad(ps, ((0, 0), (1, 0)))
     right, second, top = ps.argmax(axis=1) == labels, two[:, 0], two[:, 1]
-    # Those it gets wrong come first, because they may be few.
+    # Those it gets wrong are chosen first, because they may be few.
     wrong = [i for i in np.argsort(-top, kind="stable").tolist() if not right[i]][:2]
     sure = [i for i in np.argsort(-top, kind="stable").tolist() if right[i]]
     other = next((i for i in sure[1:] if labels[i] != labels[sure[0]]), sure[1] if len(sure) > 1 else None)
@@ -120,8 +120,8 @@ def _draw_panel(
     label: int,
     predicted: int,
 ) -> None:
-    """Blue for the true class, orange for a wrong prediction, others that were likely at some time by colours of their
-    own, and the rest grey: colours that do not run out with the classes."""
+    """Blue for the true class, orange for a wrong prediction, other colours for classes that were likely at some time,
+    and grey for the rest: the colours do not run out, however many classes there are."""
     peaks = along.max(axis=0)
     named = {label: ("C0", f"{_canvas.plain(class_names[label], 16)} (true)")}
     if predicted != label:

@@ -8,7 +8,7 @@ from . import _canvas
 
 
 def plot_prototypes(path: AnyPath, images: Float[np.ndarray, "classes ..."], class_names: tuple[str, ...]) -> None:
-    """Embeddings that are images, one a class.
+    """Embeddings that are images, one per class.
 
     **Arguments:** the image file to write, the embeddings, and the names of the classes.
     """

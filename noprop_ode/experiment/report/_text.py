@@ -1,19 +1,19 @@
-"""Text that came from a file: it is printed, never obeyed."""
+"""Text that came from a file: it is printed, never interpreted."""
 
 from .._errors import RunError
 
 
 def printable(text: object) -> str:
-    """Text without what a terminal would obey: escapes, line breaks and other characters that do not print are written
-    as Python writes them.
+    """Text without anything that a terminal would interpret: escapes, line breaks and other characters that do not
+    print are escaped as in Python.
 
-    **Arguments:** anything with a text. **Returns:** the text.
+    **Arguments:** any object. **Returns:** its text.
     """
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
 
 
 def shortened(text: object, length: int = 24) -> str:
-    """Printable text of at most so many characters."""
+    """Printable text of at most `length` characters."""
     found = printable(text)
     return found if len(found) <= length else found[: length - 1] + "…"
 

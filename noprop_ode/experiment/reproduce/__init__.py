@@ -1,4 +1,4 @@
-"""The paper's table: its rows as runs, one after the other, and the page of what they found."""
+"""The paper's table: its rows as runs, one after another, and the page of their results."""
 
 from ._evaluations import figures as figures
 from ._job import Job as Job, jobs as jobs

@@ -1,4 +1,4 @@
-"""Accuracy against the number of evaluations: a table of how few are enough, and a figure for each run."""
+"""Accuracy against the number of evaluations: a table of how few are enough, and a figure per run."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -12,8 +12,8 @@ from ._rows import SETS
 from ._words import changes_of, count, named, settings_of
 
 
-_EXACT, _DEFAULT = "Euler", "the default"  # the last point of the former is of so many steps that it is exact
-_NEAR = 0.001  # of the accuracy: what counts as the same
+_EXACT, _DEFAULT = "Euler", "the default"  # the last point of the former has so many steps that it is exact
+_NEAR = 0.001  # difference in accuracy that counts as none
 
 
 def figures(records: Sequence[Record]) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def figures(records: Sequence[Record]) -> dict[str, Any]:
 
 
 def evaluations_table(records: Sequence[Record], *, figures: str | None) -> str:
-    """How many evaluations an image each sampler takes to be as accurate as with exact steps, and the figures."""
+    """How many evaluations per image each sampler takes to be as accurate as exact steps, and the figures."""
     runs = [(found, _points(found)) for found in _measured(records)]
     samplers = list(dict.fromkeys(name for _, points in runs for name in points if name != _DEFAULT))
     heads = ["data", "", _DEFAULT, "1000 Euler steps", *samplers]
@@ -76,7 +76,7 @@ def _cell(point: CostPoint) -> str:
 
 
 def _fewest(points: Sequence[CostPoint], accuracy: float) -> str:
-    """The cheapest that is as accurate; a dash where none is, and nothing where the sampler does not suit the model."""
+    """The cheapest that is as accurate; a dash if none is, and nothing if the sampler does not suit the model."""
     near = [point for point in points if point.accuracy >= accuracy - _NEAR - 1e-9]
     if not near:
         return "–" if points else ""

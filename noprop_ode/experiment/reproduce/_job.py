@@ -1,4 +1,4 @@
-"""A run of the table: its settings, and the command that begins or goes on with it."""
+"""A run of the table: its settings, and the command that starts or resumes it."""
 
 import contextlib
 import sys
@@ -30,12 +30,12 @@ class Job(NamedTuple):
 
     @property
     def arguments(self) -> list[str]:
-        """Its settings, as `noprop-ode train` is told them."""
+        """Its settings, as arguments of `noprop-ode train`."""
         return [*self.row.arguments(self.settings), *self.overrides, "--training.seed", str(self.seed)]
 
     @property
     def command(self) -> list[str]:
-        """What begins the run, or goes on with it."""
+        """The command that starts the run, or resumes it."""
         if not (self.folder / CONFIG_FILE).exists():
             return [*_COMMAND, *self.arguments, "--output.dir", str(self.folder)]
         trust = ["--trust-imports"] if self.trusted else []
@@ -44,7 +44,7 @@ class Job(NamedTuple):
 
     @property
     def data_dir(self) -> str:
-        """Where the command line says that the data are; empty if it does not."""
+        """The data folder from the command line; empty if there is none."""
         return ["", *(text for name, text in parse_overrides(self.overrides) if name == "data.dir")][-1]
 
     @property
@@ -54,11 +54,11 @@ class Job(NamedTuple):
 
     @property
     def finished(self) -> bool:
-        """Whether it is trained and evaluated, for as long as its settings say."""
+        """Whether it is trained and evaluated, for as many epochs as its settings say."""
         return 0 < self._epochs() <= finished_epochs(self.folder)
 
     def check(self) -> None:
-        """Refuses a folder that holds a run of other settings.
+        """Refuses a folder that holds a run with other settings.
 
         **Raises:** `ConfigError`.
         """
@@ -88,7 +88,7 @@ class Job(NamedTuple):
 def jobs(rows: Iterable[Row], settings: str, seeds: Sequence[int], overrides: Sequence[str], out: Path) -> list[Job]:
     """The runs of some rows, all rows with the first seed before any with the second.
 
-    **Arguments:** the rows, `paper`, `ours` or `fast`, the seeds, settings that override, and the folder of all runs.
+    **Arguments:** the rows, `paper`, `ours` or `fast`, the seeds, overriding settings, and the folder of all runs.
     """
     return [
         Job(row, settings, seed, tuple(overrides), out / "-".join((settings, *row, f"seed{seed}")))

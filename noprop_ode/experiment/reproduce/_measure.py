@@ -1,4 +1,4 @@
-"""What is measured of a finished run beside its own evaluation; each a function of a process of its own."""
+"""Measurements of a finished run besides its own evaluation; each function runs in its own process."""
 
 import json
 import math
@@ -21,7 +21,7 @@ DRAWS_FILE, EVALUATIONS_FILE, VIEWS_FILE = MEASURED_FILES
 
 
 def measured(folder: Path, name: str, epochs: int) -> dict[str, Any] | None:
-    """What was measured of a run, if it was of the model of so many epochs: a run can be extended.
+    """An earlier measurement of a run, if its model had this many epochs: a run can be extended.
 
     **Arguments:** the folder of the run, the name of the file, and the epochs.
     """
@@ -33,16 +33,15 @@ def measured(folder: Path, name: str, epochs: int) -> dict[str, Any] | None:
 
 
 def measure_draws(folder: str, draws: str, data_dir: str = "", trusted: str = "") -> None:
-    """Evaluates a run by the paper's way of predicting with several draws of noise, and keeps what it found in the
-    run's folder.
+    """Evaluates a run with the paper's protocol and several draws of noise, and saves the results in the run's folder.
 
-    **Arguments:** the folder, and the number of draws, as text; where the data are, if not where the run found them;
-    and anything if the code may be run that the run imports.
+    **Arguments:** the folder, and the number of draws, as text; the data folder, if not that of the run; and any text
+    if the code that the run imports may be run.
     """
     model, config, spec = _opened(folder, data_dir, trusted)
     test, how = check_data(split_of(load_data(config), "test"), spec), paper_prediction(config, model)
     before = measured(Path(folder), DRAWS_FILE, config.training.epochs) or {}
-    found = before.get("draws", [])  # of a process that was stopped, or was asked for fewer
+    found = before.get("draws", [])  # from a process that was stopped, or was asked for fewer
     images = encode(model, test.images, mirror=how.mirror, shift=how.shift)
     key = jr.fold_in(evaluation_key(config), 1)
     for i in range(len(found), int(draws)):
@@ -52,8 +51,8 @@ def measure_draws(folder: str, draws: str, data_dir: str = "", trusted: str = ""
 
 
 def measure_evaluations(folder: str, data_dir: str = "", trusted: str = "") -> None:
-    """Evaluates a run by every sampler with a growing number of evaluations, on its validation images, because a
-    sampler is a setting. What it found is kept in the run's folder; of a model without dynamics, nothing.
+    """Evaluates a run with every sampler and a growing number of evaluations, on its validation images, because a
+    sampler is a setting. The results are saved in the run's folder; a model without dynamics has none.
 
     **Arguments:** the folder, as text; the others as for `measure_draws`.
     """
@@ -72,9 +71,9 @@ def measure_evaluations(folder: str, data_dir: str = "", trusted: str = "") -> N
 
 
 def measure_views(folder: str, data_dir: str = "", trusted: str = "") -> None:
-    """Evaluates a run by its own way, averaged over each image and its mirror image, and over these as they are and
-    shifted by a pixel: on validation images, by which either may be chosen, and on test images. What it found is kept
-    in the run's folder.
+    """Evaluates a run with its own prediction, averaged over each image and its mirror image, and over these as they
+    are and shifted by a pixel: on validation images, to choose by, and on test images. The results are saved in the
+    run's folder.
 
     **Arguments:** the folder, as text; the others as for `measure_draws`.
     """
@@ -105,12 +104,12 @@ def _opened(folder: str, data_dir: str, trusted: str) -> tuple[AbstractModel, Co
 
 
 def _own_way(config: Config, model: AbstractModel, spec: DataSpec) -> Prediction:
-    """The way of the model, also where the run was to be evaluated by the paper's."""
+    """The model's own prediction, even if the run was to be evaluated with the paper's protocol."""
     return (
         build_prediction(config, model, spec) if config.prediction.protocol == "default" else model.default_prediction
     )
 
 
 def _plain(point: CostPoint) -> list[float | None]:
-    """For JSON, which knows no infinity."""
+    """Values for JSON, which has no infinity."""
     return [round(value, 6) if math.isfinite(value) else None for value in point]

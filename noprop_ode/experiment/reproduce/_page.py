@@ -16,11 +16,11 @@ from ._words import changes_of, count, listed, name_of, named, per_cent, setting
 
 
 def page(text: str, records: Sequence[Record], *, figures: str | None = None) -> str:
-    """A page with its tables made anew, each between `<!-- table: NAME -->` and `<!-- end -->`: `overview` of what was
-    run by recipes as they are, what was run with `other` settings, the `paper`'s table with what was run beside it, and
-    how accuracy depends on `evaluations`.
+    """The page with its tables regenerated, each between `<!-- table: NAME -->` and `<!-- end -->`: `overview` has the
+    runs of unchanged recipes, `other` those with other settings, `paper` the paper's table with our runs, and
+    `evaluations` how accuracy depends on their number.
 
-    **Arguments:** the page, the records, and the folder of their figures as the page calls it, if there are any.
+    **Arguments:** the page, the records, and the folder of their figures as the page links it, if there are any.
 
     **Raises:** `ConfigError` for a page without a place for any table, or with one that has no end.
     """
@@ -47,7 +47,7 @@ def page(text: str, records: Sequence[Record], *, figures: str | None = None) ->
 
 
 def _groups(records: Iterable[Record]) -> Mapping[tuple[Any, ...], list[Record]]:
-    """Runs that differ by their seed alone."""
+    """Groups of runs that differ only in their seed."""
     groups: dict[tuple[Any, ...], list[Record]] = {}
     for found in records:
         row = Row(found["data"], found["variant"], found["embedding"])
@@ -58,17 +58,17 @@ def _groups(records: Iterable[Record]) -> Mapping[tuple[Any, ...], list[Record]]
 
 
 def _by_default(found: Record) -> float | None:
-    """Accuracy by the model's own way; the settings of the paper ask for the paper's instead."""
+    """Accuracy with the model's default prediction; the paper's settings use the paper's protocol instead."""
     return found["ways"]["default"]["accuracy"] if found["protocol"] == "default" else None
 
 
 def _by_views(found: Record, name: str) -> float | None:
-    """Accuracy by the model's own way, averaged over several views of an image."""
+    """Accuracy with the model's default prediction, averaged over several views of an image."""
     return found[name]["test"]["accuracy"] if name in found else None
 
 
 def _by_paper(found: Record) -> float | None:
-    """Accuracy by the paper's way of predicting, the mean of the draws."""
+    """Accuracy with the paper's protocol, the mean of the draws."""
     if found["variant"] == "supervised":
         return None  # it has no trajectory
     if draws := [draw["accuracy"] for draw in found.get("draws", [])]:
@@ -88,8 +88,8 @@ def _of_one_network(a: Record, b: Record) -> bool:
 
 
 def _overview(records: Sequence[Record], *, changed: bool) -> str:
-    heads = ["data", "", "epochs", "seeds", "default way", "mirrored", "and shifted"]
-    heads += ["paper's way", "paper", "supervised twin", "minutes (CPU)", "GiB"]
+    heads = ["data", "", "epochs", "seeds", "default", "mirrored", "and shifted"]
+    heads += ["paper's protocol", "paper", "supervised twin", "minutes (CPU)", "GiB"]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     groups = _groups(records)
     order = {data: i for i, data in enumerate(SETS)}

@@ -1,4 +1,4 @@
-"""Runs one after the other, each a process of its own, that go on where they were stopped."""
+"""Runs one after another, each in its own process, which continue where they were stopped."""
 
 import contextlib
 import json
@@ -33,15 +33,15 @@ def work(queue: Sequence[Job], *, draws: int, hours: float | None, say: Callable
     **Arguments:**
 
     - `queue`: the runs.
-    - `draws`: draws of noise of the paper's way of predicting, each an evaluation of its own.
-    - `hours`: stop after so long; the run at hand is saved, and the next call goes on with it.
-    - `say`: is told what happens.
+    - `draws`: draws of noise for the paper's protocol, each a separate evaluation.
+    - `hours`: stop after this time; the current run is saved, and the next call resumes it.
+    - `say`: called with progress messages.
 
     **Returns:** how many runs failed.
 
-    **Raises:** [`noprop_ode.Interrupted`][] after a signal, once the run at hand is saved; `ConfigError` for a folder
-    that holds a run of other settings; [`noprop_ode.RunError`][] for a folder that another process is writing to: two
-    trainings beside each other would take twice as long.
+    **Raises:** [`noprop_ode.Interrupted`][] after a signal, once the current run is saved; `ConfigError` for a folder
+    that holds a run with other settings; [`noprop_ode.RunError`][] for a folder that another process is writing to: two
+    runs side by side would take twice as long.
     """
     for job in queue:
         job.check()
@@ -61,15 +61,15 @@ def work(queue: Sequence[Job], *, draws: int, hours: float | None, say: Callable
             cost, received = _run(arguments, end)
             _note(job, {"run": name, "part": part, **cost})
             if cost["exit"] in _INTERRUPTED or received:
-                say(f"{name}: stopped after {cost['seconds']:.0f} s; the same command goes on with it")
+                say(f"{name}: stopped after {cost['seconds']:.0f} s; the same command resumes it")
                 if received:
                     raise interruption(received)
                 return failed
             if cost["exit"] != 0:
-                say(f"{name}: {part} failed with exit code {cost['exit']}; the others go on")
+                say(f"{name}: {part} failed with exit code {cost['exit']}; the others continue")
                 failed += 1
                 break
-            say(f"{name}: {part} took {cost['seconds']:.0f} s, {cost['cpu_seconds']:.0f} s of the processor")
+            say(f"{name}: {part} took {cost['seconds']:.0f} s, {cost['cpu_seconds']:.0f} s of CPU time")
     return failed
 
 
@@ -100,7 +100,7 @@ def _evaluating(job: Job, draws: int) -> list[str]:
 def _viewing(job: Job, draws: int) -> list[str]:
     del draws
     settings = read_yaml(job.folder / CONFIG_FILE)
-    # A mirror image is like an image where the network was trained on both, and there is something to choose it by.
+    # Only if the network was trained on mirror images too, and there are validation images to choose by.
     if not settings["data"]["augmentation"].get("flip") or not settings["data"]["validation"]:
         return []
     found = measured(job.folder, VIEWS_FILE, finished_epochs(job.folder))
@@ -113,7 +113,7 @@ def _measuring(function: str, job: Job, *arguments: str) -> list[str]:
     return [sys.executable, "-c", _MEASURE.format(function), str(job.folder), *own, *trust]
 
 
-# What each part of a run still needs: a command, and nothing where it is done.
+# The command that each part of a run still needs; nothing if it is done.
 _PARTS: dict[str, Callable[[Job, int], list[str]]] = {
     "training": _training,
     "draws": _drawing,
@@ -123,8 +123,8 @@ _PARTS: dict[str, Callable[[Job, int], list[str]]] = {
 
 
 def _run(arguments: list[str], end: float | None) -> tuple[dict[str, Any], int]:
-    """A process to its end, or to that of the time. What it cost, and the number of a signal of ours, which is passed
-    on to it; 0 without one."""
+    """Runs a process until it ends or the time is up. Returns its cost, and the number of a signal that we received and
+    passed on to it; 0 without one."""
     began, told, received = time.monotonic(), False, 0
     process: subprocess.Popen[bytes] | None = None
 
@@ -158,8 +158,8 @@ def _run(arguments: list[str], end: float | None) -> tuple[dict[str, Any], int]:
 
 
 def _hung_up(number: int) -> bool:
-    """Whether it is the signal that `nohup` has us ignore. A job in the background of a script ignores SIGINT too, but
-    is sent it on purpose."""
+    """Whether it is the signal that `nohup` makes us ignore. A background job of a script ignores SIGINT too, but is
+    sent it on purpose."""
     return signal.Signals(number).name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN
 
 

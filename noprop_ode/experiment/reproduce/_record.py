@@ -1,4 +1,4 @@
-"""What a run found, as a record that is kept."""
+"""The results of a run, as a record to keep."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ Record = dict[str, Any]
 
 
 def record(folder: Path) -> Record:
-    """What the folder of a finished run says, in one object for a line of a file.
+    """The results in the folder of a finished run, as one object for a line of a file.
 
     **Raises:** [`noprop_ode.RunError`][] if it holds no finished run.
     """
@@ -59,8 +59,7 @@ def record(folder: Path) -> Record:
 
 
 def _costs(folder: Path, wall_seconds: float) -> dict[str, float]:
-    """What training a run took: of all its sessions, if these are all that it had and the end of each is known, and its
-    memory."""
+    """The CPU time of training a run, if all of its sessions are known with their ends, and its peak memory."""
     begun, ended, whole = 0, [], False
     try:
         lines = (folder.parent / COSTS_FILE).read_text(encoding="utf-8").splitlines()
@@ -71,7 +70,7 @@ def _costs(folder: Path, wall_seconds: float) -> dict[str, float]:
             session = json.loads(line)
             if session["run"] != folder.name or session["part"] != "training":
                 continue
-            if session.get("begins") == "anew":  # what stood here before is another run
+            if session.get("begins") == "anew":  # the lines before are of another run
                 begun, ended, whole = 0, [], True
             if "begins" in session:
                 begun += 1
@@ -86,7 +85,7 @@ def _costs(folder: Path, wall_seconds: float) -> dict[str, float]:
 
 
 def identity(found: Record) -> str:
-    """Equal for runs that are the same but for where and when they ran."""
+    """Equal for runs that differ only in where and when they ran."""
     # By what differs from the recipe: a record that is older than a setting has its default.
     names = ("configuration", "data", "variant", "embedding", "epochs", "seed")
     own = own_settings(found)
@@ -94,7 +93,7 @@ def identity(found: Record) -> str:
 
 
 def own_settings(found: Record) -> dict[str, Any]:
-    """All settings of a run by a configuration that is none of this package's, of whose name nothing follows."""
+    """All settings of a run whose configuration is not from this package, so that its name says nothing."""
     if found["configuration"] in config_names():
         return {}
     # A run that is older than a setting has its default.
@@ -102,23 +101,23 @@ def own_settings(found: Record) -> dict[str, Any]:
 
 
 def full_settings(found: Record) -> dict[str, Any]:
-    """All settings of a run by path; of a record that kept its changes alone, with those of the recipe. Empty where
-    nothing follows from its name."""
+    """All settings of a run by path; if the record kept only its changes, together with those of the recipe. Empty if
+    the name says nothing."""
     if "settings" in found or found["configuration"] not in config_names():
         return found.get("settings", {})
     return {**_settings(Config.from_plain(find_config(found["configuration"])).to_plain()), **found["changes"]}
 
 
 def changes(found: Record) -> dict[str, Any]:
-    """The settings in which a run differs from the recipe of its name as it is now, by path; none where the name is not
-    that of a recipe."""
+    """The settings in which a run differs from the current recipe of its name, by path; none if the name is not that of
+    a recipe."""
     if "settings" not in found:
         return found["changes"]
     if found["configuration"] not in config_names():
         return {}
     recipe = find_config(found["configuration"])
     own, its = found["settings"], _settings(Config.from_plain(recipe).to_plain())
-    # A run that is older than a setting has its default, and not what the recipe says by now.
+    # A run that is older than a setting has its default, not what the recipe says now.
     said = dict(_leaves({name: values for name, values in recipe.items() if name in SECTIONS}))
     before = {name: own.get(name, None if name in said else value) for name, value in its.items()}
     return {k: v for k, v in {**before, **own}.items() if its.get(k) != v}
@@ -128,7 +127,7 @@ def _embedding(settings: Mapping[str, Any]) -> str:
     return f"dim-{settings['dim']}" if "dim" in settings else settings["type"]
 
 
-# What the tables say anyway, or what changes no figure in them.
+# Settings that the tables show anyway, or that change no figure in them.
 _FREE = (
     "training.epochs.",
     "training.seed.",

@@ -1,4 +1,4 @@
-"""The rows of the paper's table, and the configurations that are theirs."""
+"""The rows of the paper's table, and their configurations."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from .._recipes import config_names
 
 SETS = {"mnist": "MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
 SETTINGS = ("paper", "ours", "fast")
-# Embeddings as flags of the command line; that of the configurations is one-hot.
+# Embeddings as flags of the command line; the configurations have one-hot.
 _EMBEDDINGS = {
     "one-hot": [],
     "dim-20": ["--model.embedding", "learned", "--model.embedding.dim", "20"],
@@ -24,7 +24,7 @@ class Row(NamedTuple):
     embedding: str
 
     def arguments(self, settings: str) -> list[str]:
-        """What `noprop-ode train` is to be told.
+        """The arguments for `noprop-ode train`.
 
         **Arguments:** `settings`: `paper` for those of the paper, `ours` for our own recipes, `fast` for the recipes of
         the network made for speed.
@@ -56,10 +56,10 @@ SUPERVISED = [Row(data, "supervised", "one-hot") for data in SETS]
 
 
 def rows_of(patterns: list[str], settings: str) -> list[Row]:
-    """The rows that go with some settings and with any of the patterns, such as `mnist/ct/one-hot`, `cifar10/*/*` or
+    """The rows that exist for some settings and match any of the patterns, such as `mnist/ct/one-hot`, `cifar10/*/*` or
     `*/dt/*`; all of them without a pattern.
 
-    **Raises:** `ConfigError` for a pattern that no row goes with.
+    **Raises:** `ConfigError` for a pattern that no row matches.
     """
     known = [row for row in (*PAPER, *SUPERVISED) if _exists(row, settings)]
     if not patterns:

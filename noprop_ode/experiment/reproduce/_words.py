@@ -1,4 +1,4 @@
-"""How the tables name runs, and write numbers."""
+"""How the tables name runs and write numbers."""
 
 from collections.abc import Sequence
 
@@ -27,8 +27,8 @@ def settings_of(found: Record) -> str:
 
 
 def changes_of(found: Record) -> str:
-    """In what a run differs from its recipe: each setting by the end of its path, or by all of it where that is
-    needed to tell it from another."""
+    """How a run differs from its recipe: each setting by the end of its path, or by the full path if that is needed to
+    tell it from another."""
     differing = changes(found)
     ends = [_end(path) for path in differing]
     names = [end if ends.count(end) == 1 else path for path, end in zip(differing, ends)]
@@ -45,7 +45,7 @@ def named(variant: str, embedding: str, settings: str, changes: str) -> str:
 
 
 def per_cent(values: Sequence[float | None]) -> str:
-    """The mean in per cent, of several with its standard error; nothing if one is not known."""
+    """The mean in per cent, with its standard error if there are several; nothing if one is not known."""
     known = [value for value in values if value is not None]
     if len(known) < len(values):
         return ""
