@@ -73,6 +73,7 @@ ROWS: Mapping[str, str] = {
 
 # How the table shows some rows, whose names in records, commands and folders stay as they were.
 _SHOWN = {
+    "the paper's squared error": "squared error, the paper's weights",
     "one state an image": "1 state per image",
     "16 states an image": "16 states per image",
     "decay of the weights, twice the rate": "weight decay, twice the learning rate",

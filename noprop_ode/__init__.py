@@ -3,8 +3,6 @@
 NoProp (Li, Teh and Pascanu, arXiv 2503.24322) in JAX, with Equinox and Diffrax.
 """
 
-from typing import TYPE_CHECKING as _TYPE_CHECKING
-
 from jaxtyping import install_import_hook as _install_import_hook
 
 from . import _typecheck as _typecheck  # before the hook, which looks it up here
@@ -184,17 +182,13 @@ with _collector_paused(), _install_import_hook("noprop_ode", "noprop_ode._typech
 __version__ = "0.1.0"
 
 
-if _TYPE_CHECKING:
-    from . import data as data, experiment as experiment, sklearn as sklearn
-else:
+def __getattr__(name: str):
+    """`noprop_ode.data`, `.experiment` and `.sklearn` on first use: the core does not import them."""
+    if name in _LAZY:
+        import importlib
 
-    def __getattr__(name: str):
-        """`noprop_ode.data`, `.experiment` and `.sklearn` on first use: the core does not import them."""
-        if name in _LAZY:
-            import importlib
-
-            return importlib.import_module(f"noprop_ode.{name}")
-        raise AttributeError(f"module 'noprop_ode' has no attribute {name!r}")
+        return importlib.import_module(f"noprop_ode.{name}")
+    raise AttributeError(f"module 'noprop_ode' has no attribute {name!r}")
 
 
 def __dir__():

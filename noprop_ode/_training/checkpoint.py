@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -24,6 +24,7 @@ _FORMAT = "noprop_ode checkpoint 2"
 _OLD_MAGIC = b"noprop_ode checkpoint 1\n"
 _CHUNK = 2**20
 
+_T = TypeVar("_T")
 Described = list[list[Any]]  # name, dtype and shape of each array, by name
 
 
@@ -74,7 +75,7 @@ def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
         return file.content
 
 
-def load_arrays(path: str | os.PathLike[str], like: PyTree[Any]) -> PyTree[Any]:
+def load_arrays(path: str | os.PathLike[str], like: _T) -> _T:
     """Reads arrays into a PyTree of the same structure.
 
     **Arguments:**

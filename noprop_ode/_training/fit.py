@@ -6,8 +6,9 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, TypeVar, cast
 
 import jax.random as jr
 import optax
@@ -36,7 +37,11 @@ from .step import TrainState
 from .store import CheckpointStore
 
 
-class FitResult(NamedTuple):
+_Model = TypeVar("_Model", bound=AbstractModel)
+
+
+@dataclass(frozen=True)
+class FitResult(Generic[_Model]):
     """The result of [`noprop_ode.fit`][].
 
     - `model`: the model after the last step; the moving average of its weights, if one was requested.
@@ -46,15 +51,15 @@ class FitResult(NamedTuple):
     - `images_per_second`: training speed, excluding compilation and evaluation; `None` if no step was timed.
     """
 
-    model: AbstractModel
-    best_model: AbstractModel | None
+    model: _Model
+    best_model: _Model | None
     state: TrainState
     progress: Progress
     images_per_second: float | None
 
 
 def fit(
-    model: AbstractModel,
+    model: _Model,
     splits: Any,
     *,
     optimiser: optax.GradientTransformation,
@@ -77,7 +82,7 @@ def fit(
     metadata: dict[str, Any] | None = None,
     parallel: Parallel | None = None,
     progress: bool = True,
-) -> FitResult:
+) -> FitResult[_Model]:
     """Trains a model for a number of epochs.
 
     What follows a checkpoint depends only on the checkpoint, the arguments and the data: a run that is stopped or
@@ -221,7 +226,8 @@ def fit(
                 raise
             # Whatever failed did so because the folder is gone.
             raise FolderLostError(f"{run.folder.lost} {_rescue(run)}") from error
-        return FitResult(run.evaluation_model, validate.best(run), run.state, run.progress, run.images_per_second)
+        found = FitResult(run.evaluation_model, validate.best(run), run.state, run.progress, run.images_per_second)
+        return cast(FitResult[_Model], found)  # a run trains the kind of model that it was given
 
 
 def _as_it_is(state: TrainState) -> TrainState:

@@ -172,7 +172,7 @@ def placed(tree: PyTree[Any], shardings: PyTree[NamedSharding]) -> PyTree[Any]:
     return jax.tree.map(lambda leaf, sharding: _on_words(leaf, lambda a: put(a, sharding)), tree, shardings)
 
 
-def gathered(tree: PyTree[Any]) -> PyTree[Any]:
+def gathered(tree: _T) -> _T:
     """A PyTree with whole arrays that this process holds itself. Every process must call it.
 
     **Arguments:** a model or a state that lies on the devices of several processes. **Returns:** one that does not.

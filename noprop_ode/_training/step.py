@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -17,6 +17,9 @@ from .._numbers import plain_numbers
 from .._trainable import trainable_mask
 from .._types import Images, Key, Labels
 from .blockwise import kept_apart
+
+
+_T = TypeVar("_T")
 
 
 class TrainState(eqx.Module):
@@ -119,7 +122,7 @@ def rows(metrics: Metrics) -> list[dict[str, float]]:
     return [dict(zip(values, row)) for row in zip(*values.values())]
 
 
-def copied(tree: PyTree[Any]) -> PyTree[Any]:
+def copied(tree: _T) -> _T:
     """A copy of a model or a state. Each step of [`noprop_ode.train`][] and [`noprop_ode.fit`][] consumes the previous
     state, whose arrays are then deleted; a copy stays valid.
 
