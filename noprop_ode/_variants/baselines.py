@@ -37,7 +37,7 @@ class Backprop(AbstractBaseline):
 
     def __init__(
         self,
-        field: Blocks,
+        blocks: Blocks,
         *,
         embedding: AbstractLabelEmbedding,
         readout: AbstractReadout | None = None,
@@ -45,17 +45,17 @@ class Backprop(AbstractBaseline):
     ):
         """**Arguments:**
 
-        - `field`: the networks.
+        - `blocks`: the networks.
         - `embedding`: label embeddings.
         - `readout`: from the last state to classes; a linear one by default, initialised by
             [`noprop_ode.gaussian_readout`][].
         - `key`: not needed by the defaults; accepted so that every variant is built alike.
         """
         del key
-        self.field = field  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.field = blocks  # pyright: ignore[reportIncompatibleVariableOverride]
         self.embedding = embedding
         self.readout = gaussian_readout(embedding) if readout is None else readout
-        self.gates = jnp.full(field.num_blocks, 0.5, jnp.float32)
+        self.gates = jnp.full(blocks.num_blocks, 0.5, jnp.float32)
 
     @property
     def default_prediction(self) -> Prediction:

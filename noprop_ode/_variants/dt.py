@@ -53,7 +53,7 @@ class NoPropDT(AbstractGaussianModel, AbstractBlockModel):
 
     def __init__(
         self,
-        field: Blocks,
+        blocks: Blocks,
         *,
         embedding: AbstractLabelEmbedding,
         schedule: AbstractNoiseSchedule | None = None,
@@ -68,7 +68,7 @@ class NoPropDT(AbstractGaussianModel, AbstractBlockModel):
     ):
         r"""**Arguments:**
 
-        - `field`: the networks.
+        - `blocks`: the networks.
         - `embedding`: label embeddings.
         - `schedule`: the noise schedule; cosine by default, as in the paper.
         - `readout`: from $z_1$ to classes; [`noprop_ode.marginal_readout`][] by default.
@@ -85,7 +85,7 @@ class NoPropDT(AbstractGaussianModel, AbstractBlockModel):
         del key
         if not eta > 0:
             raise ValueError(f"eta multiplies the denoising term and must be positive; got {eta}.")
-        self.field = field  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.field = blocks  # pyright: ignore[reportIncompatibleVariableOverride]
         self.schedule = CosineSchedule() if schedule is None else schedule
         self.embedding = embedding
         self.readout = marginal_readout(self.schedule, embedding) if readout is None else readout

@@ -1,7 +1,5 @@
 """Discrete time: which block owns which time, that blocks share nothing, and that DT is CT on a grid."""
 
-import dataclasses
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -234,11 +232,6 @@ def test_random_labels_are_not_seen_at_evaluation():
     for how in ({}, {"start": "noise", "sampler": state.model.own_sampler, "decoder": no.ReadoutDecoder()}):
         found = no.evaluate(state.model, xs[300:], ys[300:], key=jr.key(2), **how)
         assert abs(found.accuracy - 1 / 3) < 5 * (2 / 9 / 300) ** 0.5
-
-
-def test_a_part_of_a_model_is_replaced():
-    model = dt_model()
-    assert isinstance(dataclasses.replace(model, plan=no.SampledBlock()).plan, no.SampledBlock)
 
 
 def test_a_state_keeps_blocks_apart_whatever_its_optimiser():
