@@ -20,6 +20,8 @@ class Evaluation(NamedTuple):
     - `accuracy`: share of images whose most probable class is the true one.
     - `nll`: mean negative log-likelihood of the true class, in nats.
     - `calibration_error`: expected calibration error, in [0, 1].
+    - `probability`: mean probability of the true class: how often a class drawn from the probabilities is right. If a
+        trajectory is such a sample, this is its accuracy.
     - `num_evaluations`: mean number of vector field evaluations per image; NaN if unknown.
     - `num_saved`: mean number of evaluations per image that [`noprop_ode.EarlyExit`][] saved: 0 without it, negative
         if its checks cost more than they saved, NaN if unknown, as with adaptive steps.
@@ -29,6 +31,7 @@ class Evaluation(NamedTuple):
     accuracy: float
     nll: float
     calibration_error: float
+    probability: float
     num_evaluations: float
     num_saved: float
     num_examples: int
@@ -77,11 +80,12 @@ def evaluate(
 
 class Score(NamedTuple):
     """How good class probabilities are: `accuracy`, the mean negative log-likelihood of the true class in nats (`nll`),
-    and the expected `calibration_error`, as in [`noprop_ode.Evaluation`][]."""
+    the expected `calibration_error`, and the mean `probability` of the true class, as in [`noprop_ode.Evaluation`][]."""
 
     accuracy: float
     nll: float
     calibration_error: float
+    probability: float
 
 
 def score(log_ps: Float[Array | np.ndarray, "n classes"], ys: Any) -> Score:
@@ -93,17 +97,19 @@ def score(log_ps: Float[Array | np.ndarray, "n classes"], ys: Any) -> Score:
     - `log_ps`: normalised log-probabilities, `[n, classes]`, in nats.
     - `ys`: the true classes, `[n]`.
 
-    **Returns:** the scores. Images whose probabilities are NaN count as wrong, and make the other two NaN.
+    **Returns:** the scores. Images whose probabilities are NaN count as wrong, and make the others NaN.
 
     **Raises:** `ValueError` or `TypeError` for invalid labels.
     """
     log_ps, ys = np.asarray(log_ps), np.asarray(ys)
     check_labels(ys, log_ps.shape[1], len(log_ps))
+    of_true = log_ps[np.arange(len(ys)), ys]
     return Score(
         # Where probabilities are NaN no class is predicted; `argmax` would say the first.
         accuracy=float(np.mean((log_ps.argmax(axis=-1) == ys) & ~np.isnan(log_ps).any(axis=-1))),
-        nll=-float(np.mean(log_ps[np.arange(len(ys)), ys], dtype=np.float64)),
+        nll=-float(np.mean(of_true, dtype=np.float64)),
         calibration_error=calibration_error(log_ps, ys),
+        probability=float(np.mean(np.exp(of_true), dtype=np.float64)),
     )
 
 

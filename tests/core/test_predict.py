@@ -96,6 +96,7 @@ def test_evaluation_is_the_hand_computation(key, how):
     assert result.accuracy == pytest.approx(sum(row.argmax() == y for row, y in zip(log_p, YS)) / 10)
     assert result.nll == pytest.approx(-sum(row[y] for row, y in zip(log_p, YS)) / 10, rel=1e-5)
     assert result.calibration_error == pytest.approx(no.calibration_error(log_p, YS), abs=1e-5)
+    assert result.probability == pytest.approx(sum(np.exp(row[y]) for row, y in zip(log_p, YS)) / 10, rel=1e-5)
     assert result.num_examples == 10
 
 
@@ -109,7 +110,7 @@ def test_probabilities_of_any_origin_are_scored(key):
     model, (xs, ys) = mlp_model(), blobs(9)
     log_ps = no.predict_log_proba(model, xs, key=key)
     found, expected = no.score(log_ps, ys), no.evaluate(model, xs, ys, key=key)
-    assert found == no.Score(*expected[:3])
+    assert found == no.Score(*expected[:4])
     with pytest.raises(ValueError, match="labels"):
         no.score(log_ps, ys + 3)
 
