@@ -165,18 +165,17 @@ def test_only_what_killed_runs_left_is_removed(tmp_path):
         place.mkdir(parents=True)
         for name in ours:
             (place / name).write_text("x")
-    mixed = folder / ".noprop_ode-00000000.incomplete"
-    mixed.mkdir()
-    (mixed / "notes.txt").write_text("precious")
-    (mixed / "features.json").symlink_to(elsewhere / "features.json")
+    linking = folder / ".noprop_ode-00000000.incomplete"
+    linking.mkdir()
+    (linking / "features.json").symlink_to(elsewhere / "features.json")
     (folder / ".noprop_ode-11111111.incomplete").symlink_to(elsewhere)
     (folder / ".noprop_ode-22222222.incomplete").write_text("a file")
     (folder / ".3.0.1.incomplete").mkdir()
     before = set(names_in(tmp_path))
     assert main(["prepare", "mnist", "--archives", str(tmp_path / "archives")]) == 0
     gone = before - set(names_in(tmp_path))
-    killed = "tfds/mnist/.noprop_ode-0123abcd.incomplete"
-    assert gone == {killed, *(f"{killed}/{name}" for name in ours)}
+    killed, linking = (f"tfds/mnist/.noprop_ode-{digits}.incomplete" for digits in ("0123abcd", "00000000"))
+    assert gone == {killed, *(f"{killed}/{name}" for name in ours), linking, f"{linking}/features.json"}
     assert len(data.load("mnist", validation=0).train) == 40
 
 
