@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from noprop_ode.experiment.report._output import write_file
+from noprop_ode._training.files import write_file
 
 from ._page import FIGURES, NAMES, PAGE, benchmark, draw, page
 from ._record import RESULTS, ROOT, Result, machine, write

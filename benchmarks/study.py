@@ -21,11 +21,11 @@ from statistics import mean
 from typing import Any
 
 from noprop_ode import read_records
+from noprop_ode._training.files import write_file
 from noprop_ode.experiment._command_line import configured
 from noprop_ode.experiment._overrides import parse_overrides
 from noprop_ode.experiment._recipes import read_yaml
 from noprop_ode.experiment._run_folder import differences
-from noprop_ode.experiment.report._output import write_file
 
 
 ROOT = Path(__file__).parents[1]

@@ -33,8 +33,8 @@ import jax.random as jr
 import optax
 
 import noprop_ode as no
+from noprop_ode._training.files import write_file
 from noprop_ode.data import Dataset, Splits, load
-from noprop_ode.experiment.report._output import write_file
 
 
 ROOT = Path(__file__).parents[1]

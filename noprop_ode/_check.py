@@ -10,20 +10,7 @@ from jax.core import Tracer
 from ._lazy import AbstractLazyImages
 
 
-_GREATEST = 16.0  # no normalised image has larger pixels, and images in 0..255 do
-
-
-def in_bytes(shape: tuple[int, ...], least: float, greatest: float) -> bool:
-    """Whether floating-point images look like bytes that were not divided by 255.
-
-    **Arguments:**
-
-    - `shape`: the shape of the array of images.
-    - `least`, `greatest`: the smallest and largest pixel.
-
-    **Returns:** the answer; always false for images of one pixel, which are table rows of any scale.
-    """
-    return shape[1:3] != (1, 1) and least >= 0 and greatest > _GREATEST
+_GREATEST = 16.0  # no normalised image has larger pixels, and images of bytes not divided by 255 do
 
 
 def check_images(xs: Any) -> None:
@@ -45,10 +32,11 @@ def check_images(xs: Any) -> None:
     if not jnp.issubdtype(xs.dtype, jnp.floating):
         raise TypeError(
             f"Images are uint8 in [0, 255] or floating point in [0, 1]; got dtype {xs.dtype}. Convert with "
-            "xs.astype('uint8') or xs.astype('float32') / 255."
+            "xs.astype('uint8') or xs.astype('float32') / 255, and pixels of 16 bits with / 65535."
         )
     # NumPy checks NumPy arrays, without a transfer to the device and back. A NaN pixel makes both values NaN.
-    low, high = (xs.min(), xs.max()) if isinstance(xs, np.ndarray) else np.asarray(jnp.stack([xs.min(), xs.max()]))
+    extremes = (xs.min(), xs.max()) if isinstance(xs, np.ndarray) else np.asarray(jnp.stack([xs.min(), xs.max()]))
+    low, high = map(float, extremes)
     if not (np.isfinite(low) and np.isfinite(high)):
         finite = np.asarray(jnp.isfinite(xs))
         bad = np.unique(np.argwhere(~finite)[:, 0])
@@ -56,10 +44,11 @@ def check_images(xs: Any) -> None:
             f"Images must be finite; {len(bad)} of {len(xs)} have NaN or infinite pixels, the first at index {bad[0]}. "
             "Remove them or repair the pipeline that made them."
         )
-    if in_bytes(xs.shape, float(low), float(high)):
+    if xs.shape[1:3] != (1, 1) and low >= 0 and high > _GREATEST:  # images of one pixel are table rows of any scale
         raise ValueError(
             f"Floating-point images lie in [0, 1], or are normalised; got pixels from {low:g} to {high:g}. Divide "
-            "them by 255, or cast with xs.astype('uint8')."
+            "them by 255, or cast with xs.astype('uint8'). Standardised images, some pixels below 0, may have any "
+            "scale."
         )
 
 
@@ -88,13 +77,20 @@ def check_labels(ys: Any, num_classes: int, num_images: int) -> None:
     """
     ys = np.asarray(ys)
     if not np.issubdtype(ys.dtype, np.integer):
-        raise TypeError(f"Labels are integers, one class index an image; got dtype {ys.dtype}.")
+        raise TypeError(
+            f"Labels are integers, one class index an image; got dtype {ys.dtype}. Cast whole numbers with "
+            "ys.astype('int32'); noprop_ode.data.from_arrays takes names of classes and numbers them."
+        )
     if ys.shape != (num_images,):
-        raise ValueError(f"Expected one label an image, shape ({num_images},); got shape {ys.shape}.")
+        raise ValueError(
+            f"Expected one label an image, shape ({num_images},); got shape {ys.shape}. Take ys.argmax(axis=1) of "
+            "one-hot labels, and ys.reshape(-1) of a column of classes."
+        )
     if num_images and not (ys.min() >= 0 and ys.max() < num_classes):
         raise ValueError(
-            f"Labels must lie in [0, {num_classes}), the classes of the model; got labels from {ys.min()} to "
-            f"{ys.max()}. Build the model with the data set's number of classes, or map the labels to 0, 1, ..."
+            f"Labels must lie in [0, {num_classes}), the classes; got labels from {ys.min()} to {ys.max()}. Map them "
+            "to 0, 1, ..., leave images without a label out, or have more classes: num_classes of the model, "
+            "class_names of the data set."
         )
 
 

@@ -17,7 +17,7 @@ from jaxtyping import PyTree
 from .._check import check_alive
 from .._optional import need
 from .errors import CheckpointError
-from .files import identity, plain_number, reason, shown, write_atomically
+from .files import identity, plain_number, reason, shown, write_file
 
 
 _FORMAT = "noprop_ode checkpoint 2"
@@ -61,7 +61,7 @@ def save_arrays(path: str | os.PathLike[str], tree: PyTree[Any], metadata: dict[
     described = sorted([name, array.dtype.name, list(array.shape)] for name, array in arrays.items())
     header = {"format": _FORMAT, "content": content, "arrays": data, "header": _header_sum(content, data, described)}
     whole = numpy_format.save(arrays, header)
-    write_atomically(path, lambda file: file.write(whole))
+    write_file(path, whole)
 
 
 def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:

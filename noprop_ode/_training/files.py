@@ -56,6 +56,11 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[Any], Any]) 
         ) from error
 
 
+def write_file(path: str | os.PathLike[str], content: bytes) -> None:
+    """Writes bytes as `write_atomically` does."""
+    write_atomically(path, lambda file: file.write(content))
+
+
 def identity(path: Path) -> tuple[int, int] | None:
     """Identifies the file that is at a path at this moment."""
     try:

@@ -11,7 +11,7 @@ from typing import Any
 
 from .._optional import need
 from .errors import FolderLostError, RunError
-from .files import reason, remove_leftovers, shown, write_atomically
+from .files import reason, remove_leftovers, shown, write_file
 
 
 CHECKPOINTS = "checkpoints"
@@ -150,7 +150,7 @@ class RunFolder:
         **Raises:** [`noprop_ode.RunError`][] if that fails, or if the folder is no longer there.
         """
         self.check()
-        write_atomically(self / name, lambda file: file.write(content))
+        write_file(self / name, content)
 
     def _look(self) -> tuple[int, int]:
         status = os.stat(self.path)

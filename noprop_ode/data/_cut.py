@@ -17,7 +17,7 @@ def cut_validation(train: Dataset, share: int | float, seed: int) -> tuple[Datas
     **Arguments:**
 
     - `train`: the part to split.
-    - `share`: a fraction of it in [0, 1), or a number of images; 0 for none.
+    - `share`: a fraction of it in [0, 1), or a number of images; 0 for none. As `check_cut` accepts it.
     - `seed`: chooses the images.
 
     **Returns:**
@@ -26,9 +26,8 @@ def cut_validation(train: Dataset, share: int | float, seed: int) -> tuple[Datas
 
     **Raises:**
 
-    `DatasetError` for an invalid share, or one that leaves a part empty.
+    `DatasetError` for a share that leaves a part empty.
     """
-    check_cut("validation", share, seed)
     return (train, None) if share == 0 else _cut(train, "validation", share, _VALIDATION_STREAM, seed)
 
 

@@ -6,11 +6,10 @@ import reprlib
 from dataclasses import dataclass
 from typing import Any, no_type_check
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Int, Int32, Shaped
 
-from .._check import in_bytes
+from .._check import check_images, check_labels
 from ._errors import DatasetError
 from ._moments import moments
 from ._random import permutation, stratified_cut
@@ -48,19 +47,18 @@ class Dataset:
 
     def __post_init__(self):
         images, labels = self.images, as_array(self.labels, "labels", self.name)
+        if not isinstance(images, StreamedImages):
+            images = as_array(images, "images", self.name)
         names = (self.class_names,) if isinstance(self.class_names, str) else tuple(self.class_names)
         if not all(isinstance(name, str) for name in names):
             raise DatasetError(f"{self.name}: expected class_names as strings, got {reprlib.repr(names)}")
-        if not isinstance(images, StreamedImages):
-            images = _check_images(as_array(images, "images", self.name), self.name)
-        if np.issubdtype(labels.dtype, np.integer) and len(images) == len(labels) == 0:
-            raise DatasetError(f"{self.name}: expected at least one image, got none; pass None for no set")
-        _check_labels(labels, len(names), self.name)
-        if len(images) != len(labels):
-            raise DatasetError(
-                f"{self.name}: expected one label an image, got {len(images)} images and {len(labels)} "
-                "labels; pass arrays of equal length in the same order"
-            )
+        try:
+            check_images(images)
+            check_labels(labels, len(names), len(images))
+        except (TypeError, ValueError) as error:
+            raise DatasetError(f"{self.name}: {error}") from error
+        if isinstance(images, np.ndarray) and images.dtype != np.uint8:
+            images = images.astype(np.float32, copy=False)
         object.__setattr__(self, "images", images)
         object.__setattr__(self, "labels", labels.astype(np.int32, copy=False))
         object.__setattr__(self, "class_names", names)
@@ -174,43 +172,6 @@ def as_array(values: Any, what: str, name: str) -> np.ndarray:
     if array.ndim == 0:
         raise DatasetError(f"{name}: expected {what} as an array, got {reprlib.repr(values)}")
     return array
-
-
-def _check_images(images: np.ndarray, name: str) -> np.ndarray:
-    is_float = jnp.issubdtype(images.dtype, jnp.floating)  # JAX knows bfloat16 too
-    if not (images.dtype == np.uint8 or is_float) or images.ndim < 2:
-        raise DatasetError(
-            f"{name}: expected images uint8 [n h w c], or floating point in [0, 1], got {images.dtype} "
-            f"{list(images.shape)}; cast whole numbers in 0..255 with .astype('uint8'), divide those of 16 bits by "
-            "65535, and give grey images a last axis of 1"
-        )
-    if not is_float or not len(images):
-        return images
-    # NaN and infinity show in the extremes, which need no copy of the array.
-    least, greatest = float(images.min()), float(images.max())
-    if not (np.isfinite(least) and np.isfinite(greatest)):
-        raise DatasetError(f"{name}: expected finite images, got {least:g}..{greatest:g}; remove NaN and infinity")
-    if in_bytes(images.shape, least, greatest):
-        raise DatasetError(
-            f"{name}: expected floating-point images in [0, 1] or normalised, got {least:g}..{greatest:g}; "
-            "divide by 255, or cast with .astype('uint8'); standardised data, with values below 0, are fine as they are"
-        )
-    return images.astype(np.float32, copy=False)
-
-
-def _check_labels(labels: np.ndarray, classes: int, name: str) -> None:
-    got = f"{name}: expected integer labels [n], got {labels.dtype} {list(labels.shape)}"
-    if labels.dtype.kind in "USOT":
-        raise DatasetError(f"{got}; noprop_ode.data.from_arrays takes names of classes and numbers them")
-    if labels.dtype.kind not in "iu":
-        raise DatasetError(f"{got}; cast whole numbers with .astype('int32')")
-    if labels.ndim != 1:
-        raise DatasetError(f"{got}; pass .argmax(axis=1) of one-hot labels, .reshape(-1) of a column of classes")
-    if len(labels) and (labels.min() < 0 or labels.max() >= classes):
-        raise DatasetError(
-            f"{name}: expected labels in [0, {classes}), got {labels.min()}..{labels.max()}; "
-            "name every class in class_names and leave unlabelled images out"
-        )
 
 
 @dataclass(frozen=True, eq=False)

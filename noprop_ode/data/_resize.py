@@ -26,21 +26,15 @@ def resize(image: UInt8[np.ndarray, "h w c"], size: tuple[int, int]) -> UInt8[np
 
     **Arguments:**
 
-    - `image`: pixel values 0..255, with 1 to 4 channels.
+    - `image`: pixel values 0..255, with 1 to 4 channels, as `pixels` decodes them.
     - `size`: height and width to resize to.
 
     **Returns:**
 
     The resized image; the image itself if it already has that size.
-
-    **Raises:**
-
-    `DatasetError` for other numbers of channels.
     """
     if image.shape[:2] == tuple(size):
         return image
-    if image.shape[2] not in (1, 2, 3, 4):
-        raise DatasetError(f"expected 1 to 4 channels to resize, got {image.shape[2]}; omit image_size")
     pil = require("PIL.Image")
     picture = pil.fromarray(image[..., 0] if image.shape[2] == 1 else image)
     resized = np.asarray(picture.resize((size[1], size[0]), pil.Resampling.BILINEAR))

@@ -46,21 +46,21 @@ def test_statistics_of_pixels():
 @pytest.mark.parametrize(
     "images, labels, message",
     [
-        (np.zeros(2, np.uint8), np.zeros(2, np.int32), "uint8 .n h w c."),
-        (np.zeros((2, 4, 4, 1), np.int16), np.zeros(2, np.int32), "got int16"),
-        (np.full((2, 4, 4, 1), 255.0), np.zeros(2, np.int32), "got 255..255; divide by 255"),
-        (np.full((2, 4, 4, 1), np.nan), np.zeros(2, np.int32), "finite images, got nan"),
-        (np.zeros((2, 4, 4, 1), np.uint16), np.zeros(2, np.int32), "those of 16 bits by 65535"),
-        (np.full((2, 3), 17.0), np.zeros(2, np.int32), "got 17..17; .* standardised data.* are fine"),
+        (np.zeros(2, np.uint8), np.zeros(2, np.int32), r"^bad: Expected a non-empty batch .*shape \(2,\)"),
+        (np.zeros((2, 4, 4, 1), np.int16), np.zeros(2, np.int32), "got dtype int16"),
+        (np.full((2, 4, 4, 1), 255.0), np.zeros(2, np.int32), "from 255 to 255. Divide them by 255"),
+        (np.full((2, 4, 4, 1), np.nan), np.zeros(2, np.int32), "2 of 2 have NaN"),
+        (np.zeros((2, 4, 4, 1), np.uint16), np.zeros(2, np.int32), "16 bits with / 65535"),
+        (np.full((2, 3), 17.0), np.zeros(2, np.int32), "from 17 to 17.* Standardised images.* have any scale"),
         ([[1, 2], [3]], np.zeros(2, np.int32), "give all rows one shape"),
-        (np.zeros((2, 4, 4, 1), np.uint8), np.zeros(2, np.float32), "integer labels"),
+        (np.zeros((2, 4, 4, 1), np.uint8), np.zeros(2, np.float32), "Labels are integers"),
         (np.zeros((2, 4, 4, 1), np.uint8), np.eye(2, dtype=np.int32), "argmax"),
-        (np.zeros((2, 4, 4, 1), np.uint8), np.array([0, 2**63], np.uint64), r"labels in \[0, 2\)"),
+        (np.zeros((2, 4, 4, 1), np.uint8), np.array([0, 2**63], np.uint64), r"lie in \[0, 2\)"),
         (np.zeros((2, 4, 4, 1), np.uint8), np.array(["a", "b"]), "from_arrays"),
-        (np.zeros((2, 4, 4, 1), np.uint8), np.zeros(3, np.int32), "2 images and 3 labels"),
-        (np.zeros((0, 4, 4, 1), np.uint8), np.zeros(0, np.int32), "at least one image"),
-        (np.zeros((2, 4, 4, 1), np.uint8), np.array([0, 2], np.int32), r"labels in \[0, 2\), got 0..2"),
-        (np.zeros((2, 4, 4, 1), np.uint8), np.array([-1, 0], np.int32), "got -1..0"),
+        (np.zeros((2, 4, 4, 1), np.uint8), np.zeros(3, np.int32), r"shape \(2,\); got shape \(3,\)"),
+        (np.zeros((0, 4, 4, 1), np.uint8), np.zeros(0, np.int32), "non-empty batch"),
+        (np.zeros((2, 4, 4, 1), np.uint8), np.array([0, 2], np.int32), r"lie in \[0, 2\), .* got labels from 0 to 2"),
+        (np.zeros((2, 4, 4, 1), np.uint8), np.array([-1, 0], np.int32), "from -1 to 0"),
     ],
 )
 def test_dataset_refuses_what_it_is_not(images, labels, message):
@@ -105,7 +105,7 @@ def test_take_refuses_what_is_not_there():
     one = data.Dataset("toys", images, labels.astype(np.int32), ("a", "b", "c", "d"))
     with pytest.raises(data.DatasetError, match="indices of 8 images"):
         one.take(np.array([8]))
-    with pytest.raises(data.DatasetError, match="at least one image"):
+    with pytest.raises(data.DatasetError, match="non-empty batch"):
         one.take(np.array([], np.int64))
 
 

@@ -88,7 +88,7 @@ def test_labels_of_any_kind(labels, class_names, names, numbers):
         (np.array(["a", 1, None, "b"], object), {}, "can be sorted"),
         (3, {}, "labels as an array"),
         ([[0], [1], [0], [1]], {}, "one label an image"),
-        ([0, 1, 0], {}, "4 images and 3 labels"),
+        ([0, 1, 0], {}, "one label an image"),
         ([0, 1, 0, 1], {"validation": 1.5}, "expected validation as a fraction"),
         ([0, 1, 0, 1], {"test": -1}, "expected test as a fraction"),
         ([0, 1, 0, 1], {"seed": -1}, "seed"),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from archives import leftovers, write_idx
 
-from noprop_ode import data
+from noprop_ode import RunError, RunFolder, data
 from noprop_ode.data.__main__ import main
 from noprop_ode.data.prepare import _prepare, _write
 
@@ -97,7 +97,7 @@ def test_a_killed_run_leaves_no_final_folder(tmp_path):
     (building,) = leftovers(tmp_path)
     assert re.fullmatch(r"\.noprop_ode-[0-9a-f]{8}\.incomplete", building)
     # While it runs, a second run says so and touches nothing.
-    with pytest.raises(OSError, match="another run"):
+    with pytest.raises(RunError, match="Another run"):
         _prepare.prepare("mnist", tmp_path / "tfds", tmp_path / "archives")
     run.send_signal(signal.SIGKILL)
     run.wait()
@@ -119,11 +119,9 @@ def test_a_run_that_is_refused_changes_nothing(tmp_path):
     folder = tmp_path / "tfds" / "mnist"
     folder.mkdir(parents=True)
     write_idx(tmp_path / "archives")
-    lock = tmp_path / "tfds" / "downloads" / "noprop_ode" / "mnist.lock"
-    lock.parent.mkdir(parents=True)
-    with filelock.FileLock(lock):
+    with filelock.FileLock(folder / ".noprop_ode.lock"):
         before = names_in(tmp_path)
-        with pytest.raises(OSError, match="another run is preparing"):
+        with pytest.raises(RunError, match=r"Another run is writing to .*mnist"):
             _prepare.prepare("mnist", tmp_path / "tfds", tmp_path / "archives")
         assert names_in(tmp_path) == before
     assert _prepare.prepare("mnist", tmp_path / "tfds", tmp_path / "archives")[1]
@@ -134,30 +132,29 @@ def test_what_another_run_finished_in_the_meantime_is_taken(tmp_path, monkeypatc
     other = tmp_path / "other"
     arguments = ("mnist", tmp_path / "tfds", tmp_path / "archives")
     _prepare.prepare("mnist", other, tmp_path / "archives")
-    alone = _prepare.alone
 
-    def late(*paths):
+    def late(folder):
         # Between the first look and the lock.
         (tmp_path / "tfds").mkdir()
         (other / "mnist").rename(tmp_path / "tfds" / "mnist")
-        return alone(*paths)
+        return RunFolder(folder)
 
-    monkeypatch.setattr(_prepare, "alone", late)
+    monkeypatch.setattr(_prepare, "RunFolder", late)
     monkeypatch.setattr(_prepare, "write_folder", None)
     assert _prepare.prepare(*arguments) == (tmp_path / "tfds" / "mnist" / "3.0.1", False)
 
 
-@pytest.mark.parametrize("content", ["link", "file", "folder"])
+@pytest.mark.parametrize("content", ["link", "folder"])
 def test_a_lock_that_is_not_ours_is_left_alone(tmp_path, capsys, content):
     write_idx(tmp_path / "archives")
-    lock, mine = tmp_path / "tfds" / "downloads" / "noprop_ode" / "mnist.lock", tmp_path / "mine.txt"
+    lock, mine = tmp_path / "tfds" / "mnist" / ".noprop_ode.lock", tmp_path / "mine.txt"
     lock.parent.mkdir(parents=True)
     mine.write_text("precious")
-    lock.symlink_to(mine) if content == "link" else lock.mkdir() if content == "folder" else mine.rename(lock)
+    lock.symlink_to(mine) if content == "link" else lock.mkdir()
     before = names_in(tmp_path)
     assert main(["prepare", "mnist", "--archives", str(tmp_path / "archives")]) == 1
-    assert "move it away" in capsys.readouterr().err and names_in(tmp_path) == before
-    assert (lock if content == "file" else mine).read_text() == "precious"
+    assert "Cannot write to the folder" in capsys.readouterr().err and names_in(tmp_path) == before
+    assert mine.read_text() == "precious"
 
 
 def test_only_what_killed_runs_left_is_removed(tmp_path):
@@ -168,18 +165,17 @@ def test_only_what_killed_runs_left_is_removed(tmp_path):
         place.mkdir(parents=True)
         for name in ours:
             (place / name).write_text("x")
-    mixed = folder / ".noprop_ode-00000000.incomplete"
-    mixed.mkdir()
-    (mixed / "notes.txt").write_text("precious")
-    (mixed / "features.json").symlink_to(elsewhere / "features.json")
+    linking = folder / ".noprop_ode-00000000.incomplete"
+    linking.mkdir()
+    (linking / "features.json").symlink_to(elsewhere / "features.json")
     (folder / ".noprop_ode-11111111.incomplete").symlink_to(elsewhere)
     (folder / ".noprop_ode-22222222.incomplete").write_text("a file")
     (folder / ".3.0.1.incomplete").mkdir()
     before = set(names_in(tmp_path))
     assert main(["prepare", "mnist", "--archives", str(tmp_path / "archives")]) == 0
     gone = before - set(names_in(tmp_path))
-    killed = "tfds/mnist/.noprop_ode-0123abcd.incomplete"
-    assert gone == {killed, *(f"{killed}/{name}" for name in ours)}
+    killed, linking = (f"tfds/mnist/.noprop_ode-{digits}.incomplete" for digits in ("0123abcd", "00000000"))
+    assert gone == {killed, *(f"{killed}/{name}" for name in ours), linking, f"{linking}/features.json"}
     assert len(data.load("mnist", validation=0).train) == 40
 
 

@@ -1,7 +1,6 @@
 """A model as an artefact, and the other scripts on a saved run."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -13,7 +12,6 @@ from runs import SETTINGS, save_run
 
 import noprop_ode as no
 from noprop_ode.experiment import Config, ConfigError, console, evaluation_key, export_model, load_model
-from noprop_ode.experiment.report._output import remove_leftovers
 
 
 def test_an_exported_model_needs_jax_alone(saved, digits, tmp_path):
@@ -52,29 +50,6 @@ def test_an_unknown_platform_is_one_line(saved, call_script):
     for platform, hint in (("nonsense", "Known are cpu"), ("gpu", "Use cuda or rocm"), ("cdua", "'cuda'")):
         code, _, err = call_script("export", saved, "--platforms", platform)
         assert code == 2 and hint in err and err.count("\n") == 1
-
-
-def test_what_a_killed_export_left_is_removed_and_nothing_else(tmp_path):
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-
-    def name(process, file="model.jax_export"):
-        return tmp_path / f".noprop_ode-{file}.{process}.tmp"
-
-    (tmp_path / "mine.txt").write_text("precious")
-    for half in (dead.pid, f"{dead.pid}.0a1b2c3d"):
-        name(half).write_text("half")
-    name(os.getppid()).write_text("of a living process")
-    name(dead.pid, "other").write_text("of another file")
-    name(f"0{dead.pid}").symlink_to(tmp_path / "mine.txt")
-    (tmp_path / ".model.jax_export").write_text("a dotfile")
-    (tmp_path / ".env").write_text("secret")
-    name(f"00{dead.pid}").mkdir()
-    before = set(tmp_path.iterdir())
-    remove_leftovers(tmp_path / "model.jax_export")
-    assert before - set(tmp_path.iterdir()) == {name(dead.pid), name(f"{dead.pid}.0a1b2c3d")}
-    assert (tmp_path / "mine.txt").read_text() == "precious"
-    remove_leftovers(tmp_path / "none" / "model.jax_export")
 
 
 def test_an_artefact_that_differs_is_not_written(saved, tmp_path, monkeypatch):

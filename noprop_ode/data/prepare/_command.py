@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 
+from ..._training.errors import RunError
 from .._errors import DatasetError, MissingDependencyError
 from .._folders import BUILT_IN, list_prepared, resolve_data_dir, unread_format
 from ._prepare import prepare
@@ -34,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
         return _fail(error, 1)
     except DatasetError as error:
         return _fail(error, 2)
-    except OSError as error:
+    except (OSError, RunError) as error:
         return _fail(error, 1)
     except KeyboardInterrupt:
         return _fail("interrupted; nothing is left half-made, run the same command to continue", 130)

@@ -5,13 +5,13 @@ import sys
 from pathlib import Path
 
 from ..._hints import did_you_mean
+from ..._training.folder import RunFolder
 from ..._types import AnyPath
 from .._errors import DatasetError
 from .._folders import unread_format
 from .._tfds import import_tfds
 from ._archives import Contents
 from ._download import DownloadError, download, sha256_of
-from ._lock import alone
 from ._sources import SOURCES, Archive, Source
 from ._write import write_folder
 
@@ -32,7 +32,8 @@ def prepare(name: str, data_dir: AnyPath, archives: AnyPath | None) -> tuple[Pat
 
     **Raises:**
 
-    `DatasetError` for a bad name or bad archives, `OSError` if the network or the disk fails.
+    `DatasetError` for a bad name or bad archives, `OSError` if the network or the disk fails, `noprop_ode.RunError` if
+    another run is preparing this data set or the folder cannot be written.
     """
     if name not in SOURCES:
         raise DatasetError(
@@ -48,7 +49,7 @@ def prepare(name: str, data_dir: AnyPath, archives: AnyPath | None) -> tuple[Pat
         raise DatasetError(f"expected --archives to be a folder, got {archives}")
     import_tfds()  # reports missing packages before anything is fetched
     downloads = data_dir / "downloads" / "noprop_ode"
-    with alone(downloads / f"{name}.lock", final.parent):
+    with RunFolder(final.parent):  # one run at a time downloads and writes this data set
         if _is_ready(final):  # another run may have finished between the first check and the lock
             return final, False
         if archives is None:

@@ -1,12 +1,11 @@
 """Writes a data set as the array_record folder that TFDS reads."""
 
-import contextlib
 import io
 import json
 import os
 import re
 import secrets
-import stat
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,8 @@ from ._archives import Contents
 from ._download import Progress
 
 
-# Folders that are being written, and the files in them. Anything with another name is not ours.
+# Folders that are being written. Anything with another name is not ours.
 _OUR_FOLDER = re.compile(r"\.noprop_ode-[0-9a-f]{8}\.incomplete", re.ASCII)
-_OUR_FILE = re.compile(
-    r"dataset_info\.json|features\.json|\w+\.labels\.txt|\w+-\w+\.array_record-\d{5}-of-\d{5}", re.ASCII
-)
 
 
 def write_folder(name: str, contents: Contents, final: Path) -> None:
@@ -42,7 +38,7 @@ def write_folder(name: str, contents: Contents, final: Path) -> None:
     """
     for left in final.parent.iterdir():
         if _OUR_FOLDER.fullmatch(left.name):
-            _remove_own(left)
+            shutil.rmtree(left, ignore_errors=True)  # which follows no link
     building = final.parent / f".noprop_ode-{secrets.token_hex(4)}.incomplete"
     building.mkdir()
     try:
@@ -61,8 +57,7 @@ def write_folder(name: str, contents: Contents, final: Path) -> None:
         _flush(building)
         building.rename(final)
     finally:
-        if building.exists():
-            _remove_own(building)
+        shutil.rmtree(building, ignore_errors=True)
 
 
 def _flush(folder: Path) -> None:
@@ -70,17 +65,6 @@ def _flush(folder: Path) -> None:
     for path in folder.iterdir():
         with open(path, "rb+") as file:
             os.fsync(file.fileno())
-
-
-def _remove_own(folder: Path) -> None:
-    """Remove one of our folders, with only the files that we write; never through a link, and nothing else."""
-    with contextlib.suppress(OSError):
-        if not stat.S_ISDIR(folder.lstat().st_mode):
-            return
-        for path in folder.iterdir():
-            if _OUR_FILE.fullmatch(path.name) and stat.S_ISREG(path.lstat().st_mode):
-                path.unlink()
-        folder.rmdir()  # fails if something else is in it
 
 
 def _write_split(name: str, split: str, contents: Contents, folder: Path) -> dict[str, Any]:

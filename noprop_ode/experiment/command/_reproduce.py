@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ... import RunError
+from ..._training.files import write_file
 from .._main import guarded
 from .._seeds import parse_seeds
 from ..report import _canvas
-from ..report._output import write_file
 from ..reproduce import figures, identity, jobs, page, record, work
 from ..reproduce._rows import SETTINGS, rows_of
 from ._parser import parser_of

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Shaped
 
 from ..._optional import need
+from ..._training.files import write_file
 from ..._types import AnyPath
-from ._output import write_file
 from ._text import shortened
 
 

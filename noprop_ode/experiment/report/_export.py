@@ -10,13 +10,13 @@ import numpy as np
 
 from ... import predict_log_proba, predict_one
 from ..._optional import need
+from ..._training.files import write_file
 from ..._types import AnyPath
 from .._build import build_prediction
 from .._data import load_data
 from .._errors import ConfigError, RunError, did_you_mean
 from .._evaluate import evaluation_key
 from ._open import check_data, open_run, split_of
-from ._output import write_file
 from ._text import printable
 
 
