@@ -64,7 +64,7 @@ def console(arguments: Sequence[str] | None = None) -> None:
         command(arguments=rest, prog=f"noprop-ode {name}")
 
 
-def main(name: str | None = None, arguments: Sequence[str] | None = None, *, prog: str | None = None) -> None:
+def main(arguments: Sequence[str] | None = None, *, prog: str | None = None) -> None:
     """The command line of training: a configuration, settings that override it, then a run.
 
     Exits with 2 for bad settings, missing data or an unusable folder, with 1 if training diverges, and with 128 plus
@@ -72,26 +72,23 @@ def main(name: str | None = None, arguments: Sequence[str] | None = None, *, pro
 
     **Arguments:**
 
-    - `name`: a configuration of this package, for a script that runs only that; otherwise the command line names it.
     - `arguments`: of the command line; those of the process if not given.
     - `prog`: the name of the command, for its help.
     """
-    guarded(lambda: _main(name, sys.argv[1:] if arguments is None else arguments, prog))
+    guarded(lambda: _main(sys.argv[1:] if arguments is None else arguments, prog))
 
 
-def _parser(name: str | None, prog: str | None) -> argparse.ArgumentParser:
-    about = "Train a classifier; NAME is a configuration that --list-configs shows."
+def _parser(prog: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=prog,
-        usage=None if name else "%(prog)s [NAME | --config FILE] [--SETTING VALUE ...]",
+        usage="%(prog)s [NAME | --config FILE] [--SETTING VALUE ...]",
         allow_abbrev=False,
-        description=f"{find_config(name).get('description')} (the configuration {name})" if name else about,
+        description="Train a classifier; NAME is a configuration that --list-configs shows.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    if name is None:
-        parser.add_argument("--config", type=Path, metavar="FILE", help="your own configuration file")
-        parser.add_argument("--list-configs", action="store_true", help="list the configurations, and exit")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="your own configuration file")
+    parser.add_argument("--list-configs", action="store_true", help="list the configurations, and exit")
     parser.add_argument("--print-config", action="store_true", help="print all settings as YAML, and exit")
     parser.add_argument("--list-components", action="store_true", help="list the registered components, and exit")
     parser.add_argument("--seeds", metavar="SEEDS", help="one run per seed: 0,1,2, or the number of seeds, 3")
@@ -100,18 +97,17 @@ def _parser(name: str | None, prog: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def _main(name: str | None, arguments: Sequence[str], prog: str | None) -> None:
+def _main(arguments: Sequence[str], prog: str | None) -> None:
     # The name comes first: later it could not be told from the value of a setting.
-    positional = [arguments[0]] if name is None and arguments and not arguments[0].startswith("-") else []
-    known, rest = _parser(name, prog).parse_known_args(arguments[len(positional) :])
-    chosen, file = name or (positional[0] if positional else None), getattr(known, "config", None)
-    lists = getattr(known, "list_configs", False), known.list_components
-    if not any(lists) and known.resume is None and (chosen is None) == (file is None):
+    chosen = arguments[0] if arguments and not arguments[0].startswith("-") else None
+    known, rest = _parser(prog).parse_known_args(arguments if chosen is None else arguments[1:])
+    file, listing = known.config, known.list_configs or known.list_components
+    if not listing and known.resume is None and (chosen is None) == (file is None):
         raise ConfigError(
             "Give the name of a configuration first, such as digits_ct --epochs 3, or --config FILE; not both."
         )
     pairs = parse_overrides(rest)
-    if lists[0]:
+    if known.list_configs:
         for found in config_names():
             print(f"{found:24s} {find_config(found).get('description', '')}")
     elif known.list_components:
@@ -121,7 +117,7 @@ def _main(name: str | None, arguments: Sequence[str], prog: str | None) -> None:
     elif known.resume is not None and known.seeds is not None:
         raise ConfigError("--resume goes on with one run; to go on with several seeds, give their --out again.")
     elif known.resume is not None:
-        config = _resumed(known.resume, pairs, not positional and file is None, known.trust_imports)
+        config = _resumed(known.resume, pairs, chosen is None and file is None, known.trust_imports)
         if known.print_config:
             print(dump_yaml(config), end="")
         else:

@@ -1,13 +1,14 @@
 """Evaluating a model with several predictions, and the table of the results."""
 
 import math
-import sys
 import time
+from collections.abc import Iterator, Sequence
 
 import jax
 import jax.random as jr
 
-from .. import AbstractModel, Prediction, SolverError, data, encode, evaluate
+from .. import AbstractModel, Evaluation, Prediction, SolverError, data, encode, evaluate
+from .._training.files import say
 from .._training.processes import is_first
 from .._types import Key
 from ._config import Config
@@ -35,34 +36,57 @@ def evaluate_protocols(
     share. A comparison whose solver fails is left out.
     """
     results = {}
-    images = test.images
-    if len(how) > 1:  # the image branch is most of the cost of a prediction, and the same for all of them
-        # All shifted predictions are shifted by the number of pixels in the settings.
-        shift = max(prediction.shift for prediction in how.values())
-        images = encode(model, images, mirror=any(prediction.mirror for prediction in how.values()), shift=shift)
-    for name, prediction in how.items():
-        if is_first():
-            print(f"evaluating: {name} ...", file=sys.stderr, flush=True)  # a thousand steps may take minutes
-        start = time.perf_counter()
-        try:
-            found = evaluate(model, images, test.labels, key=key, prediction=prediction)
-        except (SolverError, jax.errors.JaxRuntimeError) as error:
-            # Adaptive steps take the weights of blocks once for each image, which may be too much for a GPU.
-            if name == "default" or not (isinstance(error, SolverError) or "RESOURCE_EXHAUSTED" in str(error)):
-                raise
-            print(
-                f"warning: {name}: {str(error).splitlines()[0]}", file=sys.stderr
-            )  # one that fails must not cost the others
-            continue
+    for name, found, seconds in evaluate_each(model, test, list(how.items()), key=key, needed="default"):
         results[name] = {
             "accuracy": found.accuracy,
             "nll": found.nll,
             "calibration_error": found.calibration_error,
             "nfe": _known(found.num_evaluations),
             "saved": _known(found.num_saved),
-            "seconds": round(time.perf_counter() - start, 3),
+            "seconds": round(seconds, 3),
         }
     return results
+
+
+def evaluate_each(
+    model: AbstractModel,
+    dataset: data.Dataset,
+    ways: Sequence[tuple[str, Prediction]],
+    *,
+    key: Key,
+    needed: str | None = None,
+) -> Iterator[tuple[str, Evaluation, float]]:
+    """Evaluates predictions one after another, and reports on standard error which. One that fails must not cost the
+    others: if its solver does, or the memory of a device is too small, that is reported, and it is left out.
+
+    **Arguments:**
+
+    - `model`, `dataset`: the model, images and labels.
+    - `ways`: the predictions, each with a name; those of one name stand together.
+    - `key`: randomness for draws and samplers, the same for all.
+    - `needed`: the name of one whose failure is raised.
+
+    **Yields:** the name, the results and the seconds of each; of several, without the image branch, which they share.
+    """
+    images, before = dataset.images, None
+    if len(ways) > 1:  # the image branch is most of the cost of a prediction, and the same for all of them
+        # All shifted predictions are shifted by the same number of pixels.
+        mirror, shift = any(how.mirror for _, how in ways), max(how.shift for _, how in ways)
+        images = encode(model, images, mirror=mirror, shift=shift)
+    for name, how in ways:
+        if name != before and is_first():
+            say(f"evaluating: {name} ...")  # a thousand steps may take minutes
+        before, start = name, time.perf_counter()
+        try:
+            found = evaluate(model, images, dataset.labels, key=key, prediction=how)
+        except (SolverError, jax.errors.JaxRuntimeError) as error:
+            # Adaptive steps take the weights of blocks once for each image, which may be too much for a GPU.
+            if name == needed or not (isinstance(error, SolverError) or "RESOURCE_EXHAUSTED" in str(error)):
+                raise
+            if is_first():
+                say(f"warning: {name}: {str(error).splitlines()[0]}")
+            continue
+        yield name, found, time.perf_counter() - start
 
 
 def print_table(results: dict[str, dict[str, float | None]]) -> None:

@@ -73,6 +73,16 @@ def to_plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+def leaves(values: Any, path: str = "") -> dict[str, Any]:
+    """Nested plain values by their path: `{"model.field.width": 32}`."""
+    if not isinstance(values, Mapping):
+        return {path: values}
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= leaves(value, f"{path}.{name}" if path else str(name))
+    return found
+
+
 def _brief(described: dataclasses.Field[Any], value: Any) -> Any:
     # In most configurations, and in those of earlier runs, data are a name alone.
     return value["type"] if described.metadata.get("kind") == "data" and list(value) == ["type"] else value

@@ -11,7 +11,7 @@ from ._config import Config
 from ._errors import ConfigError, show
 
 
-_MAX_TEXT, _MAX_VALUES, _MAX_DEPTH = 1_000_000, 10_000, 20
+_MAX_TEXT, _MAX_DEPTH = 1_000_000, 20
 _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 _WHOLE = re.compile(r"[-+]?[0-9]+(_[0-9]+)*")
 _NUMBER = re.compile(
@@ -24,7 +24,7 @@ def parse_value(text: str, source: str = "") -> Any:
 
     PyYAML's constructors are not used: they follow aliases without bound, and make dates and other objects.
 
-    **Raises:** `ConfigError` for text that is not YAML, has tags, or is larger than any configuration.
+    **Raises:** `ConfigError` for text that is not YAML, has tags or anchors, or is larger than any configuration.
     """
     if len(text) > _MAX_TEXT:
         raise ConfigError(f"{source}: a configuration has at most {_MAX_TEXT} characters; got {len(text)}.")
@@ -38,38 +38,24 @@ def parse_value(text: str, source: str = "") -> Any:
 
 def _compose(yaml: Any, events: Iterable[Any]) -> Any:
     top: list[Any] = []
-    # Of each open sequence or mapping: its values, for a mapping the names they will have, and the count before it.
-    stack: list[tuple[list[Any], Any, int]] = [(top, None, 0)]
-    anchors: dict[str, tuple[Any, int]] = {}
-    count = 0
+    stack: list[tuple[list[Any], Any]] = [(top, None)]  # each open sequence or mapping: its values, and its start
     for event in events:
         line = event.start_mark.line + 1
         if getattr(event, "tag", None) not in (None, "!"):
             raise ValueError(f"line {line}: tags such as {show(event.tag)} are for no setting; write the value alone")
+        if getattr(event, "anchor", None) is not None:  # of an alias, too
+            raise ValueError(
+                f"line {line}: anchors and aliases, here {show(event.anchor)}, are not read; repeat the value"
+            )
         if isinstance(event, yaml.CollectionStartEvent):
             if len(stack) > _MAX_DEPTH:
                 raise ValueError(f"line {line}: nested more than {_MAX_DEPTH} deep")
-            stack.append(([], event, count))
-            continue
-        if isinstance(event, yaml.AliasEvent):
-            if event.anchor not in anchors:
-                raise ValueError(f"line {line}: *{event.anchor} stands for nothing that is complete before it")
-            value, size = anchors[event.anchor]
+            stack.append(([], event))
         elif isinstance(event, yaml.ScalarEvent):
-            value, size = _scalar(event.value) if event.implicit[0] else event.value, 1
+            stack[-1][0].append(_scalar(event.value) if event.implicit[0] else event.value)
         elif isinstance(event, yaml.CollectionEndEvent):
-            items, opened, before = stack.pop()
-            value = _mapping(items, line) if isinstance(opened, yaml.MappingStartEvent) else items
-            event, size = opened, count - before + 1
-            count = before
-        else:
-            continue  # starts and ends of the text and of its documents
-        count += size
-        if count > _MAX_VALUES:
-            raise ValueError(f"line {line}: more than {_MAX_VALUES} values, aliases written out")
-        if event.anchor is not None and not isinstance(event, yaml.AliasEvent):
-            anchors[event.anchor] = value, size
-        stack[-1][0].append(value)
+            items, opened = stack.pop()
+            stack[-1][0].append(_mapping(items, line) if isinstance(opened, yaml.MappingStartEvent) else items)
     if len(top) > 1:
         raise ValueError("it is more than one document")
     return top[0] if top else None

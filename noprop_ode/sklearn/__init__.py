@@ -9,7 +9,6 @@ with install_import_hook("noprop_ode.sklearn", "noprop_ode._typecheck.typecheck"
         _moments as _moments,
         _networks as _networks,
         _optimiser as _optimiser,
-        _prediction as _prediction,
         _rows as _rows,
     )
 

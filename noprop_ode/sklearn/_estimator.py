@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import jax.random as jr
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
@@ -11,16 +12,16 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._choices import Prediction
 from .._model import AbstractModel
+from .._prediction.alike import predict_alike
+from .._prediction.prediction import complete
 from .._vector_field import AbstractVectorField
-from ._all_or_nothing import all_or_nothing
 from ._build import Recipe
 from ._files import load, save
 from ._inputs import Labelled, as_images, held_out, labelled, numbered, ordered, rows_of
 from ._moments import Moments, no_moments
 from ._parameters import recipe_of
-from ._prediction import log_probabilities
 from ._rows import Draws, Part
-from ._training import Kept, one_epoch, run, untrained
+from ._training import Kept, all_or_nothing, one_epoch, run, untrained
 
 
 class NoPropClassifier(ClassifierMixin, BaseEstimator):
@@ -109,11 +110,8 @@ class NoPropClassifier(ClassifierMixin, BaseEstimator):
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "NoPropClassifier":
         """Learns from scratch. A fit that fails or is interrupted leaves the classifier unchanged.
 
-        **Arguments:**
-
-        - `X`: a table or images.
-        - `y`: labels, `[n]`.
-        - `sample_weight`: how much each row counts, `[n]`; equal by default.
+        **Arguments:** `X`, a table or images; `y`, labels, `[n]`; `sample_weight`, how much each row counts, `[n]`,
+        equal by default.
 
         **Returns:** itself.
 
@@ -197,7 +195,9 @@ class NoPropClassifier(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self, "model_")
         images = as_images(self._moments.standardised(rows_of(self, X)))
-        return log_probabilities(self.model_, images, self.prediction, self.seed_)
+        key, how = jr.fold_in(jr.key(self.seed_), 2), complete(self.model_, self.prediction)
+        log_p = predict_alike(self.model_, images, key=key, prediction=how).astype(np.float64)
+        return log_p - np.logaddexp.reduce(log_p, axis=1, keepdims=True)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the fitted classifier to a safetensors file: weights, training state, parameters, classes. No pickle.

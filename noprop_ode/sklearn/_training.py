@@ -1,6 +1,8 @@
 """Training of a classifier: whole runs with `fit`, one more epoch with `train`."""
 
+import contextlib
 import signal
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -22,6 +24,18 @@ from ._rows import Draws, Part, Parts
 
 
 AVERAGE_DECAY = 0.99
+
+
+@contextlib.contextmanager
+def all_or_nothing(estimator: Any) -> Iterator[None]:
+    """If a call fails, the estimator keeps what it learned before, and from which kind of rows."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
 
 
 class Kept(NamedTuple):

@@ -75,9 +75,6 @@ def test_the_console_command(capsys):
     with pytest.raises(SystemExit) as stop:
         console(["trian"])
     assert stop.value.code == 2 and "Did you mean 'train'" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        main("digits_ct", ["--help"], prog="digits_ct.py")
-    assert "scikit-learn's 8x8 digits" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["train", "evaluate", "predict", "plot", "export", "join"])

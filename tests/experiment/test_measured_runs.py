@@ -4,9 +4,12 @@ import json
 import shutil
 from pathlib import Path
 
+import jax
 import pytest
 
-from noprop_ode.experiment.report import CostPoint
+import noprop_ode as no
+from noprop_ode.experiment import _evaluate, evaluate_protocols, load_model
+from noprop_ode.experiment.report import CostPoint, measure_cost
 from noprop_ode.experiment.reproduce import _measure
 
 
@@ -61,3 +64,30 @@ def test_draws_of_noise_are_kept_as_they_are_measured(saved, tmp_path, monkeypat
     monkeypatch.setattr(_measure, "evaluate", evaluate)
     _measure.measure_draws(str(folder), "3")
     assert json.loads((folder / "draws.json").read_text()) == whole and len(whole["draws"]) == 3
+
+
+@pytest.mark.parametrize(
+    "error", [no.SolverError("too stiff\nby far"), jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED")]
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_a_way_that_fails_does_not_cost_the_others(saved, monkeypatch, capsys, tiny_images, error, first):
+    """Unless it is the default, and only the first process says so."""
+    model, test = load_model(saved)[0], tiny_images((8, 8, 1), ("a", "b"))
+    default, evaluate = model.default_prediction, _evaluate.evaluate
+    other = default._replace(start="noise")
+
+    def fails(*args, prediction, **how):
+        if prediction == other:
+            raise error
+        return evaluate(*args, prediction=prediction, **how)
+
+    monkeypatch.setattr(_evaluate, "evaluate", fails)
+    monkeypatch.setattr(_evaluate, "is_first", lambda: first)
+    key = jax.random.key(0)
+    assert list(evaluate_protocols(model, test, key=key, how={"other": other, "default": default})) == ["default"]
+    points = measure_cost(model, test, {"other": [other, default], "default": [default]}, key=key)
+    assert [len(own) for own in points.values()] == [1, 1]
+    told = ["evaluating: other ...", f"warning: other: {str(error).splitlines()[0]}", "evaluating: default ..."]
+    assert capsys.readouterr().err.splitlines() == (2 * told if first else [])
+    with pytest.raises(type(error)):
+        evaluate_protocols(model, test, key=key, how={"default": other})

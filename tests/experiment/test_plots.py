@@ -12,7 +12,7 @@ from figure_texts import texts
 from runs import SETTINGS, save_run
 
 import noprop_ode as no
-from noprop_ode.experiment import Config, load_model, plot_confusion, plot_cost, plot_runs
+from noprop_ode.experiment import Config, _evaluate, load_model, plot_confusion, plot_cost, plot_runs
 from noprop_ode.experiment.report import _canvas, _confusion, _cost, _draw, confusion_matrix, draw_plots
 
 
@@ -78,7 +78,7 @@ def test_the_cost_states_what_was_done_and_looks_closely_at_the_top(saved, figur
     found = iter([(1, 0.2, 3.0, 0.3), (2, 0.9, 0.5, 0.1), (4, 0.96, 0.2, 0.0), (8, 0.97, np.inf, 0.1)])
     fields = ("num_evaluations", "accuracy", "nll", "calibration_error")
     monkeypatch.setattr(
-        _cost, "evaluate", lambda *args, **how: SimpleNamespace(**dict(zip(fields, next(found), strict=True)))
+        _evaluate, "evaluate", lambda *args, **how: SimpleNamespace(**dict(zip(fields, next(found), strict=True)))
     )
     ways = [no.Prediction("noise", no.Ancestral(n), no.ReadoutDecoder()) for n in (1, 2, 4, 8)]
     plot_cost(

@@ -78,8 +78,8 @@ def test_bad_flags_are_refused_with_a_way_out(flags, message):
         ("!!python/object/apply:os.system ['true']", "tags such as"),
         ("training: {epochs: !!float ''}", "line 1: tags such as"),
         ("!!map {}", "tags such as"),
-        ("a: *b", "stands for nothing"),
-        ("a: &a [*a]", "stands for nothing"),
+        ("a: *b", "line 1: anchors and aliases, here 'b', are not read"),
+        ("a: 1\nb: &c [1]", "line 2: anchors and aliases, here 'c', are not read"),
         ("a: 1\n---\nb: 2", "single document|more than one document"),
         ("[" * 50 + "]" * 50, "nested more than 20 deep"),
         ("name: 7", "name: expected text; got 7"),
@@ -145,7 +145,7 @@ def test_steps_that_change_nothing_are_said(capsys):
         warn_of_paper_steps(parse("--paper_steps 7"), model)
         warn_of_paper_steps(parse(""), model)
     told = capsys.readouterr().err.splitlines()
-    assert [line.split(" with ")[1].split()[0] for line in told] == ["NoPropDT", "Supervised"]
+    assert [line.split(" for ")[1].split()[0] for line in told] == ["NoPropDT", "Supervised"]
 
 
 def test_a_sampler_that_is_asked_for_is_followed_whatever_the_default():
@@ -215,12 +215,7 @@ def test_any_arguments_are_understood_or_refused(arguments):
         pass
 
 
-def test_an_alias_bomb_is_refused_at_once_and_aliases_work(tmp_path):
-    levels = "\n".join(f"a{i}: &a{i} [{', '.join(f'*a{i - 1}' for _ in range(9))}]" for i in range(1, 12))
-    with pytest.raises(ConfigError, match="more than 10000 values") as refused:
-        parse_yaml("a0: &a0 [x]\n" + levels, "bomb")
-    assert len(str(refused.value)) < 300
-    assert parse_yaml("a: &x {b: 1}\nc: *x", "fine") == {"a": {"b": 1}, "c": {"b": 1}}
+def test_a_text_of_any_length_is_refused_at_once():
     with pytest.raises(ConfigError, match="at most 1000000 characters"):
         parse_yaml("#" * 1_000_001, "long")
 

@@ -79,8 +79,8 @@ def test_files_of_somebody_else_are_not_written_over(runs, tmp_path, name):
 
 
 def test_the_flag(runs, tmp_path, capsys):
-    main(None, ["digits_ct", "--seeds", "2", "--out", str(tmp_path / "a")])
-    main(None, ["digits_ct", "--seeds", "7,3", "--out", str(tmp_path / "b"), "--epochs", "1"])
+    main(["digits_ct", "--seeds", "2", "--out", str(tmp_path / "a")])
+    main(["digits_ct", "--seeds", "7,3", "--out", str(tmp_path / "b"), "--epochs", "1"])
     assert [seed for seed, _ in runs] == [0, 1, 7, 3]
     capsys.readouterr()
     for seeds, message in {
@@ -91,12 +91,12 @@ def test_the_flag(runs, tmp_path, capsys):
         "-1": "expected seeds such as",
     }.items():
         with pytest.raises(SystemExit) as stop:
-            main(None, ["digits_ct", f"--seeds={seeds}"])
+            main(["digits_ct", f"--seeds={seeds}"])
         err = capsys.readouterr().err
         assert stop.value.code == 2 and message in err and err.count("\n") == 1
     with pytest.raises(SystemExit):
-        main(None, ["--resume", str(tmp_path), "--seeds", "2"])
+        main(["--resume", str(tmp_path), "--seeds", "2"])
     assert "give their --out again" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        main(None, ["digits_ct", "--seed", "7", "--seeds", "2"])
+        main(["digits_ct", "--seed", "7", "--seeds", "2"])
     assert "leave out --seed" in capsys.readouterr().err

@@ -117,6 +117,12 @@ def test_a_fit_that_fails_leaves_the_model_of_the_last():
         tiny().set_params(network=lambda *shape, key: "none").predict(X)
 
 
+def test_a_class_that_cannot_be_held_out_is_named():
+    X, y = table()
+    with pytest.raises(ValueError, match="'alone'"):
+        tiny(validation_fraction=0.25).fit(X, np.where(np.arange(len(y)) == 0, "alone", "other"))
+
+
 def test_a_first_part_that_is_refused_can_be_given_again():
     X, y = table()
     model = tiny()

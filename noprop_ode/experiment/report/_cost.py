@@ -1,6 +1,5 @@
 """Accuracy, likelihood and calibration against evaluations of the vector field."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -17,13 +16,10 @@ from ... import (
     EnsembleDecoder,
     Prediction,
     ReadoutDecoder,
-    SolverError,
     data,
-    encode,
-    evaluate,
 )
-from ..._optional import need
 from ..._types import AnyPath, Key
+from .._evaluate import evaluate_each
 from . import _canvas
 
 
@@ -77,28 +73,14 @@ class CostPoint(NamedTuple):
 def measure_cost(
     model: AbstractModel, images: data.Dataset, samplers: Mapping[str, Sequence[Prediction]], *, key: Key
 ) -> dict[str, list[CostPoint]]:
-    """Evaluates each prediction. Images are encoded once; a prediction whose solver fails is reported and left out.
+    """Evaluates each prediction, on images that are encoded once; one that fails is reported and left out.
 
     **Arguments:** as for `plot_cost`. **Returns:** the results, by the names of the samplers.
     """
-    tqdm = need("tqdm", "The progress of an evaluation").tqdm
-    points: dict[str, list[CostPoint]] = {}
-    every = [how for ways in samplers.values() for how in ways]
-    views = {"mirror": any(how.mirror for how in every), "shift": max(how.shift for how in every)}
-    encoded = encode(model, images.images, **views)
-    bar = tqdm(total=sum(map(len, samplers.values())), unit="sampler", disable=None, file=sys.stderr, leave=False)
-    with bar:
-        for name, ways in samplers.items():
-            points[name] = []
-            for how in ways:
-                bar.set_description(f"cost, {name}")
-                try:
-                    found = evaluate(model, encoded, images.labels, key=key, prediction=how)
-                    measured = (found.num_evaluations, found.accuracy, found.nll, found.calibration_error)
-                    points[name].append(CostPoint(*measured))
-                except SolverError as error:  # one that fails must not cost the others
-                    bar.write(f"warning: {name}: {error}", file=sys.stderr)
-                bar.update()
+    points: dict[str, list[CostPoint]] = {name: [] for name in samplers}
+    every = [(name, how) for name, ways in samplers.items() for how in ways]
+    for name, found, _ in evaluate_each(model, images, every, key=key):
+        points[name].append(CostPoint(found.num_evaluations, found.accuracy, found.nll, found.calibration_error))
     return points
 
 

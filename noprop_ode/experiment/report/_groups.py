@@ -3,27 +3,22 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .._schema import leaves
 from ._text import shortened
 
 
 Settings = Mapping[str, Any]
 
 
-def flat(settings: Any, path: str = "") -> dict[str, Any]:
-    """Nested settings by their path: `{"model.field.width": 32}`; a component by its type, and its settings."""
-    if not isinstance(settings, Mapping):
-        return {path: settings}
-    found: dict[str, Any] = {}
-    for name, value in settings.items():
-        where = path if name == "type" and path else f"{path}.{name}" if path else str(name)
-        found |= flat(value, where)
-    return found
+def _flat(settings: Settings) -> dict[str, Any]:
+    """Settings by their path; a component by its type, and its settings."""
+    return {path.removesuffix(".type"): value for path, value in leaves(settings).items()}
 
 
 def _telling(settings: Settings) -> dict[str, Any]:
     """The settings that a result depends on: neither names nor paths, nor what is evaluated at the end."""
     skipped = ("output", "name", "description", "data.dir", "prediction.protocols")
-    return {k: v for k, v in flat(settings).items() if not any(k == s or k.startswith(s + ".") for s in skipped)}
+    return {k: v for k, v in _flat(settings).items() if not any(k == s or k.startswith(s + ".") for s in skipped)}
 
 
 def group_runs(runs: Mapping[str, Settings]) -> dict[str, list[str]]:
@@ -69,14 +64,14 @@ def group_runs(runs: Mapping[str, Settings]) -> dict[str, list[str]]:
 
 def name_of_run(settings: Settings, fallback: str) -> str:
     """A line about one run: its configuration, data, variant and seed."""
-    known = flat(settings)
+    known = _flat(settings)
     parts = [f"{word}{known[k]}" for k, word in _PARTS if known.get(k) is not None]
     return " · ".join([fallback, *parts])
 
 
 def name_of_runs(settings: Sequence[Settings]) -> str:
     """A line about several runs: what they have in common, and how many they are."""
-    known = [flat(each) for each in settings]
+    known = [_flat(each) for each in settings]
     parts = [
         f"{word}{known[0][k]}"
         for k, word in _PARTS

@@ -10,7 +10,7 @@ import numpy as np
 
 from .._errors import ConfigError
 from ._evaluations import evaluations_table
-from ._record import Record, full_settings, own_settings
+from ._record import Record, own_settings
 from ._rows import PAPER, SETS, Row
 from ._words import changes_of, count, listed, name_of, named, per_cent, settings_of
 
@@ -79,8 +79,8 @@ def _by_paper(found: Record) -> float | None:
 
 def _of_one_network(a: Record, b: Record) -> bool:
     """Whether two runs train the same network on the same images, with the same optimiser."""
-    a, b = full_settings(a), full_settings(b)
-    return bool(a and b) and all(
+    a, b = a["settings"], b["settings"]
+    return all(
         a[name] == b[name]
         for name in a.keys() & b.keys()
         if name.startswith(("data.", "model.field.", "optimiser.")) or name == "training.batch_size"

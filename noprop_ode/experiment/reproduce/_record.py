@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from .._config import Config
 from .._recipes import config_names, find_config
 from .._run_folder import SECTIONS
 from .._saved import SUMMARY_FILE
+from .._schema import leaves
 from ._measure import DRAWS_FILE, EVALUATIONS_FILE, VIEWS_FILE, measured
 from ._queue import COSTS_FILE
 
@@ -97,28 +98,18 @@ def own_settings(found: Record) -> dict[str, Any]:
     if found["configuration"] in config_names():
         return {}
     # A run that is older than a setting has its default.
-    return {**_settings(Config().to_plain()), **found.get("settings", {})}
-
-
-def full_settings(found: Record) -> dict[str, Any]:
-    """All settings of a run by path; if the record kept only its changes, together with those of the recipe. Empty if
-    the name says nothing."""
-    if "settings" in found or found["configuration"] not in config_names():
-        return found.get("settings", {})
-    return {**_settings(Config.from_plain(find_config(found["configuration"])).to_plain()), **found["changes"]}
+    return {**_settings(Config().to_plain()), **found["settings"]}
 
 
 def changes(found: Record) -> dict[str, Any]:
     """The settings in which a run differs from the current recipe of its name, by path; none if the name is not that of
     a recipe."""
-    if "settings" not in found:
-        return found["changes"]
     if found["configuration"] not in config_names():
         return {}
     recipe = find_config(found["configuration"])
     own, its = found["settings"], _settings(Config.from_plain(recipe).to_plain())
     # A run that is older than a setting has its default, not what the recipe says now.
-    said = dict(_leaves({name: values for name, values in recipe.items() if name in SECTIONS}))
+    said = leaves({name: values for name, values in recipe.items() if name in SECTIONS})
     before = {name: own.get(name, None if name in said else value) for name, value in its.items()}
     return {k: v for k, v in {**before, **own}.items() if its.get(k) != v}
 
@@ -142,13 +133,5 @@ _FREE = (
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """All settings by path that may change a figure."""
-    leaves = _leaves({name: config[name] for name in SECTIONS})
-    return {name: value for name, value in leaves if not f"{name}.".startswith(_FREE)}
-
-
-def _leaves(values: Any, path: str = "") -> Iterable[tuple[str, Any]]:
-    if not isinstance(values, Mapping):
-        yield path, values
-        return
-    for name, value in values.items():
-        yield from _leaves(value, f"{path}.{name}" if path else name)
+    every = leaves({name: config[name] for name in SECTIONS})
+    return {name: value for name, value in every.items() if not f"{name}.".startswith(_FREE)}
