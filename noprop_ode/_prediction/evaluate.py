@@ -79,8 +79,8 @@ def evaluate(
 
 
 class Score(NamedTuple):
-    """How good class probabilities are: `accuracy`, the mean negative log-likelihood of the true class in nats (`nll`),
-    the expected `calibration_error`, and the mean `probability` of the true class, as in [`noprop_ode.Evaluation`][]."""
+    """How good class probabilities are: `accuracy`, `nll`, `calibration_error` and `probability`, as in
+    [`noprop_ode.Evaluation`][]."""
 
     accuracy: float
     nll: float
