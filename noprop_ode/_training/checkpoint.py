@@ -21,7 +21,6 @@ from .files import identity, plain_number, reason, shown, write_file
 
 
 _FORMAT = "noprop_ode checkpoint 2"
-_OLD_MAGIC = b"noprop_ode checkpoint 1\n"
 _CHUNK = 2**20
 
 _T = TypeVar("_T")
@@ -109,13 +108,7 @@ class _Reader:
         try:
             if path.exists() and not path.is_file():
                 raise CheckpointError(f"{path} is not a file.")
-            with open(path, "rb") as file:
-                start = file.read(len(_OLD_MAGIC))
-            if start == _OLD_MAGIC:
-                raise CheckpointError(
-                    f"{path} was written by an earlier version, in a format that this one does not read. Train again, "
-                    "or use the version that wrote it."
-                )
+            open(path, "rb").close()  # of a file that it cannot open, safetensors says that it is not there
             self._file = safetensors.safe_open(path, "numpy")
         except FileNotFoundError as error:
             raise FileNotFoundError(f"There is no checkpoint at {path}.") from error

@@ -8,7 +8,6 @@ from typing import Any, Generic, ParamSpec, TypeVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 
 
 _P = ParamSpec("_P")
@@ -31,8 +30,6 @@ class donating(Generic[_P, _T]):
         self._function = function
 
     def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((args, kwargs))):
-            return self._function(*args, **kwargs)  # a part of another program, which is compiled as its caller asks
         return self._compiled(*args, **kwargs)
 
     def lower(self, *args: _P.args, **kwargs: _P.kwargs) -> Any:

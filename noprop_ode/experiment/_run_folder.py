@@ -111,26 +111,20 @@ def _reopen(config: Config, path: Path) -> RunFolder:
                 f"The run at {path} is finished; its figures are in {SUMMARY_FILE}. To train it for longer: "
                 f"--resume {path} --epochs N, with more epochs than it had."
             )
-        _refuse_length(path, config, header)
+        _refuse_stopped(path, header)
     except BaseException:
         folder.close()
         raise
     return folder
 
 
-def _refuse_length(path: Path, config: Config, header: dict[str, Any] | None) -> None:
-    """Refuses a wrong number of epochs before the settings of the run are rewritten: they would become wrong."""
+def _refuse_stopped(path: Path, header: dict[str, Any] | None) -> None:
+    """Refuses to extend a run that stopped by itself: nothing else would, and it would only be evaluated again."""
     progress = {} if header is None else header.get("progress", {})
-    epochs = progress.get("epoch", 0) if isinstance(progress, dict) else 0
-    if epochs > config.training.epochs:
-        raise RunError(
-            f"The run at {path} has trained for {epochs} epochs already, and {config.training.epochs} were asked for. "
-            "Ask for as many as it had, or more."
-        )
     if (path / SUMMARY_FILE).exists() and isinstance(progress, dict) and progress.get("stopped"):
         raise RunError(
-            f"The run at {path} stopped by itself after epoch {epochs}, without a better one (training.patience); more "
-            "epochs would change nothing. Begin another run without patience."
+            f"The run at {path} stopped by itself after epoch {progress.get('epoch', 0)}, without a better one "
+            "(training.patience); more epochs would change nothing. Begin another run without patience."
         )
 
 

@@ -1,5 +1,6 @@
 """What keeps a step and a prediction fast, by counts and not by times."""
 
+import inspect
 from types import SimpleNamespace
 
 import diffrax
@@ -39,7 +40,7 @@ def inner_programs(values):
 
 
 def program(function, *arguments):
-    return list(equations(eqx.filter_make_jaxpr(function)(*arguments)[0].jaxpr))
+    return list(equations(eqx.filter_make_jaxpr(inspect.unwrap(function))(*arguments)[0].jaxpr))
 
 
 class Pixels(no.AbstractVectorField):

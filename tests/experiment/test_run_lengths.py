@@ -51,7 +51,7 @@ def test_a_run_does_not_go_on_for_less_than_it_has_trained(tmp_path, monkeypatch
         with pytest.raises(Interrupted):
             run(into(folder))
     for epochs, message in (
-        (1, "trained for 2 epochs already, and 1 were"),
+        (1, "taken 25 steps already, and 1 epochs"),
         (2, "taken 25 steps already, and 2 epochs"),
     ):
         with pytest.raises(RunError, match=message):

@@ -39,11 +39,6 @@ def test_convolutions_are_not_left_to_one_core():
     np.testing.assert_allclose(found, eqx.filter_jit(convolved)(IMAGES, WEIGHT)[1], rtol=1e-4, atol=1e-4)
 
 
-def test_it_may_be_a_part_of_another_program():
-    _, found = jax.jit(donating(convolved))(IMAGES, WEIGHT)
-    np.testing.assert_allclose(found, convolved(IMAGES, WEIGHT)[1], rtol=1e-4, atol=1e-4)
-
-
 def test_an_xla_that_does_not_know_the_option_compiles_as_it_likes(monkeypatch):
     monkeypatch.setattr(compiled, "_FLAG", "xla_cpu_that_never_was")
     assert compiler_options() is None
