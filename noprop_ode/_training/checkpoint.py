@@ -57,6 +57,7 @@ def save_arrays(path: str | os.PathLike[str], tree: PyTree[Any], metadata: dict[
     # The checksum of the arrays covers their bytes as in the file, so it is taken from a first serialisation.
     plain = numpy_format.save(arrays)
     data = hashlib.sha256(memoryview(plain)[_data_start(plain) :]).hexdigest()
+    del plain  # the state is not in memory a third time
     described = sorted([name, array.dtype.name, list(array.shape)] for name, array in arrays.items())
     header = {"format": _FORMAT, "content": content, "arrays": data, "header": _header_sum(content, data, described)}
     whole = numpy_format.save(arrays, header)

@@ -100,7 +100,7 @@ def _summary_of(config: Config, seed: int, path: Path) -> dict[str, Any]:
             _refuse_others(path, differences(read_yaml(path / CONFIG_FILE), own, ELSEWHERE))
         return run(own, resume=path if goes_on else None)
     try:
-        summary = json.loads((path / SUMMARY_FILE).read_text())
+        summary = json.loads((path / SUMMARY_FILE).read_text(encoding="utf-8"))
         other = differences(summary["config"], own, ELSEWHERE)
         together([summary["samplers"]])["default"]  # everything that is needed is there
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -33,6 +33,26 @@ def test_usage(tmp_path, capsys):
     assert not (tmp_path / "tfds").exists()
 
 
+def test_a_set_that_cannot_be_read_does_not_hide_the_others(tmp_path, capsys, monkeypatch):
+    written = '{"splits": [{"name": "training_é", "shardLengths": ["2"]}], "fileFormat": "array_record"}'
+    infos = [tmp_path / "tfds" / name / "1.0.0" / "dataset_info.json" for name in ("locked", "open")]
+    for info in infos:
+        info.parent.mkdir(parents=True)
+        info.write_text(written, encoding="utf-8")
+    read = Path.read_text
+
+    def denied(path, *args, **how):
+        assert how == {"encoding": "utf-8"}
+        if path == infos[0]:
+            raise PermissionError(13, "Permission denied")
+        return read(path, *args, **how)
+
+    monkeypatch.setattr(Path, "read_text", denied)
+    assert main(["list"]) == 0
+    listed = capsys.readouterr().out
+    assert "locked 1.0.0  its dataset_info.json cannot be read" in listed and "open 1.0.0  training_é 2" in listed
+
+
 def test_a_folder_of_someone_else_is_left_alone(tmp_path, capsys):
     foreign = tmp_path / "tfds" / "mnist" / "3.0.1" / "notes.txt"
     foreign.parent.mkdir(parents=True)

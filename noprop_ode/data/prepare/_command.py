@@ -85,9 +85,9 @@ def _list(data_dir: Path) -> None:
 
 def _splits(folder: Path) -> str:
     try:
-        info = json.loads((folder / "dataset_info.json").read_text())
+        info = json.loads((folder / "dataset_info.json").read_text(encoding="utf-8"))
         counts = {split["name"]: sum(map(int, split["shardLengths"])) for split in info["splits"]}
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):  # one such folder does not hide the others
         return "its dataset_info.json cannot be read"
     return ", ".join(f"{split} {count}" for split, count in counts.items())
 
