@@ -63,14 +63,12 @@ def begin(
 
     **Raises:** [`noprop_ode.RunError`][] if the folder cannot be used, or if processes differ.
     """
-    several = jax.process_count() > 1
-    if not kept and not several:
+    if not kept and jax.process_count() == 1:
         return False
     settings = {**settings, "data": data_digest(run)}
-    if several:
-        _refuse_unlike(run.state.model, {**settings, "epochs": run.epochs, "resume": resume})
-        if not any(map(lies_on_several, jax.tree.leaves(run.state))):
-            run.state = arrays_of_first(run.state)  # made on other hardware, weights may differ in their last bits
+    _refuse_unlike(run.state.model, {**settings, "epochs": run.epochs, "resume": resume})
+    if not any(map(lies_on_several, jax.tree.leaves(run.state))):
+        run.state = arrays_of_first(run.state)  # made on other hardware, weights may differ in their last bits
     run.state = place(run.state)  # where each process finds the part that it writes and reads
     if not kept:
         return False
