@@ -66,7 +66,8 @@ def begin(
     if not kept and jax.process_count() == 1:
         return False
     settings = {**settings, "data": data_digest(run)}
-    _refuse_unlike(run.state.model, {**settings, "epochs": run.epochs, "resume": resume})
+    if jax.process_count() > 1:
+        _refuse_unlike(run.state.model, {**settings, "epochs": run.epochs, "resume": resume})
     if not any(map(lies_on_several, jax.tree.leaves(run.state))):
         run.state = arrays_of_first(run.state)  # made on other hardware, weights may differ in their last bits
     run.state = place(run.state)  # where each process finds the part that it writes and reads

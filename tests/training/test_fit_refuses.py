@@ -8,6 +8,7 @@ import threading
 import time
 import types
 
+import jax
 import jax.random as jr
 import numpy as np
 import pytest
@@ -176,5 +177,6 @@ def test_processes_that_differ_are_told_so(tmp_path, monkeypatch):
     monkeypatch.setattr(resume, "tell", lambda v: [v[0], [w * (1 + 1e-7) for w in v[1]]])
     resume._refuse_unlike(model, mine)  # made on other hardware
     monkeypatch.setattr(resume, "tell", lambda v: [{**v[0], "seed": 1}, v[1]] if isinstance(v, list) else v)
+    monkeypatch.setattr(resume, "jax", types.SimpleNamespace(process_count=lambda: 2, tree=jax.tree))
     with pytest.raises(no.RunError, match="have different seed;"):
         no.fit(model, splits(), folder=tmp_path, **how())
