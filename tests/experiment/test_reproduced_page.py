@@ -80,12 +80,17 @@ def test_a_run_is_measured_with_mirror_images_where_it_was_trained_on_them(saved
     run = {"mirrored": {"validation": {}, "test": {"accuracy": 0.95}}}
     whole = record_of(tmp_path, json.loads(summary(0, 0.9, name="cifar10_fast_ct", epochs=16)))
     assert "| 16 | 1 | 90.00 | 95.00 |  | 89.00 |" in page(PAGE, [{**whole, **run}])
-    for flips, wanted in (("true", True), ("false", False)):
-        (tmp_path / "config.yaml").write_text(
-            f"{{data: {{augmentation: {{flip: {flips}}}, validation: 0.1}}, training: {{epochs: 3}}}}"
-        )
-        job = Job(Row("cifar10", "ct", "one-hot"), "fast", 0, (), tmp_path)
-        assert bool(_queue._viewing(job, 5)) == wanted
+    for flags, wanted in (
+        ((), True),
+        (("--data.augmentation.flip", "false"), False),
+        (("--data.augmentation", "none"), False),
+        (("--data.augmentation", "crop-flip"), True),
+    ):
+        # Whatever the file in the folder leaves to defaults, or does not say at all.
+        for written in ("{data: {augmentation: crop-flip}}", "training: {epochs: 3}"):
+            (tmp_path / "config.yaml").write_text(written)
+            job = Job(Row("cifar10", "ct", "one-hot"), "fast", 0, flags, tmp_path)
+            assert bool(_queue._viewing(job, 5)) == wanted
 
 
 def test_a_supervised_run_stands_beside_its_twin(tmp_path):

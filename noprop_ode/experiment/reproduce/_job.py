@@ -34,6 +34,12 @@ class Job(NamedTuple):
         return [*self.row.arguments(self.settings), *self.overrides, "--training.seed", str(self.seed)]
 
     @property
+    def config(self) -> Config:
+        """Its settings, complete; those in the folder of a run may be older, and a file that anybody can change."""
+        name, *flags = self.arguments
+        return configured(name, None, parse_overrides(flags))
+
+    @property
     def command(self) -> list[str]:
         """The command that starts the run, or resumes it."""
         if not (self.folder / CONFIG_FILE).exists():
@@ -65,8 +71,7 @@ class Job(NamedTuple):
         for name, _ in parse_overrides(self.overrides):
             if name.split(".")[-1] == "seed" or name in ("output.dir", "seeds"):
                 raise ConfigError(f"--{name}: seeds are chosen by --seeds and the folder by --out, before the --.")
-        name, *flags = self.arguments
-        config: Config = configured(name, None, parse_overrides(flags))
+        config = self.config
         if not (self.folder / CONFIG_FILE).exists():
             return
         try:

@@ -12,7 +12,6 @@ from typing import Any
 
 from ... import RunFolder
 from ..._training.signals import interruption
-from .._recipes import read_yaml
 from .._saved import CONFIG_FILE, finished_epochs
 from ._job import Job
 from ._measure import DRAWS_FILE, EVALUATIONS_FILE, VIEWS_FILE, measured
@@ -99,10 +98,8 @@ def _evaluating(job: Job, draws: int) -> list[str]:
 
 def _viewing(job: Job, draws: int) -> list[str]:
     del draws
-    settings = read_yaml(job.folder / CONFIG_FILE)
-    # Only if the network was trained on mirror images too, and there are validation images to choose by.
-    if not settings["data"]["augmentation"].get("flip") or not settings["data"]["validation"]:
-        return []
+    if not job.config.data.augmentation.settings.get("flip"):
+        return []  # the network was not trained on mirror images
     found = measured(job.folder, VIEWS_FILE, finished_epochs(job.folder))
     return _measuring("measure_views", job) if found is None else []
 
