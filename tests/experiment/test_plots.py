@@ -12,7 +12,7 @@ from figure_texts import texts
 from runs import SETTINGS, save_run
 
 import noprop_ode as no
-from noprop_ode.experiment import Config, _evaluate, load_model, plot_confusion, plot_cost, plot_runs
+from noprop_ode.experiment import Config, _evaluate, load_model, plot_confusion, plot_cost, plot_runs, plot_trajectories
 from noprop_ode.experiment.report import _canvas, _confusion, _cost, _draw, confusion_matrix, draw_plots
 
 
@@ -177,7 +177,7 @@ def test_the_folder_of_several_seeds_stands_for_its_runs(tmp_path, monkeypatch, 
 
 def test_what_cannot_be_plotted_is_said(saved, tmp_path, call_script):
     for flags, message in (
-        ((saved, "--only", "trajectories", "--images", 5000), "no test image 5000"),
+        ((saved, "--only", "trajectories", "--images", 5000), "no image 5000 in digits/test"),
         ((tmp_path, "--only", "learning"), "no metrics"),
         ((save_run(tmp_path / "b", names=tuple("9876543210")), "--only", "confusion"), "class 0 was '9', and is '0'"),
         (
@@ -188,6 +188,14 @@ def test_what_cannot_be_plotted_is_said(saved, tmp_path, call_script):
     ):
         code, _, err = call_script("plot", *flags)
         assert code == 2 and message in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize("index", [-1, 6])
+def test_a_trajectory_of_no_image_is_refused(index, saved, tmp_path, tiny_images):
+    test = tiny_images((8, 8, 1), ("a", "b"), count=6)
+    with pytest.raises(no.RunError, match=f"no image {index} in .*; its 6 images are numbered from 0 to 5"):
+        plot_trajectories(tmp_path / "a.png", load_model(saved)[0], test, key=jax.random.key(0), indices=[0, index])
+    assert not (tmp_path / "a.png").exists()
 
 
 def test_the_cost_is_drawn_on_the_validation_split(saved, tmp_path, monkeypatch):

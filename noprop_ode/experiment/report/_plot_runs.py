@@ -20,7 +20,7 @@ from ._confusion import plot_confusion
 from ._cost import plot_cost, ways_by_cost
 from ._learning import plot_learning_curves
 from ._open import OpenedRun, check_data, open_run, split_of
-from ._probabilities import plot_trajectories
+from ._probabilities import check_indices, plot_trajectories
 from ._prototypes import plot_prototypes
 from ._schedule import plot_schedule
 from ._text import printable
@@ -132,10 +132,7 @@ def _of_model(
     shown = split or "test"
     if "trajectories" in kinds and not isinstance(model, OneBlock):
         images_shown = part(shown)
-        if beyond := [i for i in indices or () if not 0 <= i < len(images_shown)]:
-            raise RunError(
-                f"There is no {shown} image {beyond[0]}; they are numbered from 0 to {len(images_shown) - 1}."
-            )
+        check_indices(indices or (), images_shown)  # before anything is drawn
         draw["trajectories"] = lambda path: plot_trajectories(
             path, model, images_shown, key=key, indices=indices, prediction=prediction
         )

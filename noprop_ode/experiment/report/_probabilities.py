@@ -8,9 +8,10 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from ... import ODE, AbstractModel, Prediction, data, predict_log_proba, trajectories
+from ... import ODE, AbstractModel, Prediction, RunError, data, predict_log_proba, trajectories
 from ..._types import AnyPath, Key
 from . import _canvas
+from ._text import printable
 
 
 class Chosen(NamedTuple):
@@ -41,6 +42,8 @@ def plot_trajectories(
     - `indices`: which images; by default two where the model is sure, two where it is torn between classes, and two
         that it gets wrong, all among the first thousand.
     - `prediction`: how to predict, for the text above the images; the model's default if not given.
+
+    **Raises:** [`noprop_ode.RunError`][] for an image that does not exist.
     """
     if indices is None:
         few = test.take(np.arange(min(len(test), 1000)))
@@ -48,7 +51,8 @@ def plot_trajectories(
         chosen = choose(np.exp(log_ps), few.labels)
         ps = np.exp(log_ps[[c.position for c in chosen]])
     else:
-        chosen = [Chosen(i, f"image {i}") for i in indices if 0 <= i < len(test)]
+        check_indices(indices, test)
+        chosen = [Chosen(i, f"image {i}") for i in indices]
         images = test.images[[c.position for c in chosen]]
         ps = np.exp(np.asarray(predict_log_proba(model, images, key=key, prediction=prediction), np.float64))
     which = np.array([c.position for c in chosen])
@@ -56,6 +60,18 @@ def plot_trajectories(
     found = trajectories(model, test.images[which], ts, key=key, sampler=ODE(diffrax.Heun(), steps=20), start="noise")
     along = np.exp(np.asarray(jax.device_get(found.log_posteriors)))
     _draw(path, test, chosen, ps, np.asarray(found.ts), along)
+
+
+def check_indices(indices: Sequence[int], images: data.Dataset) -> None:
+    """Refuses images that do not exist.
+
+    **Raises:** [`noprop_ode.RunError`][].
+    """
+    if beyond := [i for i in indices if not 0 <= i < len(images)]:
+        raise RunError(
+            f"There is no image {beyond[0]} in {printable(images.name)}; its {len(images)} images are numbered from 0 "
+            f"to {len(images) - 1}. Choose among these, or name none."
+        )
 
 
 def choose(ps: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, " n"]) -> list[Chosen]:
