@@ -18,8 +18,9 @@ def check_layout(parallel: Parallel | None, model: AbstractModel, batch_size: in
         parallel.check(model, batch_size)
     elif jax.process_count() > 1:
         raise ValueError(
-            f"{jax.process_count()} processes with {jax.device_count()} devices train together by a layout; give "
-            f"parallel=noprop_ode.Parallel(data={jax.device_count()}), for example."
+            f"{jax.process_count()} processes with {jax.device_count()} devices train together by a layout; give one, "
+            f"such as parallel=noprop_ode.Parallel(data={jax.device_count()}), which the command line calls "
+            f"--parallel.data {jax.device_count()}."
         )
 
 

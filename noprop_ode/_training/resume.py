@@ -136,12 +136,12 @@ def _restore_parts(run: Run, problems: list[str]) -> bool:
     **Returns:** whether there was one.
     """
     for path in map(Path, tell(on_first(lambda: _folders(run)))):
-        _, problem = _tried(lambda path=path: check_parts(path, run.state))
-        unread, found = any(agreed(bool(problem))), None
-        if not unread:  # Orbax makes the processes meet, so all of them call it, or none
-            found, problem = _tried(lambda path=path: load_parts(path, run.state))
-            unread = any(agreed(found is None))
-        if unread:  # one that a single process cannot read is skipped by all
+        checked, problem = _tried(lambda path=path: check_parts(path, run.state))
+        found = None
+        if not any(agreed(checked is None)):  # Orbax makes the processes meet, so all of them call it, or none
+            assert checked is not None
+            found, problem = _tried(lambda path=path, checked=checked: load_parts(path, run.state, checked))
+        if any(agreed(found is None)):  # one that a single process cannot read is skipped by all
             problems.append(problem or f"Another process could not read {path}.")
             say(f"warning: {problems[-1]} Trying the one before.")
             continue

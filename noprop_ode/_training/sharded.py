@@ -19,6 +19,7 @@ from .errors import CheckpointError, RunError
 from .files import plain_number
 
 
+Checked = tuple[dict[str, Any], dict[str, int], dict[str, Any]]
 # What Orbax and its storage raise for what they cannot read.
 _FAILURES = (ValueError, KeyError, TypeError, AttributeError, OSError, RuntimeError)
 
@@ -54,7 +55,7 @@ def save_parts(path: Path, tree: PyTree[Any], metadata: dict[str, Any]) -> None:
         raise RunError(f"Could not write {path}: {_first_line(error)}. The checkpoints before it are there.") from error
 
 
-def load_parts(path: Path, like: PyTree[Any]) -> tuple[PyTree[Any], dict[str, Any]]:
+def load_parts(path: Path, like: PyTree[Any], checked: Checked) -> tuple[PyTree[Any], dict[str, Any]]:
     """Reads arrays into a PyTree of the same structure, each onto the devices of its counterpart; every process makes
     the same call.
 
@@ -62,14 +63,15 @@ def load_parts(path: Path, like: PyTree[Any]) -> tuple[PyTree[Any], dict[str, An
 
     - `path`: a folder that `save_parts` wrote, on any number of devices and processes.
     - `like`: a PyTree with arrays of the expected names, shapes and dtypes, which lie where they are wanted.
+    - `checked`: what `check_parts` found of both.
 
     **Returns:** `like` with its arrays replaced, and the metadata.
 
-    **Raises:** [`noprop_ode.CheckpointError`][] for a folder that is damaged, or of another model.
+    **Raises:** [`noprop_ode.CheckpointError`][] for a folder that is damaged.
     """
     ocp, path = _orbax(), path.absolute()
     leaves, structure = jax.tree_util.tree_flatten_with_path(like)
-    content, sums, expected = check_parts(path, like)
+    content, sums, expected = checked
     restore = ocp.args.PyTreeRestore(expected, restore_args=ocp.checkpoint_utils.construct_restore_args(expected))
     with _told(path), ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
         arrays = reader.restore(path, args=ocp.args.Composite(arrays=restore)).arrays
@@ -79,14 +81,14 @@ def load_parts(path: Path, like: PyTree[Any]) -> tuple[PyTree[Any], dict[str, An
     return jax.tree_util.tree_unflatten(structure, new), content
 
 
-def check_parts(path: Path, like: PyTree[Any]) -> tuple[dict[str, Any], dict[str, int], dict[str, Any]]:
+def check_parts(path: Path, like: PyTree[Any]) -> Checked:
     """What this process can check of a checkpoint by itself: its metadata, and whether its arrays are those expected.
 
     **Arguments:** as for `load_parts`.
 
     **Returns:** the metadata, the checksums of the arrays, and what is expected of each array.
 
-    **Raises:** [`noprop_ode.CheckpointError`][].
+    **Raises:** [`noprop_ode.CheckpointError`][] for a folder that is damaged, or of another model.
     """
     ocp, leaves = _orbax(), jax.tree_util.tree_leaves_with_path(like)
     expected = {array_name(where): _wanted(leaf) for where, leaf in leaves if eqx.is_array(leaf)}

@@ -23,6 +23,7 @@ from .. import (
 from .._block_model import AbstractBlockModel
 from .._model import name_of
 from .._prediction.prediction import complete
+from .._training.arguments import check_layout
 from .._types import Key
 from ..data import Dataset
 from ._config import Config, ModelConfig, PredictionConfig
@@ -102,24 +103,19 @@ def build_parallel(config: Config, model: AbstractModel) -> Parallel | None:
 
     **Arguments:** the settings, and the model.
 
-    **Raises:** `ConfigError` if there are fewer devices, or if they do not divide the batch or the blocks.
+    **Raises:** `ConfigError` if there are fewer devices, if they do not divide the batch or the blocks, or if several
+    processes have no layout.
     """
-    section = config.parallel
-    if section.data * section.block == 1 and not section.sharded_checkpoints:
-        if jax.process_count() > 1:
-            raise ConfigError(
-                f"parallel: {jax.process_count()} processes with {jax.device_count()} devices train together by a "
-                f"layout, such as --parallel.data {jax.device_count()}, or --parallel.block for blocks; got none."
-            )
-        return None
+    section, found = config.parallel, None
     with within("parallel"):
-        found = Parallel(
-            data=section.data,
-            block=section.block,
-            shard_weights=section.shard_weights,
-            sharded_checkpoints=section.sharded_checkpoints,
-        )
-        found.check(model, config.training.batch_size)
+        if section.data * section.block > 1 or section.sharded_checkpoints:
+            found = Parallel(
+                data=section.data,
+                block=section.block,
+                shard_weights=section.shard_weights,
+                sharded_checkpoints=section.sharded_checkpoints,
+            )
+        check_layout(found, model, config.training.batch_size)
     return found
 
 

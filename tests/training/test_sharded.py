@@ -13,7 +13,7 @@ import noprop_ode as no
 
 
 pytest.importorskip("orbax.checkpoint")
-from noprop_ode._training.sharded import _sums, load_parts, read_parts_header, save_parts
+from noprop_ode._training.sharded import _sums, check_parts, load_parts, read_parts_header, save_parts
 
 
 # Orbax drops the other reads where one fails.
@@ -41,8 +41,12 @@ def copy(saved, tmp_path):
     return shutil.copytree(saved, tmp_path / "copy")
 
 
+def loaded(path, like):
+    return load_parts(path, like, check_parts(path, like))
+
+
 def test_arrays_and_random_keys_come_back(saved):
-    found, metadata = load_parts(saved, LIKE)
+    found, metadata = loaded(saved, LIKE)
     for name in ("weights", "half", "step"):
         np.testing.assert_array_equal(found[name], TREE[name])
         assert found[name].dtype == TREE[name].dtype
@@ -62,18 +66,18 @@ def test_arrays_and_random_keys_come_back(saved):
 )
 def test_another_model_is_refused(saved, like, message):
     with pytest.raises(no.CheckpointError, match=message):
-        load_parts(saved, like)
+        loaded(saved, like)
 
 
 def test_no_checkpoint_or_damaged_metadata_are_refused(copy, tmp_path):
     with pytest.raises(no.CheckpointError, match="no checkpoint in parts"):
-        load_parts(tmp_path / "nowhere", LIKE)
+        loaded(tmp_path / "nowhere", LIKE)
     file = copy / "metadata" / "metadata"
     good = file.read_text()
     assert '"step\\": 3' in good
     for text in ("[1]", "{", "{}", good.replace('"step\\": 3', '"step\\": 4'), good[:-9], "[" * 100_000):
         file.write_text(text)
-        for read in (read_parts_header, lambda path: load_parts(path, LIKE)):
+        for read in (read_parts_header, lambda path: loaded(path, LIKE)):
             with pytest.raises(no.CheckpointError, match="damaged"):
                 read(copy)
 
@@ -88,7 +92,7 @@ def test_no_byte_changes_unseen(copy):
         for changed in (whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :], whole[: len(whole) // 2]):
             file.write_bytes(changed)
             try:
-                found, metadata = load_parts(copy, LIKE)
+                found, metadata = loaded(copy, LIKE)
             except no.CheckpointError:
                 refused += 1
             else:
