@@ -1,5 +1,6 @@
 """Checkpoints: what was saved comes back, and nothing else is taken for it."""
 
+import tracemalloc
 from pathlib import Path
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+import safetensors.numpy
 from helpers import modest
 from hypothesis import given, strategies as st
 
@@ -45,6 +47,21 @@ def test_round_trip(tmp_path):
             assert new.dtype == old.dtype and new.shape == old.shape
             np.testing.assert_array_equal(plain(new), plain(old))
     assert [p.name for p in path.parent.iterdir()] == ["x.safetensors"]
+
+
+def peak(function) -> int:
+    tracemalloc.start()
+    try:
+        function()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_save_takes_the_memory_of_one_copy(tmp_path):
+    tree = {"a": np.ones(2**20, np.float32), "b": np.ones(2**20, np.float32)}
+    save_arrays(tmp_path / "x", TREE, {})  # what it imports is not counted
+    assert peak(lambda: save_arrays(tmp_path / "x", tree, {})) < 1.25 * peak(lambda: safetensors.numpy.save(tree))
 
 
 @pytest.mark.parametrize(
