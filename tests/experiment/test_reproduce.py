@@ -162,8 +162,6 @@ def test_a_row_from_training_to_its_page(tmp_path):
     assert len(found["draws"]) == 2 and found["draws"][0] != found["draws"][1] and found["cpu_seconds"] > 1
     places = "".join(f"<!-- table: {name} -->\n<!-- end -->\n" for name in ("other", "evaluations"))
     text = page(places, [found])
-    assert (
-        "| digits | CT, one-hot, our recipe, `field` mlp, `width` 16, `dropout` None, `paper_steps` 5 | 1 | 1 |" in text
-    )
+    assert "| digits | CT, one-hot, our recipe, `field` mlp, `width` 16, `paper_steps` 5 | 1 | 1 |" in text
     assert work(todo, draws=2, hours=0.0) == 0 and len(costs(tmp_path)) == 3
     assert found["evaluations"]["images"] == 144 and text.count("| digits | CT, one-hot, our recipe") == 2

@@ -108,9 +108,16 @@ def changes(found: Record) -> dict[str, Any]:
         return {}
     recipe = find_config(found["configuration"])
     own, its = found["settings"], _settings(Config.from_plain(recipe).to_plain())
+
+    def of_another_part(name: str) -> bool:
+        kind = f"{name.rpartition('.')[0]}.type"
+        return name not in own and own.get(kind) != its.get(kind)
+
     # A run that is older than a setting has its default, not what the recipe says now.
     said = leaves({name: values for name, values in recipe.items() if name in SECTIONS})
-    before = {name: own.get(name, None if name in said else value) for name, value in its.items()}
+    before = {
+        name: own.get(name, None if name in said else value) for name, value in its.items() if not of_another_part(name)
+    }
     return {k: v for k, v in {**before, **own}.items() if its.get(k) != v}
 
 
