@@ -24,7 +24,7 @@ from .checkpoint import save_arrays
 from .clock import Clock
 from .errors import FolderLostError, RunError
 from .folder import RunFolder
-from .generator import NonFiniteLossError, default_steps_per_call, train
+from .generator import NonFiniteLossError, default_steps_per_call, steps
 from .optimiser import on_host, scaled
 from .parallel import Parallel
 from .processes import agreed, is_first, on_first, others_there, tell
@@ -195,9 +195,8 @@ def fit(
                 roll_back.remember(run)
                 try:
                     clock = Clock(run)
-                    for run.state, metrics in train(
-                        run.state, batches.rest_of_epoch(run), steps_per_call=per_call, parallel=parallel
-                    ):
+                    epoch = batches.rest_of_epoch(run)
+                    for run.state, metrics in steps(run.state, epoch, steps_per_call=per_call, parallel=parallel):
                         run.record_steps(metrics, rate)
                         clock.tick()
                         run.emit(Stepped(metrics, run.progress.epoch + 1))

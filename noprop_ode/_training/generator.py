@@ -14,6 +14,7 @@ from jaxtyping import Array, PyTree
 from .._check import check_alive, check_images, check_labels
 from .._model import AbstractModel
 from .._sizes import told_here
+from .ahead import Ahead
 from .by_block import step_by_block, takes_all_blocks
 from .compiled import donating
 from .parallel import Parallel, lies_on_several
@@ -117,6 +118,22 @@ def train(
     the last good state, if the loss or its gradient is not finite; at the end also if the weights are not, because of
     an infinite update.
     """
+    yield from steps(
+        state, batches, check_every=check_every, steps_per_call=steps_per_call, parallel=parallel, ahead=False
+    )
+
+
+def steps(
+    state: TrainState,
+    batches: Iterable[tuple[Any, Any]],
+    *,
+    check_every: int = 1,
+    steps_per_call: int = 1,
+    parallel: Parallel | None = None,
+    ahead: bool = True,
+) -> Iterator[tuple[TrainState, Metrics]]:
+    """Like `train`, but batches are made ahead, while the device computes the call before: they must not depend on what
+    that yields."""
     if check_every < 1 or steps_per_call < 1:
         raise ValueError(f"check_every and steps_per_call must be at least 1; got {check_every} and {steps_per_call}.")
     check_alive(state)
@@ -124,28 +141,19 @@ def train(
     state = copied(state) if parallel is None else parallel.place(state)
     if parallel is not None and parallel.block > 1:
         steps_per_call = 1
-    num_classes = state.model.embedding.num_classes
     began_finite = not any(agreed(not finite(state.model)))
     metrics = None
-    for count, group in enumerate(_grouped(batches, steps_per_call), start=1):
-        for xs, ys in group:
-            if not lies_on_several(xs):  # those were checked share by share
-                check_images(xs)
-                check_labels(ys, num_classes, len(xs))
-            if parallel is not None:
-                parallel.check(state.model, parallel.whole(xs))
-        if len(group) == 1:
-            xs, ys = _placed(_array(group[0][0]), _int32(group[0][1]), parallel)
-            with told_here():
-                if takes_all_blocks(state.model):
-                    state, metrics = step_by_block((xs, ys), state, parallel)
-                else:
-                    state, metrics = _jitted_step((xs, ys, parallel), state)
-        else:
-            xs, ys = _stacked([_array(xs) for xs, _ in group]), _stacked([_int32(ys) for _, ys in group])
-            xs, ys = _placed(xs, ys, parallel, steps=True)
-            with told_here():
+    ready = Ahead(_ready(_grouped(batches, steps_per_call), state.model.embedding.num_classes, parallel))
+    for count, (several, xs, ys) in enumerate(ready, start=1):
+        with told_here():
+            if several:
                 state, metrics = _jitted_steps((xs, ys, parallel), state)
+            elif takes_all_blocks(state.model):
+                state, metrics = step_by_block((xs, ys), state, parallel)
+            else:
+                state, metrics = _jitted_step((xs, ys, parallel), state)
+        if ahead:
+            ready.make()
         if count % check_every == 0:
             _raise_if_ill(state, metrics)
         yield state, metrics
@@ -159,6 +167,24 @@ def default_steps_per_call(model: AbstractModel) -> int:
     """Several steps per call save their launch on GPU and TPU. On CPU a convolution in a compiled loop is slow; and in
     one, blocks would be compiled together and take the memory of all, while a call for each takes that of one."""
     return 1 if jax.default_backend() == "cpu" or takes_all_blocks(model) else 16
+
+
+def _ready(
+    groups: Iterable[list[tuple[Any, Any]]], num_classes: int, parallel: Parallel | None
+) -> Iterator[tuple[bool, Array, Array]]:
+    """The batches of each call, checked and on the devices; first, whether they are several, and stacked."""
+    for group in groups:
+        for xs, ys in group:
+            if not lies_on_several(xs):  # those were checked share by share
+                check_images(xs)
+                check_labels(ys, num_classes, len(xs))
+            if parallel is not None:
+                parallel.check_batch(parallel.whole(xs))
+        if len(group) == 1:
+            yield False, *_placed(_array(group[0][0]), _int32(group[0][1]), parallel)
+        else:
+            xs, ys = _stacked([_array(xs) for xs, _ in group]), _stacked([_int32(ys) for _, ys in group])
+            yield True, *_placed(xs, ys, parallel, steps=True)
 
 
 def _int32(ys: Any) -> Any:

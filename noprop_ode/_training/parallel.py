@@ -82,12 +82,16 @@ class Parallel:
 
         **Raises:** `ValueError` or `TypeError`, saying what would.
         """
+        self.check_batch(batch_size)
+        self._check_blocks(model)
+
+    def check_batch(self, batch_size: int) -> None:
+        """Refuses batches that do not divide evenly. **Raises:** `ValueError`."""
         if batch_size % self.data:
             raise ValueError(
                 f"A batch of {batch_size} images does not divide among data={self.data} devices; choose a batch size "
                 f"that is a multiple of {self.data}."
             )
-        self._check_blocks(model)
 
     def _check_blocks(self, model: AbstractModel) -> None:
         if self.block > 1:
