@@ -29,7 +29,7 @@ _SETTINGS = (
 )
 
 
-def trainable_mask(model: PyTree[Any]) -> PyTree[bool]:
+def trainable_mask(model: PyTree[Any]) -> PyTree[Any]:
     """Marks the arrays that an optimiser may change, for `equinox.partition` or `optax.masked`.
 
     **Arguments:**
@@ -40,14 +40,15 @@ def trainable_mask(model: PyTree[Any]) -> PyTree[bool]:
     not part of a frozen module, or of a setting: a sampler, a decoder, an objective, a weighting, a distribution of
     times, a block plan, an end state or an `equinox.nn.State`.
     """
+    return jax.tree.map(_mark, model, is_leaf=_is_frozen)
 
-    def frozen(node: Any) -> bool:
-        return isinstance(node, _SETTINGS) or (isinstance(node, AbstractFreezable) and not node.trainable)
 
-    def mark(node: Any) -> PyTree[bool]:
-        if frozen(node):
-            return jax.tree.map(lambda _: False, node)
-        # A NumPy scalar, from `np.linspace` for instance, is a setting too; Equinox treats it as an array.
-        return eqx.is_inexact_array(node) and not isinstance(node, np.generic)
+def _mark(node: Any) -> Any:
+    if _is_frozen(node):
+        return jax.tree.map(lambda _: False, node)
+    # A NumPy scalar, from `np.linspace` for instance, is a setting too; Equinox treats it as an array.
+    return eqx.is_inexact_array(node) and not isinstance(node, np.generic)
 
-    return jax.tree.map(mark, model, is_leaf=frozen)
+
+def _is_frozen(node: Any) -> bool:
+    return isinstance(node, _SETTINGS) or (isinstance(node, AbstractFreezable) and not node.trainable)

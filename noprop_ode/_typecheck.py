@@ -3,6 +3,7 @@ of one sentence."""
 
 import functools
 import inspect
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +30,8 @@ def typecheck(function: Callable[..., Any]) -> Callable[..., Any]:
 
     **Returns:** the function, raising [`noprop_ode.ArgumentError`][] for values that do not match.
     """
+    # jaxtyping passes a function twice: for its arguments, with nothing to return; then for what it returns.
+    subject = function if function.__annotations__.get("return", Any) is Any else _without_arguments(function)
     checked: Any = None
 
     @functools.wraps(function)
@@ -38,7 +41,7 @@ def typecheck(function: Callable[..., Any]) -> Callable[..., Any]:
         if checked is None:
             # At the first call: a program calls few of the functions that it imports, and making the checkers of all
             # would take most of the import time.
-            checked = beartype(conf=_CONF)(function)
+            checked = beartype(conf=_CONF)(subject)
         try:
             return checked(*args, **kwargs)
         except BeartypeCallHintViolation as violation:
@@ -47,6 +50,16 @@ def typecheck(function: Callable[..., Any]) -> Callable[..., Any]:
         raise ArgumentError(message)
 
     return brief
+
+
+def _without_arguments(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function with the annotation of what it returns alone: its arguments were checked before it was called, and
+    jaxtyping still knows the sizes of their dimensions."""
+    code: Any = function
+    copy = types.FunctionType(code.__code__, code.__globals__, code.__name__, code.__defaults__, code.__closure__)
+    functools.update_wrapper(copy, function)
+    copy.__kwdefaults__, copy.__annotations__ = code.__kwdefaults__, {"return": code.__annotations__["return"]}
+    return copy
 
 
 def _message(function: Callable[..., Any], args: Any, kwargs: Any, *, returned: bool) -> str:

@@ -45,7 +45,7 @@ def in_batches(
         if n < size:
             batch = _padded(batch, size)
         with told_here():
-            found = run(model, _placed(batch, share), jnp.asarray(number * size))
+            found = run(model, _placed(batch, share), jax.device_put(np.int32(number * size)))
         # Whole on each device, and so in each process, which cannot read the parts of others.
         yield n, found if share is None else _whole(found, share)
 
@@ -63,15 +63,14 @@ def _padded(batch: Any, size: int) -> Any:
 
 
 def _placed(batch: Any, share: NamedSharding | None) -> Any:
-    def place(array: Any) -> Any:
-        return jnp.asarray(array) if share is None else _divided(array, share)
-
     if isinstance(batch, EncodedImages):
-        return jax.tree.map(lambda leaf: place(leaf) if eqx.is_array(leaf) else leaf, batch)
-    return place(batch)
+        return jax.tree.map(lambda leaf: _divided(leaf, share) if eqx.is_array(leaf) else leaf, batch)
+    return _divided(batch, share)
 
 
-def _divided(batch: Any, share: NamedSharding) -> jax.Array:
+def _divided(batch: Any, share: NamedSharding | None) -> jax.Array:
+    if share is None:
+        return jnp.asarray(batch)
     if share.is_fully_addressable:
         return jax.device_put(batch, share)
     batch = np.asarray(batch)  # every process has all of it, and puts its part on its devices

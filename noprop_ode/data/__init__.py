@@ -2,8 +2,10 @@
 
 from jaxtyping import install_import_hook
 
+from .._importing import collector_paused
 
-with install_import_hook("noprop_ode.data", "noprop_ode._typecheck.typecheck"):
+
+with collector_paused(), install_import_hook("noprop_ode.data", "noprop_ode._typecheck.typecheck"):
     from ._arrays import from_arrays as from_arrays
     from ._augment import (
         Augmentation as Augmentation,

@@ -2,8 +2,10 @@
 
 from jaxtyping import install_import_hook as _install_import_hook
 
+from .._importing import collector_paused as _collector_paused
 
-with _install_import_hook("noprop_ode.experiment", "noprop_ode._typecheck.typecheck"):
+
+with _collector_paused(), _install_import_hook("noprop_ode.experiment", "noprop_ode._typecheck.typecheck"):
     from . import _parts_model as _parts_model, _parts_training as _parts_training  # register the built-in components
     from ._build import build_model as build_model, build_prediction as build_prediction, protocols as protocols
     from ._build_optimiser import build_learning_rate as build_learning_rate, build_optimiser as build_optimiser

@@ -1,5 +1,6 @@
 """The components that configurations can name, and the settings of their constructors."""
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -116,17 +117,17 @@ def register(kind: str, name: str, *, block: Callable[..., Any] | None = None, *
     """
     if kind not in _COMPONENTS:
         raise ConfigError(f"Nothing registers as {show(kind)}. {did_you_mean(kind, _COMPONENTS)}")
+    return functools.partial(_registered, kind, name, block, defaults)
 
-    def decorate(target: _T) -> _T:
-        taken = _COMPONENTS[kind].get(name)
-        # The same file imported twice defines the same function again: not a clash.
-        if taken is not None and _identity(taken.target) != _identity(target):
-            raise ConfigError(f"A {kind} named {name!r} is registered already, by {taken.target.__module__}.")
-        twin = None if block is None else _examine(kind, name, block, {})
-        _COMPONENTS[kind][name] = _examine(kind, name, target, defaults, twin)
-        return target
 
-    return decorate
+def _registered(kind: str, name: str, block: Callable[..., Any] | None, defaults: dict[str, Any], target: _T) -> _T:
+    taken = _COMPONENTS[kind].get(name)
+    # The same file imported twice defines the same function again: not a clash.
+    if taken is not None and _identity(taken.target) != _identity(target):
+        raise ConfigError(f"A {kind} named {name!r} is registered already, by {taken.target.__module__}.")
+    twin = None if block is None else _examine(kind, name, block, {})
+    _COMPONENTS[kind][name] = _examine(kind, name, target, defaults, twin)
+    return target
 
 
 def component_of(kind: str, name: str, path: str = "") -> Component:

@@ -2,8 +2,10 @@
 
 from jaxtyping import install_import_hook
 
+from .._importing import collector_paused
 
-with install_import_hook("noprop_ode.sklearn", "noprop_ode._typecheck.typecheck"):
+
+with collector_paused(), install_import_hook("noprop_ode.sklearn", "noprop_ode._typecheck.typecheck"):
     from . import (
         _build as _build,
         _moments as _moments,

@@ -1,5 +1,7 @@
 """What people try first: each argument of the wrong kind is refused in one sentence, and legacy keys work."""
 
+from typing import Any
+
 import diffrax
 import equinox as eqx
 import jax
@@ -9,6 +11,7 @@ import numpy as np
 import optax
 import pytest
 from helpers import adam, blobs, mlp_model
+from jaxtyping import Float, jaxtyped
 
 import noprop_ode as no
 from noprop_ode import _typecheck
@@ -175,7 +178,7 @@ def test_a_checker_is_made_when_its_function_is_first_called(monkeypatch):
 
     monkeypatch.setattr(_typecheck, "beartype", counting)
 
-    def double(n: int) -> int:
+    def double(n: int) -> Any:  # as jaxtyping passes it, for its arguments
         return 2 * n
 
     checked = _typecheck.typecheck(double)
@@ -183,3 +186,24 @@ def test_a_checker_is_made_when_its_function_is_first_called(monkeypatch):
     assert (checked(1), checked(2)) == (2, 4) and made == ["double"]
     with pytest.raises(no.ArgumentError, match="double, argument n: expected a whole number"):
         checked("x")
+
+
+def test_arguments_are_checked_once_and_what_returns_against_their_sizes():
+    looked = []
+
+    class Looked(type):
+        def __instancecheck__(cls, value):
+            looked.append(value)
+            return isinstance(value, float)
+
+    class Rate(metaclass=Looked):
+        pass
+
+    @jaxtyped(typechecker=_typecheck.typecheck)
+    def scaled(x: Float[jax.Array, " n"], rate: Rate, size: int) -> Float[jax.Array, " n"]:
+        return rate * x[:size]
+
+    scaled(jnp.ones(3), 0.5, 3)
+    assert [value for value in looked if value is not None] == [0.5]  # beartype first tries the class on `None`
+    with pytest.raises(no.ArgumentError, match=r"scaled, what it returns: expected .* got float32\[2\]"):
+        scaled(jnp.ones(3), 0.5, 2)
