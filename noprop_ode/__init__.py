@@ -3,6 +3,8 @@
 NoProp (Li, Teh and Pascanu, arXiv 2503.24322) in JAX, with Equinox and Diffrax.
 """
 
+import typing as _typing
+
 from jaxtyping import install_import_hook as _install_import_hook
 
 from . import _typecheck as _typecheck  # before the hook, which looks it up here
@@ -182,17 +184,21 @@ with _collector_paused(), _install_import_hook("noprop_ode", "noprop_ode._typech
 __version__ = "0.1.0"
 
 
-def __getattr__(name: str):
-    """`noprop_ode.data`, `.experiment` and `.sklearn` on first use: the core does not import them."""
-    if name in _LAZY:
-        import importlib
+if _typing.TYPE_CHECKING:
+    from . import data as data, experiment as experiment, sklearn as sklearn
+else:
+    # Type checkers do not see it: they would accept any name.
+    def __getattr__(name: str):
+        """`noprop_ode.data`, `.experiment` and `.sklearn` on first use: the core does not import them."""
+        if name in _LAZY:
+            import importlib
 
-        return importlib.import_module(f"noprop_ode.{name}")
-    raise AttributeError(f"module 'noprop_ode' has no attribute {name!r}")
+            return importlib.import_module(f"noprop_ode.{name}")
+        raise AttributeError(f"module 'noprop_ode' has no attribute {name!r}")
+
+
+_LAZY = ("data", "experiment", "sklearn")
 
 
 def __dir__():
     return sorted({*globals(), *_LAZY})
-
-
-_LAZY = ("data", "experiment", "sklearn")

@@ -86,8 +86,8 @@ class Dataset:
         return f"Dataset({self.name!r}, {len(self)} images of {size}, {self.num_classes} classes{where})"
 
     @property
-    def image_shape(self) -> tuple[int, ...]:
-        """Shape of every image: height, width and channels."""
+    def image_shape(self) -> Any:  # so that it can be passed on where three are asked for
+        """Shape of every image: height, width and channels, or that of whatever else the rows are."""
         return self.images.shape[1:]
 
     @property
