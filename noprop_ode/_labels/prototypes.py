@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Integer, Shaped
 
-from .._check import check_images
+from .._check import check_images, check_labels
 from .embedding import AbstractMatrixEmbedding
 
 
@@ -53,9 +53,13 @@ def prototypes(
 
     **Returns:** one image per class, float32.
 
-    **Raises:** `ValueError` if a class has no image, and `ValueError` or `TypeError` for invalid images.
+    **Raises:** `ValueError` if a class has no image, or for a `chunk` of no rows, and `ValueError` or `TypeError` for
+    invalid images or labels.
     """
     check_images(images)
+    check_labels(labels, num_classes, len(images))
+    if chunk < 1:
+        raise ValueError(f"At least one row of the distance matrix is computed at a time; got chunk={chunk}.")
     chosen = []
     for c in range(num_classes):
         members = images[labels == c]

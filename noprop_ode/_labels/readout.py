@@ -44,7 +44,11 @@ class LinearReadout(AbstractReadout):
         - `dim`: dimension of the latent state.
         - `num_classes`: number of classes.
         - `key`: initialises the weight, uniform in $\pm 1 / \sqrt{\mathrm{dim}}$; the bias starts at zero.
+
+        **Raises:** `ValueError` for no dimension, or fewer than 2 classes.
         """
+        if dim < 1 or num_classes < 2:
+            raise ValueError(f"A readout needs a dimension and at least 2 classes; got {dim=} and {num_classes=}.")
         bound = dim**-0.5
         self.weight = jr.uniform(key, (num_classes, dim), jnp.float32, -bound, bound)
         self.bias = jnp.zeros(num_classes, dtype=jnp.float32)

@@ -1,6 +1,7 @@
 """The distribution of training times."""
 
 import abc
+import math
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -67,8 +68,8 @@ class PowerTimes(AbstractTimes):
     power: float = eqx.field(default=3.0, converter=number)
 
     def __check_init__(self):
-        if not self.power > 0:
-            raise ValueError(f"The power of the training times must be positive; got {self.power}.")
+        if not 0 < self.power < math.inf:
+            raise ValueError(f"The power of the training times must be positive and finite; got {self.power}.")
 
     def quantile(self, level: Float[Array, "*n"]) -> Float[Array, "*n"]:
         return level**self.power

@@ -130,7 +130,11 @@ def calibration_error(
     - `num_bins`: number of bins.
 
     **Returns:** the error, in [0, 1]; NaN if any probability is NaN.
+
+    **Raises:** `ValueError` for no bin.
     """
+    if num_bins < 1:
+        raise ValueError(f"Confidences are sorted into at least one bin; got num_bins={num_bins}.")
     log_ps, ys = np.asarray(log_ps), np.asarray(ys)
     if np.isnan(log_ps).any():
         return float("nan")

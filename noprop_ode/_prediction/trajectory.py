@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 from jaxtyping import Array, Float, Shaped
 
 from .._check import check_alive, check_images
@@ -49,9 +50,12 @@ def trajectories(
 
     **Returns:** times, states and class log-probabilities.
 
-    **Raises:** `ValueError` or `TypeError` for invalid images; at run time, if the solver fails.
+    **Raises:** `ValueError` or `TypeError` for invalid images or times; at run time, if the solver fails.
     """
     check_images(xs)
+    times = np.asarray(ts)
+    if len(times) == 0 or not (0 <= times[0] and times[-1] <= 1 and bool((np.diff(times) > 0).all())):
+        raise ValueError(f"Expected increasing times in [0, 1]; got ts={times.tolist()}.")
     check_alive(model)
     with told_here():
         features = encode_batch(model, jnp.asarray(xs))

@@ -11,8 +11,8 @@ import jax.random as jr
 from .._gaussian import AbstractGaussianModel
 from .._model import AbstractModel
 from .._numbers import number
-from .._schedules.ancestral import AncestralCoefficients, ancestral_coefficients
-from .._types import Features, Key, Latent
+from .._schedules.ancestral import AncestralCoefficients, ancestral_coefficients, check_churn
+from .._types import Features, Key, Latent, Scalar
 from .base import AbstractSolverSampler, as_gaussian, check_steps, solve_in_equal_steps
 
 
@@ -20,39 +20,49 @@ class AncestralTerm(diffrax.AbstractTerm):
     r"""The ancestral step as a Diffrax term, for `diffrax.Euler`.
 
     In Diffrax a *control* belongs to an interval, and Euler's method is $y_1 = y_0 + f(t_0, y_0) \cdot
-    \mathrm{control}(t_0, t_1)$. With the coefficients of the whole step as the control, and the pair of prediction and
-    state as the vector field, Euler's method *is* the ancestral step, exact for any step length.
+    \mathrm{control}(t_0, t_1)$. With the coefficients of the whole step as the control, and prediction, state and time
+    as the vector field, Euler's method *is* the ancestral step, exact for any step length. Other solvers are refused,
+    or give NaN if they evaluate the vector field at another time than the start of the step.
 
     **Arguments:**
 
     - `model`: the model whose prediction to use.
     - `churn`: share of fresh noise, in [0, 1].
-    - `key`: randomness for the fresh noise; `None` for no noise, which is correct only for churn 0.
+    - `key`: randomness for the fresh noise; `None` only for churn 0.
+
+    **Raises:** `ValueError` for a churn out of range, or above 0 without a key.
     """
 
     model: AbstractGaussianModel
     churn: float
     key: Key | None
 
-    def vf(self, t: Any, y: Latent, args: Features) -> tuple[Latent, Latent]:
-        """The predicted embedding and the state itself."""
-        return self.model.predict_embedding(jnp.asarray(t, dtype=jnp.float32), y, args), y
+    def __check_init__(self):
+        check_churn(self.churn)
+        if self.key is None and self.churn > 0:
+            raise ValueError(f"Fresh noise needs a key; got churn={self.churn} and key=None. Use churn=0 without one.")
 
-    def contr(self, t0: Any, t1: Any, **kwargs: Any) -> tuple[AncestralCoefficients, Latent]:
-        """The coefficients of the step, and its noise, which depends on the time at which the step begins."""
+    def vf(self, t: Any, y: Latent, args: Features) -> tuple[Latent, Latent, Scalar]:
+        """The predicted embedding, the state itself, and the time."""
+        t = jnp.asarray(t, dtype=jnp.float32)
+        return self.model.predict_embedding(t, y, args), y, t
+
+    def contr(self, t0: Any, t1: Any, **kwargs: Any) -> tuple[AncestralCoefficients, Latent, Scalar]:
+        """The coefficients of the step, its noise, which depends on the time at which the step begins, and that
+        time."""
         s, t = jnp.asarray(t0, dtype=jnp.float32), jnp.asarray(t1, dtype=jnp.float32)
         coefficients = ancestral_coefficients(self.model.schedule, s, t, self.churn)
         dim = self.model.embedding.dim
         if self.key is None:
-            return coefficients, jnp.zeros(dim, dtype=jnp.float32)
+            return coefficients, jnp.zeros(dim, dtype=jnp.float32), s
         start = jax.lax.bitcast_convert_type(s, jnp.uint32)
-        return coefficients, jr.normal(jr.fold_in(self.key, start), (dim,), jnp.float32)
+        return coefficients, jr.normal(jr.fold_in(self.key, start), (dim,), jnp.float32), s
 
-    def prod(self, vf: tuple[Latent, Latent], control: tuple[AncestralCoefficients, Latent]) -> Latent:
-        """The increment of the state over the step."""
-        (u_hat, z), (coefficients, noise) = vf, control
+    def prod(self, vf: tuple[Latent, Latent, Scalar], control: tuple[AncestralCoefficients, Latent, Scalar]) -> Latent:
+        """The increment of the state over the step; NaN if the vector field is of another time than its start."""
+        (u_hat, z, t), (coefficients, noise, s) = vf, control
         a, b, c = coefficients
-        return (a * u_hat + (b - 1) * z + c * noise).astype(z.dtype)
+        return jnp.where(t == s, a * u_hat + (b - 1) * z + c * noise, jnp.nan).astype(z.dtype)
 
     def is_vf_expensive(self, t0: Any, t1: Any, y: Any, args: Any) -> bool:
         """Only multi-stage solvers call this. They would average stages of a step that is already exact, and be
@@ -83,8 +93,7 @@ class Ancestral(AbstractSolverSampler):
 
     def __check_init__(self):
         check_steps(self.steps)
-        if not 0 <= self.churn <= 1:
-            raise ValueError(f"churn must lie in [0, 1] (0: DDIM, 1: the paper's ancestral step); got {self.churn}.")
+        check_churn(self.churn)
 
     @property
     def stochastic(self) -> bool:

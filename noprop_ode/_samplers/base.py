@@ -2,6 +2,7 @@
 
 import abc
 import math
+import typing
 from typing import Any
 
 import diffrax
@@ -45,6 +46,8 @@ class AbstractSolverSampler(AbstractSampler):
 
     def sample(self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, t1: float = 1.0) -> Sample:
         self.check(model)
+        if not 0 <= t1 <= 1:
+            raise ValueError(f"A trajectory ends at a time t1 in [0, 1]; got {t1}.")
         if t1 == 0:
             zero = jnp.zeros((), jnp.float32)
             return Sample(zero, z0, zero, diffrax.RESULTS.successful)
@@ -53,6 +56,7 @@ class AbstractSolverSampler(AbstractSampler):
     def trajectory(
         self, model: AbstractModel, z0: Latent, features: Features, ts: Float[Array, " times"], *, key: Key
     ) -> Float[Array, "times dim"]:
+        self.check(model)
         solution = self.solve(model, z0, features, key=key, saveat=diffrax.SaveAt(ts=ts))
         assert solution.ys is not None
         return solution.result.error_if(solution.ys, ~diffrax.is_okay(solution.result))
@@ -135,10 +139,25 @@ def evaluations_of(solver: diffrax.AbstractSolver) -> tuple[float, float]:
     return float("nan"), 0  # implicit solvers iterate: not known in advance
 
 
-def check_steps(steps: int) -> None:
+def check_steps(steps: int, name: str = "steps") -> None:
     """**Raises:** `ValueError` for fewer than one step."""
     if isinstance(steps, bool) or steps < 1:
-        raise ValueError(f"steps must be a positive integer; got {steps!r}.")
+        raise ValueError(f"{name} must be a positive integer; got {steps!r}.")
+
+
+def takes(solver: diffrax.AbstractSolver, *terms: type[diffrax.AbstractTerm]) -> bool:
+    """Whether a solver can integrate the sum of terms of these kinds."""
+    structure = solver.term_structure
+    if typing.get_origin(structure) is not diffrax.MultiTerm:
+        return _admits(structure, diffrax.ODETerm if len(terms) == 1 else diffrax.MultiTerm)
+    (parts,) = typing.get_args(structure)
+    parts = typing.get_args(parts)
+    return len(parts) == len(terms) and all(map(_admits, parts, terms))
+
+
+def _admits(structure: Any, term: type[diffrax.AbstractTerm]) -> bool:
+    structure = typing.get_origin(structure) or structure
+    return isinstance(structure, type) and issubclass(term, structure)
 
 
 def as_gaussian(model: AbstractModel, sampler: AbstractSampler) -> AbstractGaussianModel:

@@ -6,9 +6,10 @@ import diffrax
 import equinox as eqx
 import jax.numpy as jnp
 
+from .._blocks import Blocks
 from .._model import AbstractModel, name_of
 from .._types import Features, Key, Latent
-from .base import AbstractSolverSampler, check_steps, evaluations_of, in_float32, solve_in_equal_steps
+from .base import AbstractSolverSampler, check_steps, evaluations_of, in_float32, solve_in_equal_steps, takes
 
 
 class ODE(AbstractSolverSampler):
@@ -47,8 +48,14 @@ class ODE(AbstractSolverSampler):
             `diffrax.RecursiveCheckpointAdjoint()` by default.
 
         **Raises:** `ValueError` unless exactly one of `steps` and `stepsize_controller` is given, for fewer than one
-        step, for a controller that does not adapt, and for adaptive steps with a solver that has no error estimate.
+        step, for a controller that does not adapt, and for adaptive steps with a solver that has no error estimate;
+        `TypeError` for a solver of something else than one ODE.
         """
+        if not takes(solver, diffrax.ODETerm):
+            raise TypeError(
+                f"{name_of(solver)} does not solve ODEs of a single term. Use a solver such as diffrax.Heun() or "
+                "diffrax.Tsit5(), or noprop_ode.SDE(steps, solver) with one for SDEs."
+            )
         if (steps is None) == (stepsize_controller is None):
             raise ValueError(
                 "Give either steps=... (equal steps) or stepsize_controller=... (adaptive steps), and not both; got "
@@ -56,6 +63,7 @@ class ODE(AbstractSolverSampler):
             )
         if steps is not None:
             check_steps(steps)
+        check_steps(max_steps, "max_steps")
         if isinstance(stepsize_controller, diffrax.StepTo | diffrax.ConstantStepSize):
             raise ValueError(
                 f"{name_of(stepsize_controller)} takes steps that are known beforehand, and stepsize_controller=... is "
@@ -81,7 +89,15 @@ class ODE(AbstractSolverSampler):
         return evaluations_of(self.solver)
 
     def check(self, model: AbstractModel) -> None:
-        """Every model has an ODE; see [`noprop_ode.AbstractSolverSampler.check`][]."""
+        """Every model has an ODE; see [`noprop_ode.AbstractSolverSampler.check`][]. That of blocks trained through each
+        other is defined by Euler's steps alone, one per block."""
+        if not model.own_steps_only or not isinstance(model.field, Blocks):
+            return
+        if not isinstance(self.solver, diffrax.Euler) or self.steps != model.field.num_blocks:
+            raise TypeError(
+                f"{name_of(model)} is trained as one Euler step per block and defines no others; use "
+                f"noprop_ode.ODE(diffrax.Euler(), steps={model.field.num_blocks})."
+            )
 
     def solve(
         self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, t1: float = 1.0, **how: Any

@@ -11,7 +11,7 @@ import lineax as lx
 from .._gaussian import AbstractGaussianModel
 from .._model import AbstractModel, name_of
 from .._types import Features, Key, Latent
-from .base import AbstractSolverSampler, as_gaussian, check_steps, evaluations_of, solve_in_equal_steps
+from .base import AbstractSolverSampler, as_gaussian, check_steps, evaluations_of, solve_in_equal_steps, takes
 
 
 class SDE(AbstractSolverSampler):
@@ -33,13 +33,15 @@ class SDE(AbstractSolverSampler):
         - `steps`: number of equal steps.
         - `solver`: a Diffrax solver for SDEs with additive noise; Euler-Maruyama by default.
 
-        **Raises:** `ValueError` for fewer than one step, `TypeError` for a solver that only solves ODEs.
+        **Raises:** `ValueError` for fewer than one step, `TypeError` for a solver that only solves ODEs, or SDEs of
+        another form.
         """
         check_steps(steps)
         solver = diffrax.Euler() if solver is None else solver
-        if not isinstance(solver, (diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver)):
+        of_sdes = isinstance(solver, (diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver))
+        if not of_sdes or not takes(solver, diffrax.ODETerm, diffrax.ControlTerm):
             raise TypeError(
-                f"{name_of(solver)} does not solve SDEs. Use diffrax.Euler(), diffrax.ShARK() or diffrax.SRA1(), or "
+                f"{name_of(solver)} does not solve SDEs of a drift and a noise. Use diffrax.Euler(), diffrax.ShARK() or diffrax.SRA1(), or "
                 "noprop_ode.ODE with this solver."
             )
         self.steps = steps  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -40,7 +40,10 @@ def ancestral_coefficients(
     - `churn`: share of fresh noise, in [0, 1].
 
     **Returns:** the coefficients $(a, b, c)$.
+
+    **Raises:** `ValueError` for a churn out of range.
     """
+    check_churn(churn)
     alpha_s, sigma_s = schedule.alpha_sigma(s)
     alpha_t, sigma_t = schedule.alpha_sigma(t)
     # If the log-SNR hardly rises over a step, rounding may make it seem to fall.
@@ -49,6 +52,12 @@ def ancestral_coefficients(
     # sigma_t^2 - c^2 = sigma_t^2 (1 - churn^2 (1 - r)), written so that nothing cancels at churn 1.
     b = sigma_t / sigma_s * _root((1 - churn**2) + churn**2 * ratio)
     return AncestralCoefficients(alpha_t - b * alpha_s, b, churn * sigma_t * _root(rest))
+
+
+def check_churn(churn: float) -> None:
+    """**Raises:** `ValueError` for a share of fresh noise out of [0, 1]."""
+    if not 0 <= churn <= 1:
+        raise ValueError(f"churn must lie in [0, 1] (0: DDIM, 1: the paper's ancestral step); got {churn}.")
 
 
 def _root(x: Scalar) -> Scalar:

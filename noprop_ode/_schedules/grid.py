@@ -71,9 +71,12 @@ def cosine_grid(num_blocks: int, *, offset: float = 0.008, max_beta: float = 0.9
 
     **Returns:** the schedule.
 
-    **Raises:** `ValueError` for fewer than one block, or more than 100,000.
+    **Raises:** `ValueError` for fewer than one block or more than 100,000, a negative `offset`, or a `max_beta` out of
+    (0, 1).
     """
     _check_blocks(num_blocks)
+    if not (0 <= offset < math.inf and 0 < max_beta < 1):
+        raise ValueError(f"Expected offset >= 0 and max_beta in (0, 1); got {offset=}, {max_beta=}.")
     steps = np.arange(num_blocks + 2) / (num_blocks + 1)
     f = np.cos((steps + offset) / (1 + offset) * math.pi / 2) ** 2
     return _from_betas(np.minimum(1 - f[1:] / f[:-1], max_beta))
@@ -99,9 +102,15 @@ def linear_grid(
 
     **Returns:** the schedule.
 
-    **Raises:** `ValueError` for fewer than one block, or more than 100,000.
+    **Raises:** `ValueError` for fewer than one block or more than 100,000, or unless 0 < beta_first <= beta_last < 1
+    and 0 < max_beta < 1.
     """
     _check_blocks(num_blocks)
+    if not (0 < beta_first <= beta_last < 1 and 0 < max_beta < 1):
+        raise ValueError(
+            "Expected 0 < beta_first <= beta_last < 1 and max_beta in (0, 1); got "
+            f"{beta_first=}, {beta_last=}, {max_beta=}."
+        )
     scale = 1000 / (num_blocks + 1)
     return _from_betas(np.minimum(scale * np.linspace(beta_first, beta_last, num_blocks + 1), max_beta))
 

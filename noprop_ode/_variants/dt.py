@@ -1,5 +1,7 @@
 """NoProp in discrete time."""
 
+import math
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -83,8 +85,8 @@ class NoPropDT(AbstractGaussianModel, AbstractBlockModel):
         **Raises:** `ValueError` if `eta` or `states_per_image` is not positive.
         """
         del key
-        if not eta > 0:
-            raise ValueError(f"eta multiplies the denoising term and must be positive; got {eta}.")
+        if not 0 < eta < math.inf:
+            raise ValueError(f"eta multiplies the denoising term and must be positive and finite; got {eta}.")
         self.field = blocks  # pyright: ignore[reportIncompatibleVariableOverride]
         self.schedule = CosineSchedule() if schedule is None else schedule
         self.embedding = embedding

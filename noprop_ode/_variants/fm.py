@@ -1,5 +1,7 @@
 """NoProp as flow matching."""
 
+import math
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -73,8 +75,8 @@ class NoPropFM(AbstractTimedModel, AbstractMarginalModel):
         **Raises:** `ValueError` if `sigma` is negative or `states_per_image` not positive.
         """
         del key
-        if not sigma >= 0:
-            raise ValueError(f"sigma is a deviation and cannot be negative; got {sigma}.")
+        if not 0 <= sigma < math.inf:
+            raise ValueError(f"sigma is a deviation: finite, and not negative; got {sigma}.")
         self.field = field
         self.embedding = embedding
         self.readout = NearestEmbedding() if readout is None else readout

@@ -34,7 +34,12 @@ def crop_and_flip(images: ImageBatch, *, key: Key, padding: int = 4, flip: bool 
     **Returns:**
 
     Images of the same shape and dtype.
+
+    **Raises:**
+
+    `DatasetError` for a negative padding.
     """
+    _check_pixels(padding, "padding")
     batch, height, width, _ = images.shape
     row_key, column_key, flip_key = jr.split(key, 3)
     rows = _shifted(row_key, batch, height, padding)
@@ -60,7 +65,12 @@ def translate(images: ImageBatch, *, key: Key, pixels: int = 2) -> ImageBatch:
     **Returns:**
 
     Images of the same shape and dtype.
+
+    **Raises:**
+
+    `DatasetError` for a negative shift, or one as large as the image.
     """
+    _check_pixels(pixels, "pixels")
     batch, height, width, _ = images.shape
     if pixels >= min(height, width):
         raise DatasetError(f"expected a shift of less than {min(height, width)} pixels, got {pixels}")
@@ -103,12 +113,22 @@ def cutout(images: ImageBatch, *, key: Key, size: int = 8) -> ImageBatch:
     **Returns:**
 
     Images of the same shape and dtype.
+
+    **Raises:**
+
+    `DatasetError` for a negative size.
     """
+    _check_pixels(size, "size")
     batch, height, width, _ = images.shape
     row_key, column_key = jr.split(key)
     rows, columns = _inside(row_key, batch, height, size), _inside(column_key, batch, width, size)
     hidden = rows[:, :, None, None] & columns[:, None, :, None]
     return jnp.where(hidden, jnp.zeros((), images.dtype), images)
+
+
+def _check_pixels(pixels: int, name: str) -> None:
+    if pixels < 0:
+        raise DatasetError(f"expected {name} of at least 0, got {pixels}")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import jax.random as jr
 import numpy as np
 import optax
 import pytest
-from helpers import adam, blobs, mlp_model, perfect_model, scalar
+from helpers import adam, blobs, mlp_model, scalar
 
 import noprop_ode as no
 
@@ -122,16 +122,6 @@ def test_an_unknown_start_is_refused_by_name():
 def test_bad_samplers(make, message):
     with pytest.raises(ValueError, match=message):
         make()
-
-
-@pytest.mark.parametrize(
-    "solver", [diffrax.Heun(), diffrax.Midpoint(), diffrax.Tsit5()], ids=lambda s: type(s).__name__
-)
-def test_the_ancestral_step_refuses_solvers_of_many_stages(solver):
-    term = no.AncestralTerm(perfect_model(), 1.0, KEY)
-    z0, features = jnp.zeros(2, jnp.float32), jnp.zeros(3, jnp.float32)
-    with pytest.raises(TypeError, match=r"works with diffrax\.Euler only.*noprop_ode\.ODE"):
-        diffrax.diffeqsolve(term, solver, t0=0.0, t1=1.0, dt0=0.25, y0=z0, args=features)
 
 
 class Still(no.AbstractModel):

@@ -17,7 +17,8 @@ from noprop_ode.experiment import Config, _run as run_module, find_config, flags
 
 SCRIPTS = Path(__file__).parents[2] / "experiments"
 NAMES = [
-    "cifar10_fast_ct",
+    *(f"cifar10_fast_{variant}" for variant in ("ct", "dt", "fm")),
+    *(f"cifar100_fast_{variant}" for variant in ("ct", "fm")),
     *(f"{data}_{variant}" for data in ("digits", "mnist", "cifar10") for variant in ("ct", "dt", "fm")),
 ]
 
@@ -55,7 +56,7 @@ def first_step(found: Captured):
     return state
 
 
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("digits_dt", "cifar10_fast_ct")]
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("digits_dt", *NAMES[:5])]
 
 
 @pytest.mark.parametrize("name", ["digits_ct", "digits_fm", *SLOW])

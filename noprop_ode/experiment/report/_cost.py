@@ -39,8 +39,11 @@ def ways_by_cost(
 
     **Returns:** by name: samplers from one draw of noise to the readout, Euler also with as many steps as are exact;
     the last step read from the denoiser instead; for blocks, ensembles of the first ones
-    ([`noprop_ode.EnsembleDecoder`][]); and the default of the model.
+    ([`noprop_ode.EnsembleDecoder`][]); and the default of the model, the only one for a model that takes no steps but
+    its own.
     """
+    if model.own_steps_only:
+        return {"the default": [model.default_prediction]}
     samplers: dict[str, list[Any]] = {
         "Euler": [ODE(diffrax.Euler(), steps=n) for n in (*counts, _MANY)],
         "Heun": [ODE(diffrax.Heun(), steps=n) for n in counts],

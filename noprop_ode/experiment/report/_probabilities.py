@@ -57,7 +57,8 @@ def plot_trajectories(
         ps = np.exp(np.asarray(predict_log_proba(model, images, key=key, prediction=prediction), np.float64))
     which = np.array([c.position for c in chosen])
     ts = np.linspace(0.0, 1.0, 101)
-    found = trajectories(model, test.images[which], ts, key=key, sampler=ODE(diffrax.Heun(), steps=20), start="noise")
+    sampler = model.default_prediction.sampler if model.own_steps_only else ODE(diffrax.Heun(), steps=20)
+    found = trajectories(model, test.images[which], ts, key=key, sampler=sampler, start="noise")
     along = np.exp(np.asarray(jax.device_get(found.log_posteriors)))
     _draw(path, test, chosen, ps, np.asarray(found.ts), along)
 
