@@ -39,7 +39,7 @@ def test_the_ancestral_step_is_nan_for_solvers_that_evaluate_it_elsewhere(solver
 
 
 def test_blocks_trained_through_each_other_take_no_steps_but_their_own():
-    blocks = no.Blocks(lambda key: no.nn.MLPBlock((2, 2, 1), 3, 3, width=4, key=key), 2, key=KEY)
+    blocks = no.Blocks(lambda key: no.nn.MLPField((2, 2, 1), 3, 3, width=4, key=key), 2, key=KEY)
     model = no.Backprop(blocks, embedding=no.OneHot(3))
     xs, _ = blobs(4)
     assert no.predict_log_proba(model, xs, key=KEY).shape == (4, 3)
