@@ -2,7 +2,7 @@
 
 TFDS_DATA_DIR=... python experiments/cifar100_fast_ct.py
 
-Measured as `noprop-ode train cifar100_fast_ct`, with seed 0 on 2 shared cores of an AMD EPYC processor (jax 0.10.2): 136
+Measured as `noprop-ode train cifar100_fast_ct`, with seed 0 on 2 shared cores of an AMD EPYC (jax 0.10.2): 136
 minutes of training, 11,519 s of CPU time in all; validation accuracy 0.6954. Test accuracy (NLL in nats):
 
     default: one DDIM step from the mean, denoiser      0.6829  (1.144)     1 evaluation of the head

@@ -2,7 +2,7 @@
 
 TFDS_DATA_DIR=... python experiments/cifar100_fast_fm.py
 
-Measured as `noprop-ode train cifar100_fast_fm`, with seed 0 on 2 shared cores of an AMD EPYC processor (jax 0.10.2): 124
+Measured as `noprop-ode train cifar100_fast_fm`, with seed 0 on 2 shared cores of an AMD EPYC (jax 0.10.2): 124
 minutes of training, 11,435 s of CPU time in all; validation accuracy 0.7036. Test accuracy (NLL in nats):
 
     default: one Euler step from each of four draws     0.6945  (1.496)     4 evaluations of the head

@@ -25,7 +25,7 @@ def check_images(xs: Any) -> None:
     """
     if not isinstance(xs, np.ndarray | AbstractLazyImages):
         xs = jnp.asarray(xs)
-    if xs.ndim < 2 or len(xs) == 0:
+    if xs.ndim < 2 or 0 in xs.shape:
         raise ValueError(f"Expected a non-empty batch of images, [n, height, width, channels]; got shape {xs.shape}.")
     if isinstance(xs, AbstractLazyImages) or xs.dtype == np.uint8:
         return
@@ -50,6 +50,13 @@ def check_images(xs: Any) -> None:
             "them by 255, or cast with xs.astype('uint8'). Standardised images, some pixels below 0, may have any "
             "scale."
         )
+
+
+def as_native(array: Any) -> Any:
+    """A NumPy array as JAX takes it: in the byte order of the machine, and in double precision at most."""
+    if not isinstance(array, np.ndarray) or (array.dtype.isnative and array.dtype != np.longdouble):
+        return array
+    return array.astype(np.float32 if array.dtype == np.longdouble else array.dtype.newbyteorder("="))
 
 
 def check_on_host(*trees: Any) -> None:

@@ -67,14 +67,13 @@ def _message(function: Callable[..., Any], args: Any, kwargs: Any, *, returned: 
     values = signature.bind(*args, **kwargs)
     values.apply_defaults()
     wanted = {name: p.annotation for name, p in signature.parameters.items()}
-    if returned:  # jaxtyping passes it on as the last argument
-        name, annotation = list(wanted)[-1], signature.return_annotation
+    if returned:  # jaxtyping passes it on as the last argument by keyword
+        own = [n for n, p in signature.parameters.items() if p.kind is p.KEYWORD_ONLY]
+        name, annotation = own[-1], signature.return_annotation
         what, value = "what it returns", values.arguments[name]
     else:
         # In order, as they were checked: the sizes of dimensions carry over from one to the next.
-        name = next(
-            (n for n, kind in wanted.items() if n in values.arguments and not _fits(values.arguments[n], kind)), None
-        )
+        name = next((n for n, p in signature.parameters.items() if not _fits(values.arguments.get(n), p)), None)
         if name is None:
             return f"{_called(function, values.arguments)}: its arguments do not go together."
         what, value, annotation = f"argument {name}", values.arguments[name], wanted[name]
@@ -86,8 +85,14 @@ def _message(function: Callable[..., Any], args: Any, kwargs: Any, *, returned: 
     return f"{text} {hint}".rstrip()
 
 
-def _fits(value: Any, annotation: Any) -> bool:
-    return annotation is inspect.Parameter.empty or is_bearable(value, annotation, conf=_CONF)
+def _fits(value: Any, parameter: inspect.Parameter) -> bool:
+    each = [value]
+    if parameter.kind is parameter.VAR_POSITIONAL:
+        each = value or ()
+    elif parameter.kind is parameter.VAR_KEYWORD:
+        each = (value or {}).values()
+    kind = parameter.annotation
+    return kind is inspect.Parameter.empty or all(is_bearable(v, kind, conf=_CONF) for v in each)
 
 
 def _called(function: Callable[..., Any], arguments: dict[str, Any]) -> str:

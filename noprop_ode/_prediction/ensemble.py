@@ -1,5 +1,6 @@
 """Several estimates of p(y | x) from one model, combined."""
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -43,16 +44,16 @@ class EnsembleDecoder(AbstractDecoder):
         - `times`: when to evaluate the denoiser, in [0, 1]; block k of T, counted from 0, owns the time k / T.
         - `weights`: one for each time, scaled here to a sum of one; equal if not given.
 
-        **Raises:** `ValueError` for no time, times out of range, or weights that are negative, all zero, or not one
-        for each time.
+        **Raises:** `ValueError` for no time, times out of range, or weights that are negative, all zero, not finite in
+        sum, or not one for each time.
         """
         weights = [1.0] * len(times) if weights is None else weights
         if not times or not all(0 <= t <= 1 for t in times):
             raise ValueError(f"Expected one or more times in [0, 1]; got times={list(times)}.")
-        if len(weights) != len(times) or not all(w >= 0 for w in weights) or not sum(weights) > 0:
+        if len(weights) != len(times) or not all(w >= 0 for w in weights) or not 0 < sum(weights) < math.inf:
             raise ValueError(
-                f"Expected a weight for each of the {len(times)} times, none negative and not all zero; got "
-                f"weights={list(weights)}."
+                f"Expected a weight for each of the {len(times)} times, none negative, not all zero, and of a finite "
+                f"sum; got weights={list(weights)}."
             )
         self.times = tuple(map(number, times))
         self.weights = tuple(number(w / sum(weights)) for w in weights)

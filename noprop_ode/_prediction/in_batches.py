@@ -11,6 +11,7 @@ from jax.core import Tracer
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
+from .._check import as_native
 from .._lazy import AbstractLazyImages
 from .._model import AbstractModel
 from .._sizes import told_here
@@ -35,8 +36,8 @@ def in_batches(
 
     **Raises:** `ValueError` for a batch of no images.
     """
-    if batch_size < 1:
-        raise ValueError(f"A call needs at least one image; got batch_size={batch_size}.")
+    if batch_size < 1 or len(xs) == 0:
+        raise ValueError(f"A call needs at least one image; got batch_size={batch_size} and {len(xs)} images.")
     model, share = _spread(model)
     devices = 1 if share is None else share.num_devices
     size = -(-min(batch_size * devices, len(xs)) // devices) * devices
@@ -70,7 +71,7 @@ def _placed(batch: Any, share: NamedSharding | None) -> Any:
 
 def _divided(batch: Any, share: NamedSharding | None) -> jax.Array:
     if share is None:
-        return jnp.asarray(batch)
+        return jnp.asarray(as_native(batch))
     if share.is_fully_addressable:
         return jax.device_put(batch, share)
     batch = np.asarray(batch)  # every process has all of it, and puts its part on its devices

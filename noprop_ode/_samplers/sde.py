@@ -41,8 +41,8 @@ class SDE(AbstractSolverSampler):
         of_sdes = isinstance(solver, (diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver))
         if not of_sdes or not takes(solver, diffrax.ODETerm, diffrax.ControlTerm):
             raise TypeError(
-                f"{name_of(solver)} does not solve SDEs of a drift and a noise. Use diffrax.Euler(), diffrax.ShARK() or diffrax.SRA1(), or "
-                "noprop_ode.ODE with this solver."
+                f"{name_of(solver)} does not solve SDEs of drift and noise. Use diffrax.Euler(), diffrax.ShARK() or "
+                "diffrax.SRA1(), or noprop_ode.ODE with this solver."
             )
         self.steps = steps  # pyright: ignore[reportIncompatibleVariableOverride]
         self.solver = solver

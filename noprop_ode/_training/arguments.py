@@ -34,6 +34,7 @@ def check_arguments(
     patience: int | None,
     rollbacks: int,
     keep: int,
+    steps_per_call: int,
 ) -> None:
     """Refuses arguments that cannot be trained on, before anything is traced or written."""
     for name in ("train", "validation"):
@@ -49,6 +50,7 @@ def check_arguments(
         ("patience", 1 if patience is None else patience, 1),
         ("rollbacks", rollbacks, 0),
         ("keep", keep, 1),
+        ("steps_per_call", steps_per_call, 1),
     ):
         if value < least:
             raise SettingsError(f"{name} must be at least {least}; got {name}={value}.")

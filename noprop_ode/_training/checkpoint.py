@@ -43,8 +43,8 @@ def save_arrays(path: str | os.PathLike[str], tree: PyTree[Any], metadata: dict[
         lie on several processes must be [`noprop_ode.gathered`][] first.
     - `metadata`: plain values to save with it.
 
-    **Raises:** [`noprop_ode.RunError`][] if the disk is full or the folder cannot be written; a file that was there
-    before is left intact.
+    **Raises:** [`noprop_ode.RunError`][] if the disk is full or the folder cannot be written, and `TypeError` for
+    arrays of a dtype that could not be read again, such as float8; a file that was there before is left intact.
     """
     check_alive(tree)
     numpy_format = need("safetensors.numpy", "Saving arrays")
@@ -53,6 +53,12 @@ def save_arrays(path: str | os.PathLike[str], tree: PyTree[Any], metadata: dict[
         for where, leaf in jax.tree_util.tree_leaves_with_path(tree)
         if eqx.is_array(leaf)
     }
+    for name, array in arrays.items():
+        if array.dtype.name not in _DTYPES.values():
+            raise TypeError(
+                f"Arrays of {array.dtype.name} cannot be read again from a file of safetensors; got one at {name}. "
+                "Convert it, for instance to bfloat16 or uint8, before it is saved."
+            )
     content = json.dumps({} if metadata is None else metadata, default=plain_number)
     # The checksum of the arrays covers their bytes as in the file, so it is taken from a first serialisation.
     plain = numpy_format.save(arrays)

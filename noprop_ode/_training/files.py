@@ -110,6 +110,14 @@ def remove_leftovers(folder: Path) -> None:
                 path.unlink()
 
 
+def make_folder(path: Path) -> None:
+    """Makes a folder, unless it is there. **Raises:** [`noprop_ode.RunError`][] if it cannot be made."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"The folder {path} cannot be made: {reason(error)}.") from error
+
+
 def say(text: str) -> None:
     """Prints to standard error. A log that is full or gone must not end a run."""
     with contextlib.suppress(OSError):
@@ -119,7 +127,7 @@ def say(text: str) -> None:
 def plain_number(value: Any) -> Any:
     """Converts a NumPy or JAX scalar among plain values to a Python number."""
     if isinstance(value, np.generic) or (eqx.is_array(value) and value.size == 1):
-        return value.item()
+        return float(value) if value.dtype == np.longdouble else value.item()  # its item is itself again
     raise TypeError(
         f"Expected plain values, numbers, text, lists and dictionaries, in what is kept of a run; got {given(value)}."
     )

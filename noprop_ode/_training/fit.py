@@ -114,7 +114,7 @@ def fit(
         `prediction` must be the same too, but are not checked.
     - `callbacks`: functions of the [`noprop_ode.Run`][] and an event, called in this order after the validation.
     - `prediction`: how to predict for validation; the model's own way by default.
-    - `augment`: changes the images of a batch at random, called as `augment(xs, key=key)`.
+    - `augment`: changes the images of a batch, as `augment(xs, key=key)`; made ahead, so regardless of callbacks.
     - `average_decay`: keep a moving average of the weights with this decay per step, and evaluate that; as in
         [`noprop_ode.TrainState`][].
     - `validate_every`: epochs between validations.
@@ -139,7 +139,8 @@ def fit(
     is then the newest checkpoint.
     """
     check_layout(parallel, model, batch_size)
-    check_arguments(splits, model, epochs, batch_size, seed, validate_every, patience, rollbacks, keep)
+    per_call = default_steps_per_call(model) if steps_per_call is None else steps_per_call
+    check_arguments(splits, model, epochs, batch_size, seed, validate_every, patience, rollbacks, keep, per_call)
     train_key, augment_key, validation_key = jr.split(jr.fold_in(jr.key(seed), 1), 3)
     optimiser = kept_apart(model, optimiser)
     settings = {
@@ -181,7 +182,7 @@ def fit(
         )
         batches = Batches(seed, augment, augment_key, parallel, steps=run.steps_per_epoch)
         stack.callback(batches.close)
-        roll_back, per_call = RollBack(rollbacks, place), steps_per_call or default_steps_per_call(model)
+        roll_back = RollBack(rollbacks, place)
         rate = None if learning_rate is None else on_host(learning_rate)
         guard = stack.enter_context(SignalGuard())
         run.state = scaled(run.state, optimiser, run.progress.rate_scale)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from .._check import check_alive, check_images, check_labels
+from .._check import as_native, check_alive, check_images, check_labels
 from .._model import AbstractModel
 from .._sizes import told_here
 from .ahead import Ahead
@@ -152,6 +152,7 @@ def steps(
                 state, metrics = step_by_block((xs, ys), state, parallel)
             else:
                 state, metrics = _jitted_step((xs, ys, parallel), state)
+        del xs, ys  # the device keeps them as long as it needs them
         if ahead:
             ready.make()
         if count % check_every == 0:
@@ -174,17 +175,22 @@ def _ready(
 ) -> Iterator[tuple[bool, Array, Array]]:
     """The batches of each call, checked and on the devices; first, whether they are several, and stacked."""
     for group in groups:
-        for xs, ys in group:
-            if not lies_on_several(xs):  # those were checked share by share
-                check_images(xs)
-                check_labels(ys, num_classes, len(xs))
-            if parallel is not None:
-                parallel.check_batch(parallel.whole(xs))
-        if len(group) == 1:
-            yield False, *_placed(_array(group[0][0]), _int32(group[0][1]), parallel)
-        else:
-            xs, ys = _stacked([_array(xs) for xs, _ in group]), _stacked([_int32(ys) for _, ys in group])
-            yield True, *_placed(xs, ys, parallel, steps=True)
+        found = [_on_devices(group, num_classes, parallel)]
+        group.clear()  # generators that wait would hold the batches for a call longer
+        yield found.pop()
+
+
+def _on_devices(group: list[tuple[Any, Any]], num_classes: int, parallel: Parallel | None) -> tuple[bool, Array, Array]:
+    for xs, ys in group:
+        if not lies_on_several(xs):  # those were checked share by share
+            check_images(xs)
+            check_labels(ys, num_classes, len(xs))
+        if parallel is not None:
+            parallel.check_batch(parallel.whole(xs))
+    if len(group) == 1:
+        return False, *_placed(_array(group[0][0]), _int32(group[0][1]), parallel)
+    xs, ys = _stacked([_array(xs) for xs, _ in group]), _stacked([_int32(ys) for _, ys in group])
+    return True, *_placed(xs, ys, parallel, steps=True)
 
 
 def _int32(ys: Any) -> Any:
@@ -193,7 +199,7 @@ def _int32(ys: Any) -> Any:
 
 
 def _array(values: Any) -> Any:
-    return values if isinstance(values, jax.Array) else np.asarray(values)
+    return values if isinstance(values, jax.Array) else as_native(np.asarray(values))
 
 
 def _placed(xs: Any, ys: Any, parallel: Parallel | None, *, steps: bool = False) -> tuple[Array, Array]:

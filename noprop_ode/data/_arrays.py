@@ -65,12 +65,26 @@ def _flat(labels: Any, name: str) -> np.ndarray:
     array = as_array(labels, "labels", name)
     if array.ndim != 1 or len(array) == 0:
         raise DatasetError(f"{name}: expected one label an image, [n], got labels of shape {list(array.shape)}")
-    if array.dtype.kind in "fc" and not np.isfinite(array).all():
-        raise DatasetError(f"{name}: expected a label for every image, got NaN or infinity; leave those images out")
+    missing = False
+    if array.dtype.kind in "fc":
+        missing = not np.isfinite(array).all()
+    elif array.dtype.kind in "mM":
+        missing = np.isnat(array).any()
+    elif array.dtype.kind == "O":
+        missing = any(_is_missing(value) for value in array.tolist())
+    if missing:
+        raise DatasetError(f"{name}: expected a label for every image, got NaN, NaT, None or infinity; leave those out")
     if array.dtype.kind in "SO":  # bytes are text, in any part; invalid UTF-8 stays distinct from all valid text
         texts = [v.decode("utf-8", "surrogateescape") if isinstance(v, bytes) else v for v in array.tolist()]
         array = np.array(texts) if array.dtype.kind == "S" else np.fromiter(texts, object, len(texts))
     return array
+
+
+def _is_missing(label: Any) -> bool:
+    # Those of pandas are not equal to themselves either, but have no truth value.
+    return (
+        label is None or type(label).__name__ in ("NAType", "NaTType") or (isinstance(label, float) and label != label)
+    )
 
 
 def _classes(labels: np.ndarray, class_names: Sequence[str] | None, name: str) -> tuple[np.ndarray, tuple[str, ...]]:

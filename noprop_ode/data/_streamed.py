@@ -141,6 +141,8 @@ class StreamedImages(AbstractLazyImages):
 
         An iterator over arrays, which decodes the next one while the current one is in use.
         """
+        if size < 1:
+            raise ValueError(f"Images are read one or more at a time; got size={size}.")
         workers = self.workers if len(self) >= _WORTH_WORKERS else 0
         ahead = ReadAhead(self, InOrder(len(self), size), workers=workers)
         try:

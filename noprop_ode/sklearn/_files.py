@@ -112,7 +112,9 @@ def _plain(name: str, value: Any) -> Any:
 
 
 def _plain_classes(classes: np.ndarray) -> dict[str, Any]:
-    if classes.dtype.kind in "biufU" or (classes.dtype.kind == "O" and all(isinstance(c, str) for c in classes)):
+    if (classes.dtype.kind in "biufU" and classes.dtype != np.longdouble) or (
+        classes.dtype.kind == "O" and all(isinstance(c, str) for c in classes)
+    ):
         return {"dtype": classes.dtype.str, "values": classes.tolist()}
     raise TypeError(
         f"Labels that are numbers, truth values or strings can be saved without pickle; got labels of dtype "

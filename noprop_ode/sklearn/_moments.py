@@ -30,8 +30,13 @@ class Moments(NamedTuple):
 
         **Returns:** the moments.
 
-        **Raises:** `ValueError` for numbers so large that their variance is not finite.
+        **Raises:** `ValueError` for numbers so large that their variance is not finite, or weights whose sum is not.
         """
+        with np.errstate(over="ignore"):
+            if not np.isfinite(weights.sum() + self.weight):
+                raise ValueError(
+                    "sample_weight is so large that its sum is not finite; only ratios matter, scale it down."
+                )
         with np.errstate(over="ignore", invalid="ignore"):
             new = _moments(rows, weights)
             share = new.weight / (self.weight + new.weight)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ... import predict_log_proba, predict_one
 from ..._optional import need
-from ..._training.files import write_file
+from ..._training.files import make_folder, write_file
 from ..._types import AnyPath
 from .._build import build_prediction
 from .._data import load_data
@@ -81,7 +81,7 @@ def export_model(
         if not difference < (1e-3 if jax.default_backend() == "cpu" else 2e-2):
             raise RunError(f"The exported model would differ from the live one by {difference:g} in probability.")
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     name = "model_best" if best else "model"  # next to that of the model that was evaluated
     path = out / f"{name}.jax_export"
     write_file(path, bytes(content))

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ... import AbstractGaussianModel, OneBlock, PrototypeEmbedding, data, read_records
+from ..._training.files import make_folder
 from ..._training.folder import METRICS
 from ..._types import AnyPath
 from .._build import build_prediction
@@ -60,10 +61,14 @@ def plot_runs(
 
     **Yields:** the path of each plot, once it is there.
 
-    **Raises:** `RunError` for a folder without a run, an image that does not exist, or data of another shape or other
-    classes than the model was trained on.
+    **Raises:** `RunError` for no run, an unknown kind, a folder that cannot be made or has no run, an image that does
+    not exist, or data of another shape or other classes than the model was trained on.
     """
     runs, out = [seed for run in runs for seed in _seeds_of(Path(run))], Path(out)
+    strange = sorted(set(kinds) - set(KINDS))
+    if not runs or strange:
+        what = ", ".join(strange) or "no run"
+        raise RunError(f"Expected one or more runs, and kinds of plots among {', '.join(KINDS)}; got {what}.")
     asked = tuple(kinds) != KINDS
     # A run that blocks were joined to has none, and is skipped unless its learning curve was requested.
     learned = "learning" in kinds and (asked or any((run / METRICS).exists() for run in runs))
@@ -71,7 +76,7 @@ def plot_runs(
     if [k for k in kinds if k != "learning"]:
         opened = open_run(runs[0], best=best, trust_imports=trust_imports, data_dir=data_dir)
         draw |= _of_model(opened, kinds, indices, split)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     names = {"learning": "learning_curve", "trajectories": "probabilities"}
     for kind in (k for k in KINDS if k in draw):
         of = "_best" if best and kind != "learning" else ""  # next to the plots of the model that was evaluated

@@ -45,7 +45,7 @@ def plot_trajectories(
 
     **Raises:** [`noprop_ode.RunError`][] for an image that does not exist.
     """
-    if indices is None:
+    if not indices:
         few = test.take(np.arange(min(len(test), 1000)))
         log_ps = np.asarray(predict_log_proba(model, few.images, key=key, prediction=prediction), np.float64)
         chosen = choose(np.exp(log_ps), few.labels)

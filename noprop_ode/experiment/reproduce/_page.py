@@ -62,19 +62,46 @@ def _by_default(found: Record) -> float | None:
     return found["ways"]["default"]["accuracy"] if found["protocol"] == "default" else None
 
 
-def _by_views(found: Record, name: str) -> float | None:
-    """Accuracy with the model's default prediction, averaged over several views of an image."""
-    return found[name]["test"]["accuracy"] if name in found else None
+def _of_default(runs: Sequence[Record]) -> str:
+    """The same of several runs, with the number of evaluations."""
+    return _with_evaluations(per_cent([_by_default(r) for r in runs]), [r["ways"]["default"] for r in runs])
 
 
-def _by_paper(found: Record) -> float | None:
-    """Accuracy with the paper's protocol, the mean of the draws."""
+def _of_views(runs: Sequence[Record], name: str) -> str:
+    """The same, averaged over several views of an image."""
+    ways = [r[name]["test"] for r in runs if name in r]
+    return _with_evaluations(per_cent([way["accuracy"] for way in ways]), ways) if len(ways) == len(runs) else ""
+
+
+def _with_evaluations(accuracy: str, ways: Sequence[Mapping[str, Any]]) -> str:
+    return f"{accuracy} ({np.mean([way['nfe'] for way in ways]):.0f})" if accuracy else ""
+
+
+def _of_paper(runs: Sequence[Record]) -> str:
+    """Accuracy with the paper's protocol: of several runs the mean over their means, of one that over its draws."""
+    draws = [found for r in runs if (found := _draws(r))]
+    if len(draws) < len(runs):
+        return ""
+    return per_cent(draws[0] if len(runs) == 1 else [float(np.mean(of_run)) for of_run in draws])
+
+
+def _draws(found: Record) -> list[float]:
+    """Accuracy of each draw of noise with the paper's protocol."""
     if found["variant"] == "supervised":
-        return None  # it has no trajectory
+        return []  # it has no trajectory
     if draws := [draw["accuracy"] for draw in found.get("draws", [])]:
-        return float(np.mean(draws))
+        return draws
     name = "default" if found["protocol"] == "paper" else "paper"
-    return found["ways"][name]["accuracy"] if name in found["ways"] else None
+    return [found["ways"][name]["accuracy"]] if name in found["ways"] else []
+
+
+def _beside(runs: Sequence[Record], twin: Sequence[Record]) -> str:
+    """Accuracy of the supervised twin, and how far the runs are above it, in points."""
+    of_twin, own = ([_by_default(r) for r in found] for found in (twin, runs))
+    if not twin or None in (*of_twin, *own):
+        return ""
+    difference = 100 * (np.mean(np.asarray(own, float)) - np.mean(np.asarray(of_twin, float)))
+    return f"{per_cent(of_twin)} ({difference:+.2f})"
 
 
 def _of_one_network(a: Record, b: Record) -> bool:
@@ -105,11 +132,11 @@ def _overview(records: Sequence[Record], *, changed: bool) -> str:
             named(row.variant, row.embedding, settings, changes),
             str(epochs),
             str(len(runs)),
-            per_cent([_by_default(r) for r in runs]),
-            *(per_cent([_by_views(r, name) for r in runs]) for name in ("mirrored", "shifted")),
-            per_cent([_by_paper(r) for r in runs]),
+            _of_default(runs),
+            *(_of_views(runs, name) for name in ("mirrored", "shifted")),
+            _of_paper(runs),
             f"{PAPER[row]:.2f}" if row in PAPER else "",
-            per_cent([_by_default(r) for r in twin]) if twin and row.variant != "supervised" else "",
+            _beside(runs, twin) if row.variant != "supervised" else "",
             f"{np.mean([r['seconds'] for r in runs]) / 60:.0f}" + (f" ({np.mean(cpu) / 60:.0f})" if cpu else ""),
             f"{max(gib):.1f}" if gib else "",
         ]
@@ -125,11 +152,10 @@ def _paper(records: Sequence[Record]) -> str:
         for data in SETS:
             row = Row(data, variant, embedding)
             found = [
-                f"{per_cent([_by_paper(r) for r in runs])} "
-                f"({listed(count(epochs, 'epoch'), count(len(runs), 'seed'), changes)})"
+                f"{_of_paper(runs)} ({listed(count(epochs, 'epoch'), count(len(runs), 'seed'), changes)})"
                 for (it, settings, epochs, changes, _), runs in sorted(groups.items())
                 if it == row and settings == "paper"
             ]
-            cells.append(f"{PAPER[row]:.2f}" + (f"; {', '.join(found)}" if found else ""))
+            cells.append(f"{PAPER[row]:.2f}; {', '.join(found) or 'not run'}")
         lines.append(f"| {name_of(variant)}, {embedding} | {' | '.join(cells)} |")
     return "\n".join(lines)
