@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from ._figures import svg
+from ._goals import Goal, goals_table
 from ._record import ROOT, Result, Row, read
 from ._text import table, where, wrapped
 
@@ -56,6 +57,8 @@ class Benchmark(Protocol):
         """The figures of the section, by file name."""
         ...
 
+    # A module may also have `goals(rows)`: a sequence of `Goal`.
+
 
 def benchmark(name: str) -> Benchmark:
     """A benchmark by its name."""
@@ -70,6 +73,9 @@ def page(results: Path) -> str:
     ]
     minutes = sum(result.about["seconds"] for result in found.values() if result) / 60
     parts = [_INTRODUCTION.format(minutes=minutes) + "\n", "## In one screen\n", table(["", "result"], short) + "\n"]
+    goals = [goal for name, result in found.items() if result for goal in _goals(name, result)]
+    if goals:
+        parts += ["## Goals\n", _GOALS + "\n", goals_table(goals) + "\n"]
     for name, result in found.items():
         parts.append(f"## {benchmark(name).TITLE}\n")
         parts.append((_NOT_YET.format(name=name) if result is None else _section(name, result)) + "\n")
@@ -77,6 +83,14 @@ def page(results: Path) -> str:
 
 
 _NOT_YET = "Not measured yet: `python -m benchmarks run {name}`."
+
+
+_GOALS = "What the library aims for on two CPU cores, and what holds it back where it is not there yet."
+
+
+def _goals(name: str, result: Result) -> Sequence[Goal]:
+    own = getattr(benchmark(name), "goals", None)
+    return [] if own is None else own(result.rows)
 
 
 def _anchor(name: str) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 import noprop_ode as no
 
 from ._figures import panels
+from ._goals import Goal
 from ._measure import rounded, timed
 from ._models import BATCH, MNIST, Shape, batch, block, dt, optimiser, training
 from ._record import ROOT, Row
@@ -89,6 +90,14 @@ def headline(rows: Sequence[Row]) -> str:
     )
 
 
+def goals(rows: Sequence[Row]) -> list[Goal]:
+    """Training takes the memory of one block, and for each further one what belongs to it."""
+    one, *_, most = _apart(rows)
+    held = "beside weights, gradient and two moments, what the allocator keeps of making and copying the model"
+    what = f"memory of each further block, {most['blocks']} blocks, times its weights"
+    return [Goal(what, _growth(most, one), 4, held_back=held)]
+
+
 def section(rows: Sequence[Row]) -> str:
     """The section of the page."""
     one = _apart(rows)[0]
@@ -110,7 +119,8 @@ def section(rows: Sequence[Row]) -> str:
     return f"""A DT step with the paper's blocks at batch size {one["batch"]}, on images of the size of MNIST, with
 AdamW. Each row is its own process. [`noprop_ode.train`][] trains the blocks one after another through one compiled
 function. An additional block is therefore not compiled again and keeps no intermediate results: it adds its weights,
-their gradient and two moments, plus what the allocator keeps from making and copying the model. *One program* is
+their gradient and two moments, plus what the allocator keeps from making and copying the model. Gradients of all blocks
+are kept until the last is known, so that a step which is not finite changes no block. *One program* is
 [`noprop_ode.train_step`][] under one `jit`, which compiles all blocks; its additional blocks are counted from the row
 of one block.
 

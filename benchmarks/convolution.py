@@ -117,7 +117,11 @@ def headline(rows: Sequence[Row]) -> str:
         own = [row for row in rows if row["network"] == name]
         taken, least = (sum(row[what] for row in own) for what in ("cpu", "cpu_against"))
         found.append(f"{name} {taken / least:.2f}")
-    return f"time of all passes of a step / matrix products of as many operations: {'; '.join(found)}"
+    best = max(_per_core(row, "cpu_against") for row in rows)
+    return (
+        f"time of all passes of a step / matrix products of as many operations: {'; '.join(found)}; the fastest "
+        f"product does {digits(best)} GFLOP/s per core"
+    )
 
 
 def section(rows: Sequence[Row]) -> str:
@@ -148,7 +152,8 @@ def section(rows: Sequence[Row]) -> str:
     return f"""Each convolution of the paper's networks and of the fast one, [`noprop_ode.nn.WhitenedCNN`][], in
 float32, on {rows[0]["batch"]} images, the part of a batch of {BATCH} that a training step on a CPU processes at a time:
 the forward pass, and the two halves of the gradient. The first layers need no gradient in their input. Each alternates
-with a product of two square matrices with as many multiplications, which shows the processor at its best, on all cores.
+with a product of two square matrices with as many multiplications, on all cores: what the processor does with as much
+work of the simplest kind. Small matrices are slower than large ones.
 If the wall-clock ratio exceeds the ratio of CPU times, cores are idle. Operations are those of a plain convolution, two
 per multiplication; an algorithm that saves some can be faster than the product.
 

@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks import __main__ as command
 from benchmarks._figures import digest
+from benchmarks._goals import Goal, goals_table
 from benchmarks._measure import Samples, Seconds, alternating, compared
 from benchmarks._page import FIGURES, NAMES, PAGE, benchmark, page
 from benchmarks._record import RESULTS, Result, machine, read, write
@@ -131,3 +132,17 @@ def test_the_command_line(capsys):
     with pytest.raises(SystemExit):
         command.main(["run", "nothing"])
     assert "there is no benchmark nothing; choose from train_step" in capsys.readouterr().err
+
+
+def test_a_goal_is_met_or_says_what_holds_it_back():
+    """As it reads: 1.049 is 1.05."""
+    goals = [Goal("a step", 1.049, 1.05), Goal("a start", 9.8, 8, " s", held_back="the compiler")]
+    text = goals_table(goals)
+    assert "| a step | 1.05 | 1.05 | met |" in text
+    assert "| a start | 8 s | 9.8 s | missed: the compiler |" in text
+
+
+@pytest.mark.parametrize("name", [n for n in STORED if hasattr(benchmark(n), "goals")])
+def test_what_is_missed_has_a_reason(name):
+    for goal in benchmark(name).goals(rows_of(name)):
+        assert goal.met or goal.held_back, goal.what

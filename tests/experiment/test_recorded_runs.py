@@ -42,11 +42,11 @@ def test_settings_that_differ_from_the_recipe_are_named(tmp_path):
     text["config"]["prediction"]["protocols"] = []
     found = record_of(tmp_path, text)
     assert changes(found) == {"model.objective.smoothing": 0.1}
-    assert "| CIFAR-10 | CT, one-hot, the fast network, `smoothing` 0.1 | 16 | 1 | 90.00 |  |  | 89.00 |" in page(
+    assert "| CIFAR-10 | CT, one-hot, the fast network, `smoothing` 0.1 | 16 | 1 | 90.00 (1) |  |  | 89.00 |" in page(
         PAGE, [found]
     )
     del text["samplers"]["paper"]  # nothing else stands in for what was not measured
-    assert "`smoothing` 0.1 | 16 | 1 | 90.00 |  |  |" in page(PAGE, [record_of(tmp_path, text)])
+    assert "`smoothing` 0.1 | 16 | 1 | 90.00 (1) |  |  |" in page(PAGE, [record_of(tmp_path, text)])
 
 
 def test_runs_of_other_settings_have_a_table_of_their_own(tmp_path):

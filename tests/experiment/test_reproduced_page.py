@@ -33,8 +33,8 @@ def test_the_page_says_what_was_run_and_what_was_not(tmp_path):
     # These settings predict with the paper's protocol: 0.91, of two draws, and 0.97, of one.
     overview = "| MNIST | CT, one-hot, the paper's settings | 3 | 2 |  |  |  | 94.00 ± 3.00 | 97.84 |  | 2 (4) | 2.0 |"
     assert overview in found
-    assert "| CT, one-hot | 97.84; 94.00 ± 3.00 (3 epochs, 2 seeds) | 73.35 | 33.66 |" in found
-    assert "| adjoint, one-hot | 98.62 |" in found and "old" not in found and "Text." in found
+    assert "| CT, one-hot | 97.84; 94.00 ± 3.00 (3 epochs, 2 seeds) | 73.35; not run | 33.66; not run |" in found
+    assert "| adjoint, one-hot | 98.62; not run |" in found and "old" not in found and "Text." in found
     assert page(found, [record(tmp_path / "run0"), record(tmp_path / "run1")]) == found
 
 
@@ -79,7 +79,7 @@ def test_a_run_is_measured_with_mirror_images_where_it_was_trained_on_them(saved
     }
     run = {"mirrored": {"validation": {}, "test": {"accuracy": 0.95}}}
     whole = record_of(tmp_path, json.loads(summary(0, 0.9, name="cifar10_fast_ct", epochs=16)))
-    assert "| 16 | 1 | 90.00 | 95.00 |  | 89.00 |" in page(PAGE, [{**whole, **run}])
+    assert "| 16 | 1 | 90.00 (1) | 95.00 |  | 89.00 |" in page(PAGE, [{**whole, **run}])
     for flags, wanted in (
         ((), True),
         (("--data.augmentation.flip", "false"), False),
@@ -98,10 +98,10 @@ def test_a_supervised_run_stands_beside_its_twin(tmp_path):
     for name, accuracy in (("cifar10_fast_ct", 0.9), ("cifar10_fast_dt", 0.88), ("cifar10_fast_supervised", 0.92)):
         runs.append(record_of(tmp_path, json.loads(summary(0, accuracy, name=name, epochs=8))))
     found = page(PAGE, runs)
-    assert "| CT, one-hot, the fast network | 8 | 1 | 90.00 |  |  | 89.00 | 73.35 | 92.00 |" in found
+    assert "| CT, one-hot, the fast network | 8 | 1 | 90.00 (1) |  |  | 89.00 | 73.35 | 92.00 (-2.00) |" in found
     # The blocks of DT are of a narrower network.
-    assert "| DT, one-hot, the fast network | 8 | 1 | 88.00 |  |  | 87.00 | 79.25 |  |" in found
-    assert "| supervised, one-hot, the fast network | 8 | 1 | 92.00 |  |  |  |  |  |" in found
+    assert "| DT, one-hot, the fast network | 8 | 1 | 88.00 (1) |  |  | 87.00 | 79.25 |  |" in found
+    assert "| supervised, one-hot, the fast network | 8 | 1 | 92.00 (1) |  |  |  |  |  |" in found
 
 
 def test_runs_of_other_settings_are_kept_apart_and_the_same_run_is_replaced(tmp_path, call_script):
@@ -202,4 +202,4 @@ def test_a_supervised_run_has_no_trajectory(tmp_path):
     text = page(PAGE, [record_of(tmp_path, values)])
     line = next(line for line in text.splitlines() if "| supervised, one-hot" in line and "CIFAR-10" in line)
     cells = [cell.strip() for cell in line.split("|")]
-    assert cells[5] == "90.00" and cells[8] == ""
+    assert cells[5] == "90.00 (1)" and cells[8] == ""

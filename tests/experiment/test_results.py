@@ -23,7 +23,9 @@ def _module(name):
     return module
 
 
-@pytest.mark.parametrize("name, mark", [("variants", ".jsonl -->"), ("study", "<!-- table: study -->")])
+@pytest.mark.parametrize(
+    "name, mark", [("variants", ".jsonl -->"), ("study", "<!-- table: study -->"), ("goals", "<!-- table: goals -->")]
+)
 def test_the_tables_are_made_from_the_files(name, mark):
     module = _module(name)
     text = (ROOT / "docs" / "results.md").read_text()

@@ -74,7 +74,9 @@ def _of_views(runs: Sequence[Record], name: str) -> str:
 
 
 def _with_evaluations(accuracy: str, ways: Sequence[Mapping[str, Any]]) -> str:
-    return f"{accuracy} ({np.mean([way['nfe'] for way in ways]):.0f})" if accuracy else ""
+    counts = [way.get("nfe") for way in ways]
+    known = bool(accuracy) and None not in counts
+    return f"{accuracy} ({np.mean(np.asarray(counts, float)):.0f})" if known else accuracy
 
 
 def _of_paper(runs: Sequence[Record]) -> str:
