@@ -56,7 +56,9 @@ class Batches:
         from ..data._batches import Batches  # not at the top: the core does not import the data package
 
         share = slice(None) if self.parallel is None else self.parallel.share(run.batch_size)
-        return Batches(run.train, run.batch_size, seed=self.seed, share=share)
+        # Several processes each send their share of a batch, and several devices of one process theirs.
+        alone = jax.process_count() == 1
+        return Batches(run.train, run.batch_size, seed=self.seed, share=share, resident=alone)
 
     def _augmented(self, xs: Any, key: Array) -> Array:
         assert self.augment is not None

@@ -3,6 +3,9 @@
 from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
 
+import jax
+import numpy as np
+
 from ._errors import DatasetError
 from ._read_ahead import ReadAhead, Shuffled
 from ._streamed import StreamedImages
@@ -54,6 +57,20 @@ def batches(
     return _one_epoch(Batches(dataset, batch_size, seed=seed, share=share), epoch, first)
 
 
+def fit_on_device(images: Any) -> bool:
+    """Whether images can stay on the accelerator of this process while a model trains there: bytes in memory that take
+    an eighth of its memory at most. On a CPU there is nothing to gain."""
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or jax.default_backend() == "cpu":
+        return False
+    found = jax.local_devices()[0].memory_stats() or {}
+    return images.nbytes <= found.get("bytes_limit", 0) / 8
+
+
+@jax.jit
+def _taken(images: jax.Array, chosen: jax.Array) -> jax.Array:
+    return images[chosen]
+
+
 def _one_epoch(reader: "Batches", epoch: int, first: int) -> Iterator[tuple[Any, Any]]:
     try:
         yield from reader.epoch(epoch, first)
@@ -65,8 +82,11 @@ class Batches:
     """The batches of any epoch. Streamed images of the next batch are read while the current one is in use, also beyond
     the end of an epoch, as long as epochs are requested in order."""
 
-    def __init__(self, dataset: Labelled, batch_size: int, *, seed: int, share: slice = slice(None)):
-        """**Arguments:** as for [`noprop_ode.data.batches`][]. **Raises:** `DatasetError`, likewise."""
+    def __init__(
+        self, dataset: Labelled, batch_size: int, *, seed: int, share: slice = slice(None), resident: bool = False
+    ):
+        """**Arguments:** as for [`noprop_ode.data.batches`][]; if `resident`, images that `fit_on_device` stay there,
+        and no image travels for a batch. **Raises:** `DatasetError`, likewise."""
         n = len(dataset.labels)
         if len(dataset.images) != n:
             raise DatasetError(f"expected one label an image, got {len(dataset.images)} images and {n} labels")
@@ -76,16 +96,22 @@ class Batches:
                 "an incomplete batch is dropped, so choose a smaller batch_size"
             )
         self._dataset = dataset
+        self._images = jax.device_put(dataset.images) if resident and fit_on_device(dataset.images) else dataset.images
         self._plan = Shuffled(n, batch_size, seed, share)
         self._ahead: ReadAhead | None = None
         self._next = 0  # number of the batch that is read ahead next
 
     def epoch(self, epoch: int, first: int = 0) -> Iterator[tuple[Any, Any]]:
         """The batches of an epoch, starting with number `first`."""
-        images, labels = self._dataset.images, self._dataset.labels
+        images, labels = self._images, self._dataset.labels
         for number in range(epoch * self._plan.steps + first, (epoch + 1) * self._plan.steps):
             chosen = self._plan[number]
-            yield (self._read(images, number) if isinstance(images, StreamedImages) else images[chosen]), labels[chosen]
+            if isinstance(images, StreamedImages):
+                yield self._read(images, number), labels[chosen]
+            elif isinstance(images, jax.Array):
+                yield _taken(images, chosen), labels[chosen]
+            else:
+                yield images[chosen], labels[chosen]
 
     def _read(self, images: StreamedImages, number: int) -> Any:
         if self._ahead is None or self._next != number:

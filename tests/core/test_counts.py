@@ -9,6 +9,7 @@ import jax
 import jax.monitoring
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 import pytest
 from helpers import adam, blobs, mlp_model
 
@@ -96,13 +97,19 @@ def test_a_convolution_inside_of_the_solver_would_be_seen():
     assert any(convolutions_of_prediction(pixels(late=True), SAMPLERS["euler"]))
 
 
-@pytest.mark.parametrize("backbone", ["paper's", "simple"])
+def whitened_cnn():
+    images = np.random.default_rng(0).integers(0, 256, (20, *SHAPE), np.uint8)
+    return no.nn.WhitenedCNN(SHAPE, no.nn.whitening(images), widths=(4, 8, 8), key=jr.key(0))
+
+
+@pytest.mark.parametrize("backbone", ["paper's", "simple", "whitened"])
 def test_the_networks_convolve_outside_of_the_solver(backbone):
     field = {
         "paper's": lambda: no.nn.ConvField(SHAPE, CLASSES, CLASSES, width=8, key=jr.key(0)),
         "simple": lambda: no.nn.BackboneField(
             no.nn.SimpleCNN(SHAPE, width=2, key=jr.key(0)), CLASSES, CLASSES, key=jr.key(1)
         ),
+        "whitened": lambda: no.nn.BackboneField(whitened_cnn(), CLASSES, CLASSES, key=jr.key(1)),
     }[backbone]()
     model = no.NoPropCT(field, embedding=no.OneHot(CLASSES))
     assert not any(convolutions_of_prediction(model, SAMPLERS["euler"]))

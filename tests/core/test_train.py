@@ -45,12 +45,13 @@ def test_a_toy_problem_is_learned(key):
     assert no.evaluate(state.model, *fresh, key=key).accuracy > 0.95
 
 
-def test_one_step_is_compiled_for_all_batches():
+@pytest.mark.parametrize("steps_per_call", [1, 2])
+def test_one_step_is_compiled_for_all_batches(steps_per_call):
     """A weak type or a changed dtype in the state would show here as a second trace."""
     model = mlp_model(watch=True, schedule=no.LearnedSchedule(key=jr.key(0)))
     state = create(model, average_decay=0.9)
     for seed in range(3):
-        state, _ = run(state, [blobs(12, seed=seed)] * 2)
+        *_, (state, _) = no.train(state, [blobs(12, seed=seed)] * 4, steps_per_call=steps_per_call)
     assert model.field.traces.n == 1
 
 

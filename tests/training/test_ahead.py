@@ -10,6 +10,7 @@ from helpers import adam, blobs, mlp_model
 import noprop_ode as no
 from noprop_ode._training.ahead import Ahead
 from noprop_ode._training.generator import steps
+from noprop_ode.data import _batches
 
 
 def told(seen, error=None):
@@ -69,3 +70,48 @@ def test_what_is_made_ahead_comes_once_and_in_order():
     assert list(ahead) == [2, 3]
     ahead.make()
     assert list(ahead) == []
+
+
+def test_images_that_stay_on_the_device_are_the_same_batches(monkeypatch):
+    splits = no.data.from_arrays(*blobs(40), validation=0)
+    seen, weights = [], []
+    for resident in (False, True):
+        monkeypatch.setattr(_batches, "fit_on_device", lambda images, there=resident: there)
+
+        def augment(xs, *, key):
+            seen.append(isinstance(xs, jax.Array) and xs.dtype == splits.train.images.dtype)
+            return xs
+
+        def reader_kind(run, event):
+            if isinstance(event, no.Stepped):
+                weights.append(jax.device_get(jax.tree.leaves(eqx.filter(run.state.model, eqx.is_array))))
+
+        no.fit(
+            mlp_model(),
+            splits,
+            optimiser=adam(),
+            epochs=2,
+            batch_size=8,
+            augment=augment,
+            callbacks=[reader_kind],
+            progress=False,
+        )
+    half = len(weights) // 2
+    assert half == 10 and all(seen)
+    for host, device in zip(weights[:half], weights[half:], strict=True):
+        for a, b in zip(host, device, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_images_stay_on_an_accelerator_that_has_room_for_them(monkeypatch):
+    class Device:
+        def memory_stats(self):
+            return {"bytes_limit": 8000}
+
+    images = np.zeros((10, 10, 10, 1), np.uint8)
+    assert not _batches.fit_on_device(images), "a CPU"
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(jax, "local_devices", lambda: [Device()])
+    assert _batches.fit_on_device(images)
+    assert not _batches.fit_on_device(np.zeros((11, 10, 10, 1), np.uint8)), "too large"
+    assert not _batches.fit_on_device(images.astype(np.float32)), "checked batch by batch, on the host"
