@@ -99,7 +99,7 @@ def test_a_convolution_inside_of_the_solver_would_be_seen():
 
 def whitened_cnn():
     images = np.random.default_rng(0).integers(0, 256, (20, *SHAPE), np.uint8)
-    return no.nn.WhitenedCNN(SHAPE, no.nn.whitening(images), widths=(4, 8, 8), key=jr.key(0))
+    return no.nn.WhitenedCNN(SHAPE, no.nn.whitening(images), widths=(4, 8), key=jr.key(0))
 
 
 @pytest.mark.parametrize("backbone", ["paper's", "simple", "whitened"])
