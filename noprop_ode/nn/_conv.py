@@ -88,10 +88,12 @@ class ConvEncoder(AbstractBackbone):
 
 class ConvLabelBranch(AbstractLabelBranch):
     """The paper's label branch for prototype embeddings (its figure 6, embedding dimension equal to pixels): the state
-    is an image, and enters through the convolutions of [`noprop_ode.nn.ConvEncoder`][]. It has no dropout, because the
-    state is noisy as it is, and pixels are not scaled. [`noprop_ode.nn.BlockHead`][] passes it through the norms and the
-    residual block that it has for every embedding; in the paper's figure, a block for prototypes has only a norm
-    there."""
+    is an image, and enters through the convolutions of [`noprop_ode.nn.ConvEncoder`][].
+
+    It has no dropout, because the state is noisy as it is, and pixels are not scaled. [`noprop_ode.nn.BlockHead`][]
+    passes it through the norms and the residual block that it has for every embedding; in the paper's figure, a block
+    for prototypes has only a norm there.
+    """
 
     encoder: ConvEncoder
 
