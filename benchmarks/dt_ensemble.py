@@ -51,7 +51,7 @@ def of_seed(seed: int) -> dict[tuple[str, int], no.Score]:
     networks = []
     for i in range(BLOCKS):
         network = no.Supervised(block(jr.fold_in(jr.key(seed), i)), embedding=no.OneHot(10))
-        networks.append(probabilities(fitted(network, splits, seed * BLOCKS + i)))
+        networks.append(probabilities(fitted(network, splits, seed)))  # in the order of the blocks' batches
     found = {}
     for n in COUNTS:
         first = no.EnsembleDecoder([k / BLOCKS for k in range(n)])
@@ -64,8 +64,8 @@ def of_seed(seed: int) -> dict[tuple[str, int], no.Score]:
 def told(scores: Sequence[no.Score]) -> str:
     """Mean and standard error of the accuracy, and the mean likelihood."""
     accuracy = [score.accuracy for score in scores]
-    error = np.std(accuracy, ddof=1) / np.sqrt(len(scores)) if len(scores) > 1 else float("nan")
-    return f"{np.mean(accuracy):.4f} ± {error:.4f} ({np.mean([score.nll for score in scores]):.3f})"
+    error = f" ± {np.std(accuracy, ddof=1) / np.sqrt(len(scores)):.4f}" if len(scores) > 1 else ""
+    return f"{np.mean(accuracy):.4f}{error} ({np.mean([score.nll for score in scores]):.3f})"
 
 
 def main() -> None:

@@ -123,7 +123,7 @@ includes the image branch, that of the last row the starts of 16 draws.
 {table(heads, cells)}
 
 Compared with a loop that calls the whole network on the images at every step, as an ODE solver does if its right-hand
-side takes the image, and as published code does:
+side takes the image:
 
 {table(["Euler steps", "ours / encoding at each step", "ours, ms", "encoding at each step, ms"], beside)}
 

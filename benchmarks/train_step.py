@@ -93,8 +93,7 @@ def goals(rows: Sequence[Row]) -> list[Goal]:
     ]
 
 
-# So that a bad step changes no block, and because the weights of all blocks fit no cache.
-_HELD_BACK = "the gradients of all blocks are kept until all are known to be finite, and then applied in one go"
+_HELD_BACK = "probably that gradients of all blocks are kept until all are known to be finite, and applied in one go"
 
 
 def section(rows: Sequence[Row]) -> str:

@@ -54,9 +54,14 @@ def check_images(xs: Any) -> None:
 
 def as_native(array: Any) -> Any:
     """A NumPy array as JAX takes it: in the byte order of the machine, and in double precision at most."""
-    if not isinstance(array, np.ndarray) or (array.dtype.isnative and array.dtype != np.longdouble):
+    if not isinstance(array, np.ndarray) or (array.dtype.isnative and not is_extended(array.dtype)):
         return array
-    return array.astype(np.float32 if array.dtype == np.longdouble else array.dtype.newbyteorder("="))
+    return array.astype(np.float64 if is_extended(array.dtype) else array.dtype.newbyteorder("="))
+
+
+def is_extended(dtype: np.dtype[Any]) -> bool:
+    """Whether a floating-point type has more than double precision, as `np.longdouble` has on some systems."""
+    return dtype.kind == "f" and dtype.itemsize > 8
 
 
 def check_on_host(*trees: Any) -> None:

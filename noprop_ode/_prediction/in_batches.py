@@ -70,8 +70,9 @@ def _placed(batch: Any, share: NamedSharding | None) -> Any:
 
 
 def _divided(batch: Any, share: NamedSharding | None) -> jax.Array:
+    batch = as_native(batch)
     if share is None:
-        return jnp.asarray(as_native(batch))
+        return jnp.asarray(batch)
     if share.is_fully_addressable:
         return jax.device_put(batch, share)
     batch = np.asarray(batch)  # every process has all of it, and puts its part on its devices

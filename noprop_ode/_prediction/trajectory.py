@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, Shaped
 
 from .._check import check_alive, check_images
@@ -43,7 +44,7 @@ def trajectories(
 
     - `model`: the model.
     - `xs`: images, `[n, height, width, channels]`.
-    - `ts`: increasing times in [0, 1], `[times]`; between the steps of the sampler, states are interpolated.
+    - `ts`: strictly increasing times in [0, 1], `[times]`; between the steps of the sampler, states are interpolated.
     - `key`: randomness for the starts and a stochastic sampler.
     - `sampler`: how to get from t = 0 to t = 1.
     - `start`: `"noise"` or `"mean"`.
@@ -53,9 +54,10 @@ def trajectories(
     **Raises:** `ValueError` or `TypeError` for invalid images or times; at run time, if the solver fails.
     """
     check_images(xs)
-    times = np.asarray(ts)
-    if len(times) == 0 or not (0 <= times[0] and times[-1] <= 1 and bool((np.diff(times) > 0).all())):
-        raise ValueError(f"Expected increasing times in [0, 1]; got ts={times.tolist()}.")
+    if not isinstance(ts, Tracer):
+        times = np.asarray(ts)
+        if len(times) == 0 or not (0 <= times[0] and times[-1] <= 1 and bool((np.diff(times) > 0).all())):
+            raise ValueError(f"Expected strictly increasing times in [0, 1]; got ts={times.tolist()}.")
     check_alive(model)
     with told_here():
         features = encode_batch(model, jnp.asarray(xs))

@@ -89,8 +89,11 @@ class ODE(AbstractSolverSampler):
         return evaluations_of(self.solver)
 
     def check(self, model: AbstractModel) -> None:
-        """Every model has an ODE; see [`noprop_ode.AbstractSolverSampler.check`][]. That of blocks trained through each
-        other is defined by Euler's steps alone, one per block."""
+        """Every model has an ODE, but that of blocks trained through each other is defined by Euler's steps alone, one
+        per block.
+
+        **Raises:** `TypeError` for other steps with such a model.
+        """
         if not model.own_steps_only or not isinstance(model.field, Blocks):
             return
         if not isinstance(self.solver, diffrax.Euler) or self.steps != model.field.num_blocks:

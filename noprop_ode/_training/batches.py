@@ -25,6 +25,7 @@ class Batches:
         """**Arguments:** what the batches depend on, and the `steps` of an epoch."""
         self.seed, self.augment, self.key = seed, augment, key
         self.parallel = parallel if jax.process_count() > 1 else None
+        self._one_device = parallel is None and jax.process_count() == 1
         self._reader: Any = None
         self._steps = steps
         self._data: Any = None  # the reader's: a callback may have given the run other data
@@ -56,9 +57,8 @@ class Batches:
         from ..data._batches import Batches  # not at the top: the core does not import the data package
 
         share = slice(None) if self.parallel is None else self.parallel.share(run.batch_size)
-        # Several processes each send their share of a batch, and several devices of one process theirs.
-        alone = jax.process_count() == 1
-        return Batches(run.train, run.batch_size, seed=self.seed, share=share, resident=alone)
+        # Images on one device would have to travel from there to the others.
+        return Batches(run.train, run.batch_size, seed=self.seed, share=share, resident=self._one_device)
 
     def _augmented(self, xs: Any, key: Array) -> Array:
         assert self.augment is not None

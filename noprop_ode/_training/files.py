@@ -14,6 +14,7 @@ from typing import Any
 import equinox as eqx
 import numpy as np
 
+from .._check import is_extended
 from .._wording import given
 from .errors import RunError
 
@@ -127,7 +128,7 @@ def say(text: str) -> None:
 def plain_number(value: Any) -> Any:
     """Converts a NumPy or JAX scalar among plain values to a Python number."""
     if isinstance(value, np.generic) or (eqx.is_array(value) and value.size == 1):
-        return float(value) if value.dtype == np.longdouble else value.item()  # its item is itself again
+        return float(value) if is_extended(np.dtype(value.dtype)) else value.item()  # its item is itself again
     raise TypeError(
         f"Expected plain values, numbers, text, lists and dictionaries, in what is kept of a run; got {given(value)}."
     )

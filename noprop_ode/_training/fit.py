@@ -114,7 +114,7 @@ def fit(
         `prediction` must be the same too, but are not checked.
     - `callbacks`: functions of the [`noprop_ode.Run`][] and an event, called in this order after the validation.
     - `prediction`: how to predict for validation; the model's own way by default.
-    - `augment`: changes the images of a batch, as `augment(xs, key=key)`; made ahead, so regardless of callbacks.
+    - `augment`: changes the images of a batch, as `augment(xs, key=key)`; ahead of callbacks, not dependent on them.
     - `average_decay`: keep a moving average of the weights with this decay per step, and evaluate that; as in
         [`noprop_ode.TrainState`][].
     - `validate_every`: epochs between validations.

@@ -144,7 +144,9 @@ def steps(
     began_finite = not any(agreed(not finite(state.model)))
     metrics = None
     ready = Ahead(_ready(_grouped(batches, steps_per_call), state.model.embedding.num_classes, parallel))
-    for count, (several, xs, ys) in enumerate(ready, start=1):
+    count = 0
+    for several, xs, ys in ready:  # not by `enumerate`, which would hold a batch for a call longer
+        count += 1
         with told_here():
             if several:
                 state, metrics = _jitted_steps((xs, ys, parallel), state)

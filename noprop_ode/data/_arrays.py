@@ -81,10 +81,11 @@ def _flat(labels: Any, name: str) -> np.ndarray:
 
 
 def _is_missing(label: Any) -> bool:
-    # Those of pandas are not equal to themselves either, but have no truth value.
-    return (
-        label is None or type(label).__name__ in ("NAType", "NaTType") or (isinstance(label, float) and label != label)
-    )
+    if label is None or type(label).__name__ in ("NAType", "NaTType"):  # those of pandas have no truth value
+        return True
+    if isinstance(label, np.datetime64 | np.timedelta64):
+        return bool(np.isnat(label))
+    return isinstance(label, float | np.floating) and not np.isfinite(label)
 
 
 def _classes(labels: np.ndarray, class_names: Sequence[str] | None, name: str) -> tuple[np.ndarray, tuple[str, ...]]:

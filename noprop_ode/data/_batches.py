@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ._errors import DatasetError
@@ -58,11 +59,13 @@ def batches(
 
 
 def fit_on_device(images: Any) -> bool:
-    """Whether images can stay on the accelerator of this process while a model trains there: bytes in memory that take
-    an eighth of its memory at most. On a CPU there is nothing to gain."""
-    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or jax.default_backend() == "cpu":
+    """Whether images can stay on the accelerator while a model trains there: bytes in memory, no file that is mapped to
+    it, that take up to an eighth of what JAX may allocate. On a CPU there is nothing to gain."""
+    in_memory = isinstance(images, np.ndarray) and not isinstance(images, np.memmap)
+    if not in_memory or images.dtype != np.uint8 or jax.default_backend() == "cpu":
         return False
-    found = jax.local_devices()[0].memory_stats() or {}
+    (device,) = jnp.zeros(()).devices()  # the one where arrays are put
+    found = device.memory_stats() or {}
     return images.nbytes <= found.get("bytes_limit", 0) / 8
 
 
@@ -121,7 +124,8 @@ class Batches:
         return next(self._ahead)
 
     def close(self) -> None:
-        """Stop reading ahead."""
+        """Stop reading ahead, and free the device."""
+        self._images = self._dataset.images
         if self._ahead is not None:
             self._ahead.close()
             self._ahead = None

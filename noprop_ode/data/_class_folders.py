@@ -148,7 +148,7 @@ def _entries(folder: Path, follow_links: bool) -> list[Path]:
     except OSError as error:
         raise DatasetError(f"cannot list the folder {folder}: {error.strerror}") from error
     for path in found:
-        if path.is_symlink() and not path.exists():
+        if path.is_symlink() and not path.exists() and path.suffix.lower() in ("", *SUFFIXES):
             raise DatasetError(f"{path} is a symbolic link to nothing; mend or remove it")
         if not follow_links and path.is_symlink() and (path.is_dir() or path.suffix.lower() in SUFFIXES):
             raise DatasetError(f"{path} is a symbolic link; pass follow_links=True to read what it points to")

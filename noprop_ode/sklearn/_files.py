@@ -6,6 +6,7 @@ from typing import Any
 import equinox as eqx
 import numpy as np
 
+from .._check import is_extended
 from .._training.checkpoint import load_arrays, read_header, save_arrays
 from .._training.errors import CheckpointError
 from ._build import Recipe
@@ -112,7 +113,7 @@ def _plain(name: str, value: Any) -> Any:
 
 
 def _plain_classes(classes: np.ndarray) -> dict[str, Any]:
-    if (classes.dtype.kind in "biufU" and classes.dtype != np.longdouble) or (
+    if (classes.dtype.kind in "biufU" and not is_extended(classes.dtype)) or (
         classes.dtype.kind == "O" and all(isinstance(c, str) for c in classes)
     ):
         return {"dtype": classes.dtype.str, "values": classes.tolist()}

@@ -1,16 +1,32 @@
 """Samplers, terms and numbers that have no meaning: each is refused when it is given, or gives no number."""
 
 import diffrax
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from helpers import blobs, perfect_model
+from helpers import blobs, mlp_model, perfect_model
 
 import noprop_ode as no
+from noprop_ode._prediction.predict import _OKAY
 
 
 KEY = jr.key(0)
+
+
+def test_the_codes_of_a_good_solve_are_those_of_diffrax():
+    """Predictions compare codes on the host, where `is_okay` would compile."""
+    for name in diffrax.RESULTS._name_to_item:
+        result = getattr(diffrax.RESULTS, name)
+        (code,) = jax.tree.leaves(result)
+        assert (int(code) in _OKAY) == bool(diffrax.is_okay(result)), name
+
+
+def test_trajectories_trace_with_times_that_are_known_later():
+    model, (xs, _) = mlp_model(), blobs(2)
+    run = jax.jit(lambda ts: no.trajectories(model, xs, ts, key=KEY, sampler=no.Ancestral(2)).zs)
+    assert run(jnp.array([0.0, 1.0])).shape[:2] == (2, 2)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +100,7 @@ def test_a_solver_of_another_sde_is_refused_when_it_is_given(solver):
         (lambda: no.LinearReadout(3, -1, key=KEY), "at least 2 classes; got .*num_classes=-1"),
         (lambda: no.PowerTimes(float("inf")), "positive and finite; got inf"),
         (lambda: no.calibration_error(np.log([[0.5, 0.5]], dtype=np.float32), np.array([0]), num_bins=0), "num_bins=0"),
-        (lambda: no.prototypes(np.zeros((3, 2, 2, 1), np.uint8), np.array([0, 1, 5]), 2), "5"),
+        (lambda: no.prototypes(np.zeros((3, 2, 2, 1), np.uint8), np.array([0, 1, 5]), 2), "labels .*5"),
         (lambda: no.prototypes(np.zeros((2, 2, 2, 1), np.uint8), np.array([0, 1]), 2, chunk=0), "chunk=0"),
         (
             lambda: no.trajectories(
@@ -94,7 +110,7 @@ def test_a_solver_of_another_sde_is_refused_when_it_is_given(solver):
                 key=KEY,
                 sampler=no.Ancestral(2),
             ),
-            r"increasing times in \[0, 1\]; got ts=\[1.0, 0.5\]",
+            r"strictly increasing times in \[0, 1\]; got ts=\[1.0, 0.5\]",
         ),
         (
             lambda: no.Ancestral(4).sample(

@@ -19,10 +19,13 @@ NAMES = ["a", "b", "a", "b", "a", "b"]
     [
         np.array([*NAMES[:5], None], object),
         np.array([0.0, 1.0, 0.0, 1.0, 0.0, float("nan")], object),
+        np.array([*map(np.float32, (0, 1, 0, 1, 0)), np.float32("nan")], object),
+        np.array([*[np.datetime64("2020-01-01")] * 5, np.datetime64("NaT")], object),
+        np.array([0.0, 1.0, 0.0, 1.0, 0.0, float("inf")], object),
         np.array([0.0, 1.0, 0.0, 1.0, 0.0, float("nan")]),
         np.array(["2020-01-01", "2021-01-01", "2020-01-01", "2021-01-01", "2020-01-01", "NaT"], "datetime64[D]"),
     ],
-    ids=["None", "NaN among objects", "NaN", "NaT"],
+    ids=["None", "NaN among objects", "NumPy NaN among objects", "NaT among objects", "infinity", "NaN", "NaT"],
 )
 def test_a_label_that_is_missing_is_no_class(labels):
     with pytest.raises(no.data.DatasetError, match="expected a label for every image, got NaN, NaT, None"):

@@ -110,7 +110,10 @@ def test_runs_of_other_settings_are_kept_apart_and_the_same_run_is_replaced(tmp_
     for accuracy, epochs in ((0.9, 3), (0.95, 100), (0.96, 100)):
         (tmp_path / "summary.json").write_text(summary(0, accuracy, epochs=epochs))
         assert call_script("reproduce", "page", tmp_path, *flags)[0] == 0
-    assert "97.84; 90.00 (3 epochs, 1 seed), 96.00 (100 epochs, 1 seed)" in (tmp_path / "page.md").read_text()
+    assert (
+        "97.84; 90.00 (3 epochs, 1 seed, 1 draw), 96.00 (100 epochs, 1 seed, 1 draw)"
+        in (tmp_path / "page.md").read_text()
+    )
 
 
 def test_a_run_that_is_recorded_again_replaces_a_record_from_before_a_setting_was_there(tmp_path, call_script):
@@ -138,7 +141,7 @@ def test_the_command_keeps_records_of_folders_that_are_gone(tmp_path, call_scrip
     once = (tmp_path / "page.md").read_text()
     (tmp_path / "a" / "summary.json").unlink()
     assert call_script("reproduce", "page", *flags)[0] == 0
-    assert (tmp_path / "page.md").read_text() == once and "3 epochs, 1 seed)" in once
+    assert (tmp_path / "page.md").read_text() == once and "3 epochs, 1 seed, 1 draw)" in once
 
 
 def evaluations_of(*records, figures=None) -> str:

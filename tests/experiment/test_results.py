@@ -64,3 +64,22 @@ def test_every_row_of_the_study_can_be_trained_and_is_another():
     settings = {str(config.to_plain()) for config in rows}
     assert len(settings) == len(rows)
     assert {config.training.epochs for config in rows} == {study.EPOCHS}
+
+
+def test_a_goal_shows_the_cheapest_prediction_that_gets_there_in_time():
+    goals = _module("goals")
+
+    def run(accuracy, minutes, mirrored=None, **settings):
+        found = {"configuration": "mnist_fast_ct", "protocol": "default", "epochs": 8, "seconds": 60 * minutes}
+        found |= {"ways": {"default": {"accuracy": accuracy}}, "settings": settings, "draws": []}
+        return found | ({} if mirrored is None else {"mirrored": {"test": {"accuracy": mirrored}}})
+
+    def told(*runs, note=""):
+        goal = goals.Goal("it", "mnist_fast_ct", 99.5, 60, note=note)
+        found = goals._best(goal, runs)
+        return None if found is None else found[:2]
+
+    assert told() is None and told(run(0.999, 61)) is None, "not in time"
+    assert told(run(0.996, 50), run(0.994, 10, mirrored=0.999)) == (99.6, "the default")
+    assert told(run(0.994, 50, mirrored=0.996)) == (99.6, "mirrored")
+    assert told(run(0.991, 50, mirrored=0.993)) == (99.3, "mirrored"), "missed"

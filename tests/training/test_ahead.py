@@ -1,5 +1,8 @@
 """Batches that are made while the device computes."""
 
+import gc
+from types import SimpleNamespace
+
 import equinox as eqx
 import jax
 import jax.random as jr
@@ -72,46 +75,53 @@ def test_what_is_made_ahead_comes_once_and_in_order():
     assert list(ahead) == []
 
 
-def test_images_that_stay_on_the_device_are_the_same_batches(monkeypatch):
+def fitted(parallel=None):
+    """The weights after each step, and how many batches were taken from images on the device."""
+    weights, taken, original = [], [], _batches._taken
     splits = no.data.from_arrays(*blobs(40), validation=0)
-    seen, weights = [], []
-    for resident in (False, True):
-        monkeypatch.setattr(_batches, "fit_on_device", lambda images, there=resident: there)
 
-        def augment(xs, *, key):
-            seen.append(isinstance(xs, jax.Array) and xs.dtype == splits.train.images.dtype)
-            return xs
+    def keep(run, event):
+        if isinstance(event, no.Stepped):
+            weights.append(jax.device_get(jax.tree.leaves(eqx.filter(run.state.model, eqx.is_array))))
 
-        def reader_kind(run, event):
-            if isinstance(event, no.Stepped):
-                weights.append(jax.device_get(jax.tree.leaves(eqx.filter(run.state.model, eqx.is_array))))
+    how = {"epochs": 2, "batch_size": 8, "callbacks": [keep], "parallel": parallel, "progress": False}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_batches, "_taken", lambda *images: taken.append(None) or original(*images))
+        no.fit(mlp_model(), splits, optimiser=adam(), **how)
+    return weights, len(taken)
 
-        no.fit(
-            mlp_model(),
-            splits,
-            optimiser=adam(),
-            epochs=2,
-            batch_size=8,
-            augment=augment,
-            callbacks=[reader_kind],
-            progress=False,
-        )
-    half = len(weights) // 2
-    assert half == 10 and all(seen)
-    for host, device in zip(weights[:half], weights[half:], strict=True):
-        for a, b in zip(host, device, strict=True):
+
+def test_images_that_stay_on_the_device_are_the_same_batches(monkeypatch):
+    host, taken = fitted()
+    assert taken == 0 and len(host) == 10
+    monkeypatch.setattr(_batches, "fit_on_device", lambda images: True)
+    device, taken = fitted()
+    assert taken == 10
+    for before, after in zip(host, device, strict=True):
+        for a, b in zip(before, after, strict=True):
             np.testing.assert_array_equal(a, b)
+    assert fitted(no.Parallel())[1] == 0, "from one device to all others they would travel"
 
 
-def test_images_stay_on_an_accelerator_that_has_room_for_them(monkeypatch):
-    class Device:
-        def memory_stats(self):
-            return {"bytes_limit": 8000}
-
+def test_images_stay_on_an_accelerator_that_has_room_for_them(monkeypatch, tmp_path):
     images = np.zeros((10, 10, 10, 1), np.uint8)
     assert not _batches.fit_on_device(images), "a CPU"
+    device = SimpleNamespace(memory_stats=lambda: {"bytes_limit": 8000})
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    monkeypatch.setattr(jax, "local_devices", lambda: [Device()])
+    monkeypatch.setattr(_batches, "jnp", SimpleNamespace(zeros=lambda shape: SimpleNamespace(devices=lambda: [device])))
     assert _batches.fit_on_device(images)
     assert not _batches.fit_on_device(np.zeros((11, 10, 10, 1), np.uint8)), "too large"
     assert not _batches.fit_on_device(images.astype(np.float32)), "checked batch by batch, on the host"
+    np.save(tmp_path / "images.npy", images)
+    assert not _batches.fit_on_device(np.load(tmp_path / "images.npy", mmap_mode="r")), "on disk"
+
+
+@pytest.mark.parametrize("ahead, most", [(False, 0), (True, 1)])
+def test_no_more_batches_are_on_the_device_than_are_made_ahead(ahead, most):
+    """Of images of a size that nothing else has."""
+    shape = (8, 3, 5, 1)
+    made = ((np.full(shape, 0.5, np.float32), blobs(8)[1]) for _ in range(4))
+    start = no.TrainState.create(mlp_model(image_shape=shape[1:]), adam(), key=jr.key(0))
+    for _ in steps(start, made, ahead=ahead):
+        gc.collect()
+        assert sum(array.shape == shape for array in jax.live_arrays()) <= most

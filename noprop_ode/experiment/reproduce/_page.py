@@ -81,13 +81,18 @@ def _with_evaluations(accuracy: str, ways: Sequence[Mapping[str, Any]]) -> str:
 
 def _of_paper(runs: Sequence[Record]) -> str:
     """Accuracy with the paper's protocol: of several runs the mean over their means, of one that over its draws."""
-    draws = [found for r in runs if (found := _draws(r))]
+    draws = [found for r in runs if (found := draws_of(r))]
     if len(draws) < len(runs):
         return ""
     return per_cent(draws[0] if len(runs) == 1 else [float(np.mean(of_run)) for of_run in draws])
 
 
-def _draws(found: Record) -> list[float]:
+def _times(runs: Sequence[Record]) -> str:
+    """Of how many seeds a mean is; with one seed, of how many draws of noise."""
+    return count(len(runs), "seed") if len(runs) > 1 else f"1 seed, {count(len(draws_of(runs[0])), 'draw')}"
+
+
+def draws_of(found: Record) -> list[float]:
     """Accuracy of each draw of noise with the paper's protocol."""
     if found["variant"] == "supervised":
         return []  # it has no trajectory
@@ -154,7 +159,7 @@ def _paper(records: Sequence[Record]) -> str:
         for data in SETS:
             row = Row(data, variant, embedding)
             found = [
-                f"{_of_paper(runs)} ({listed(count(epochs, 'epoch'), count(len(runs), 'seed'), changes)})"
+                f"{_of_paper(runs)} ({listed(count(epochs, 'epoch'), _times(runs), changes)})"
                 for (it, settings, epochs, changes, _), runs in sorted(groups.items())
                 if it == row and settings == "paper"
             ]
