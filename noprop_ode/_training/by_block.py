@@ -166,15 +166,16 @@ def finish(
 def _whole_gradient(xs: Array, ys: Array, state: TrainState, gathered: _Gathered) -> tuple[LossTerms, PyTree[Any]]:
     """The terms of the loss, and its gradient: what was gathered, plus that of the terms that involve no block."""
     keys = batch_keys(jr.fold_in(state.key, state.step))
-    params, rest = eqx.partition(state.model, trainable_mask(state.model))
+    # Not that of the blocks, which is zero: it would be written, and added to what was gathered.
+    shared, rest = eqx.partition(state.model, _without_blocks(trainable_mask(state.model)))
 
-    def loss(params: PyTree[Any]) -> tuple[Scalar, tuple[Scalar, Scalar]]:
-        readout, prior = eqx.combine(params, rest).shared_loss(xs, ys, key=keys.shared)
+    def loss(shared: PyTree[Any]) -> tuple[Scalar, tuple[Scalar, Scalar]]:
+        readout, prior = eqx.combine(shared, rest).shared_loss(xs, ys, key=keys.shared)
         return readout + prior, (readout, prior)
 
-    (_, terms), grads = jax.value_and_grad(loss, has_aux=True)(params)
+    (_, terms), grads = jax.value_and_grad(loss, has_aux=True)(shared)
     grads = eqx.apply_updates(grads, jax.tree.map(lambda a: jnp.sum(a, axis=0), gathered.shared))
-    grads = eqx.tree_at(lambda m: m.field.stacked, grads, eqx.apply_updates(grads.field.stacked, gathered.blocks))
+    grads = eqx.tree_at(lambda m: m.field.stacked, grads, gathered.blocks)
     return LossTerms(jnp.sum(gathered.denoising), *terms), grads
 
 
