@@ -118,9 +118,8 @@ def train(
     the last good state, if the loss or its gradient is not finite; at the end also if the weights are not, because of
     an infinite update.
     """
-    yield from steps(
-        state, batches, check_every=check_every, steps_per_call=steps_per_call, parallel=parallel, ahead=False
-    )
+    # Not `yield from`: the frame would hold the state that was passed in for as long as the training lasts.
+    return steps(state, batches, check_every=check_every, steps_per_call=steps_per_call, parallel=parallel, ahead=False)
 
 
 def steps(

@@ -1,6 +1,7 @@
 """Batches that are made while the device computes."""
 
 import gc
+import weakref
 from types import SimpleNamespace
 
 import equinox as eqx
@@ -125,3 +126,13 @@ def test_no_more_batches_are_on_the_device_than_are_made_ahead(ahead, most):
     for _ in steps(start, made, ahead=ahead):
         gc.collect()
         assert sum(array.shape == shape for array in jax.live_arrays()) <= most
+
+
+def test_training_does_not_hold_the_state_it_began_with():
+    """Of a large model it would take the memory of two."""
+    states = [state()]
+    first = weakref.ref(jax.tree.leaves(eqx.filter(states[0].opt_state, eqx.is_array))[-1])
+    running = no.train(states.pop(), told([]))
+    next(running)
+    gc.collect()
+    assert first() is None
