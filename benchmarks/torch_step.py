@@ -191,9 +191,9 @@ same loss, eager mode. It runs if PyTorch is installed next to this library.
 
 {table(heads, cells)}
 
-XLA compiles the convolutions by Eigen, PyTorch by oneDNN; [their speed](#convolutions) is most of the difference.
-Winograd's algorithm as separate matrix products, and patches times a matrix, were tried in their place: the transforms
-cost as much as they save in all but the first layers, and a whole step gained nothing."""
+XLA compiles the convolutions by Eigen, PyTorch by oneDNN; [they](#convolutions) are most of a step. Winograd's
+algorithm as separate matrix products, and patches times a matrix, were tried in their place, and a whole step gained
+nothing: of the layers, only the first were faster."""
 
 
 def figures(rows: Sequence[Row]) -> Mapping[str, Any]:
