@@ -181,6 +181,7 @@ with _collector_paused(), _install_import_hook("noprop_ode", "noprop_ode._typech
         FieldSizes as FieldSizes,
     )
 
+_typecheck.begin()
 __version__ = "0.1.0"
 
 

@@ -7,20 +7,47 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from beartype import BeartypeConf, beartype
-from beartype.door import is_bearable
-from beartype.roar import BeartypeCallHintReturnViolation, BeartypeCallHintViolation
 from jaxtyping import AnnotationError
 
 from ._wording import advice, expected, given, sizes_of
 
 
-_CONF = BeartypeConf(is_pep484_tower=True)
-
-
 # If a checker fails, jaxtyping prints every argument in full, models included; its own errors pass through.
 class ArgumentError(TypeError, AnnotationError):
     """An argument or the return value of a function does not match its annotation."""
+
+
+_begun = False
+
+
+def begin() -> None:
+    """Checks from now on. Until then the package is being imported, and the few calls are its own."""
+    global _begun
+    _begun = True
+
+
+class _ArgumentViolation(Exception):
+    """Raised by beartype for an argument."""
+
+
+class _ReturnViolation(Exception):
+    """Raised by beartype for what a function returns."""
+
+
+@functools.cache
+def _conf() -> Any:
+    from beartype import BeartypeConf  # when it is needed: a seventh of the import time of this package
+
+    violations = {"violation_param_type": _ArgumentViolation, "violation_return_type": _ReturnViolation}
+    return BeartypeConf(is_pep484_tower=True, **violations)
+
+
+def _checked(function: Callable[..., Any]) -> Callable[..., Any]:
+    from beartype import beartype
+
+    # jaxtyping passes a function twice: for its arguments, with nothing to return; then for what it returns.
+    subject = function if function.__annotations__.get("return", Any) is Any else _without_arguments(function)
+    return beartype(conf=_conf())(subject)
 
 
 def typecheck(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -30,23 +57,21 @@ def typecheck(function: Callable[..., Any]) -> Callable[..., Any]:
 
     **Returns:** the function, raising [`noprop_ode.ArgumentError`][] for values that do not match.
     """
-    # jaxtyping passes a function twice: for its arguments, with nothing to return; then for what it returns.
-    subject = function if function.__annotations__.get("return", Any) is Any else _without_arguments(function)
     checked: Any = None
 
-    @functools.wraps(function)
     def brief(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
         nonlocal checked
+        if not _begun:
+            return function(*args, **kwargs)
         if checked is None:
             # At the first call: a program calls few of the functions that it imports, and making the checkers of all
             # would take most of the import time.
-            checked = beartype(conf=_CONF)(subject)
+            checked = _checked(function)
         try:
             return checked(*args, **kwargs)
-        except BeartypeCallHintViolation as violation:
-            returned = isinstance(violation, BeartypeCallHintReturnViolation)
-            message = _message(function, args, kwargs, returned=returned)
+        except (_ArgumentViolation, _ReturnViolation) as violation:
+            message = _message(function, args, kwargs, returned=isinstance(violation, _ReturnViolation))
         raise ArgumentError(message)
 
     return brief
@@ -86,13 +111,15 @@ def _message(function: Callable[..., Any], args: Any, kwargs: Any, *, returned: 
 
 
 def _fits(value: Any, parameter: inspect.Parameter) -> bool:
+    from beartype.door import is_bearable
+
     each = [value]
     if parameter.kind is parameter.VAR_POSITIONAL:
         each = value or ()
     elif parameter.kind is parameter.VAR_KEYWORD:
         each = (value or {}).values()
     kind = parameter.annotation
-    return kind is inspect.Parameter.empty or all(is_bearable(v, kind, conf=_CONF) for v in each)
+    return kind is inspect.Parameter.empty or all(is_bearable(v, kind, conf=_conf()) for v in each)
 
 
 def _called(function: Callable[..., Any], arguments: dict[str, Any]) -> str:

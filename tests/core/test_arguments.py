@@ -171,12 +171,8 @@ def test_legacy_keys_are_keys(name):
 def test_a_checker_is_made_when_its_function_is_first_called(monkeypatch):
     # The checkers of everything that is imported would take most of the time of the import.
     made = []
-    original = _typecheck.beartype
-
-    def counting(**settings):
-        return lambda function: made.append(function.__name__) or original(**settings)(function)
-
-    monkeypatch.setattr(_typecheck, "beartype", counting)
+    original = _typecheck._checked
+    monkeypatch.setattr(_typecheck, "_checked", lambda f: made.append(f.__name__) or original(f))
 
     def double(n: int) -> Any:  # as jaxtyping passes it, for its arguments
         return 2 * n
