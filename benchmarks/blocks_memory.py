@@ -93,7 +93,7 @@ def headline(rows: Sequence[Row]) -> str:
 def goals(rows: Sequence[Row]) -> list[Goal]:
     """Training takes the memory of one block, and for each further one what belongs to it."""
     one, *_, most = _apart(rows)
-    held = "beside weights, gradient and two moments, what the allocator keeps of making and copying the model"
+    held = "beside weights and two moments, what the allocator keeps of making and copying the model"
     what = f"memory of each further block, {most['blocks']} blocks, times its weights"
     return [Goal(what, _growth(most, one), 4, held_back=held)]
 
@@ -119,8 +119,7 @@ def section(rows: Sequence[Row]) -> str:
     return f"""A DT step with the paper's blocks at batch size {one["batch"]}, on images of the size of MNIST, with
 AdamW. Each row is its own process. [`noprop_ode.train`][] trains the blocks one after another through one compiled
 function. An additional block is therefore not compiled again and keeps no intermediate results: it adds its weights,
-their gradient and two moments, plus what the allocator keeps from making and copying the model. Gradients of all blocks
-are kept until the last is known, so that a step which is not finite changes no block. *One program* is
+and two moments, plus what the allocator keeps from making and copying the model. *One program* is
 [`noprop_ode.train_step`][] under one `jit`, which compiles all blocks; its additional blocks are counted from the row
 of one block.
 
@@ -136,8 +135,8 @@ def figures(rows: Sequence[Row]) -> Mapping[str, Any]:
     blocks = [row["blocks"] for row in own]
     one = own[0]
     memory.plot(blocks, [row["peak_mib"] for row in own], "o-", label="measured")
-    four = [one["peak_mib"] + 4 * (row["weights_mib"] - one["weights_mib"]) for row in own]
-    memory.plot(blocks, four, "k:", label="weights, gradient and two moments")
+    three = [one["peak_mib"] + 3 * (row["weights_mib"] - one["weights_mib"]) for row in own]
+    memory.plot(blocks, three, "k:", label="weights and two moments")
     memory.set_ylabel("peak memory of the process, MiB")
     compilation.plot(blocks, [row["compile_cpu"] for row in own], "o-", label=_CALLS)
     whole = [row for row in rows if row["case"] == _PROGRAM]

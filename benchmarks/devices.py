@@ -22,7 +22,7 @@ import numpy as np
 import optax
 
 import noprop_ode as no
-from noprop_ode._training.by_block import add_block, finish, nothing
+from noprop_ode._training.by_block import add_block, begin, finish, of_blocks
 from noprop_ode._training.generator import _jitted_step
 
 
@@ -65,10 +65,11 @@ def programs(model: no.AbstractModel, parallel: no.Parallel) -> Iterator[tuple[i
     xs = parallel.place_batch(jnp.zeros((BATCH, *SHAPE), jnp.uint8))
     ys = parallel.place_batch(jnp.zeros(BATCH, jnp.int32))
     if isinstance(state.model, no.NoPropDT):
-        gathered = nothing(state.model, parallel)
-        inputs = (xs, ys, state.model, state.key, state.step, parallel)
-        yield BLOCKS // parallel.block, _compiled(add_block, inputs, gathered)
-        yield 1, _compiled(finish, (xs, ys, parallel), state, gathered)
+        inputs, (blocks, rest) = (xs, ys, parallel), of_blocks(state)
+        gathered = begin(inputs, state)
+        yield BLOCKS // parallel.block, _compiled(add_block, (*inputs, rest), blocks, gathered)
+        yield 1, _compiled(begin, inputs, state)
+        yield 1, _compiled(finish, parallel, rest, gathered)
     else:
         yield 1, _compiled(_jitted_step, (xs, ys, parallel), state)
 
@@ -95,16 +96,17 @@ LAYOUTS = {
 
 def main() -> None:
     heads = ["model", "data x block", "MiB held per device", "GFLOP per device and step"]
-    print(f"| {' | '.join(heads)} | KiB exchanged for blocks | KiB to end a step |")
+    print(f"| {' | '.join(heads)} | KiB exchanged for blocks | KiB to begin and end a step |")
     print("|---|---|---|---|---|---|")
     for name, (make, layouts) in LAYOUTS.items():
         for layout in layouts:
             parallel = no.Parallel(**layout)
             found = list(programs(make(), parallel))
             gigaflops = sum(calls * program.cost_analysis()["flops"] for calls, program in found) / 1e9
-            *blocks, end = [
+            exchanged = [
                 calls * sum(sum(sizes) for _, sizes in _exchanged(program)) / 2**10 for calls, program in found
             ]
+            blocks, end = ([], exchanged[0]) if len(exchanged) == 1 else (exchanged[:1], sum(exchanged[1:]))
             divided = ", weights divided" if parallel.shard_weights else ""
             print(
                 f"| {name} | {parallel.data} x {parallel.block}{divided} | {held(make(), parallel) / 2**20:.1f} "

@@ -93,7 +93,7 @@ def goals(rows: Sequence[Row]) -> list[Goal]:
     ]
 
 
-_HELD_BACK = "probably that gradients of all blocks are kept until all are known to be finite, and applied in one go"
+_HELD_BACK = "of each block, weights and moments are copied out of the stack of all, and back"
 
 
 def section(rows: Sequence[Row]) -> str:

@@ -6,31 +6,39 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import optax
 from jax.sharding import NamedSharding, PartitionSpec
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from .._block_model import AbstractBlockModel, batch_keys
 from .._model import AbstractModel, LossTerms
 from .._trainable import trainable_mask
-from .._types import Key, Scalar
+from .._types import Scalar
+from .blockwise import BlockwiseTransformation
 from .compiled import donating
-from .in_groups import apply_in_groups, group_size, of_blocks
 from .parallel import Parallel, block_specs
-from .step import Metrics, TrainState, apply_gradients
+from .step import Metrics, TrainState, metrics_of, updated
 
 
-class _Gathered(eqx.Module):
-    """What the calls of a step have gathered so far.
+class Gathered(eqx.Module):
+    """What the calls of a step have gathered so far. Arrays with an axis `devices` have an entry for each device of the
+    block axis.
 
     - `i`: which of its blocks a device takes next.
-    - `denoising`, `blocks`: the denoising term and the gradient of each block, on a leading axis T.
-    - `shared`: the gradient of what blocks share; one sum per device of the block axis.
+    - `denoising`: the denoising term of each block.
+    - `readout`, `prior`: the terms that involve no block.
+    - `shared`: the gradient of what blocks share; the sum over devices counts.
+    - `squared_norm`: the squared norm of the gradients of the blocks so far.
+    - `healthy`: whether everything so far is finite.
     """
 
     i: Int[Array, ""]
     denoising: Float[Array, " blocks"]
-    blocks: PyTree[Any]
+    readout: Float[Array, ""]
+    prior: Float[Array, ""]
     shared: PyTree[Any]
+    squared_norm: Float[Array, " devices"]
+    healthy: Bool[Array, " devices"]
 
 
 def takes_all_blocks(model: AbstractModel) -> bool:
@@ -38,34 +46,48 @@ def takes_all_blocks(model: AbstractModel) -> bool:
     return isinstance(model, AbstractBlockModel) and model.plan.apart
 
 
+def goes_by_block(state: TrainState) -> bool:
+    """Whether a step can take one block after another: not if the optimiser couples them."""
+    return takes_all_blocks(state.model) and isinstance(state.optimiser, BlockwiseTransformation)
+
+
 def step_by_block(
     data: tuple[Array, Array], state: TrainState, parallel: Parallel | None = None
 ) -> tuple[TrainState, Metrics]:
     """The same step as [`noprop_ode.train_step`][], in calls of a few compiled functions.
 
-    One function is called T times, each time for the gradient of one block: compilation does not grow with T, and
-    back-propagation only keeps the intermediate results of one block. If blocks are on several devices, each call is
-    for one block of each. The gradient is applied once all of it is known to be finite, so a bad step changes no block;
-    with many blocks and an optimiser that keeps them apart, to a few blocks at a time.
+    One function is called T times, each time for the gradient and the update of one block: compilation does not grow
+    with T, and the intermediate results, the gradient and what the update needs are those of one block. If blocks are
+    on several devices, each call is for one block of each.
+
+    A block whose gradient is not finite does not change, and from then on neither does any other, nor what blocks
+    share. Those that a device has trained earlier in the same step keep their update: the blocks are problems apart.
 
     **Arguments:**
 
     - `data`: a batch of images and labels.
-    - `state`: the state, for a model that `takes_all_blocks`; it is consumed.
+    - `state`: the state, for which `goes_by_block`; it is consumed.
     - `parallel`: the layout of the state on devices, if there are several.
 
     **Returns:** the next state, and the metrics of the step.
     """
     assert isinstance(state.model, AbstractBlockModel)
-    inputs = (*data, state.model, state.key, state.step, parallel)
-    gathered = nothing(state.model, parallel)
-    for _ in range(state.model.field.num_blocks // _devices(parallel)):
-        gathered = add_block(inputs, gathered)
-    if parallel is None and (size := group_size(state)) < state.model.field.num_blocks:
-        blocks, rest = of_blocks(state)
-        rest, metrics = finish_rest(data, blocks, rest, gathered)
-        return apply_in_groups(state, rest, gathered.blocks, size), metrics
-    return finish((*data, parallel), state, gathered)
+    inputs = (*data, parallel)
+    gathered = begin(inputs, state)
+    (blocks, rest), calls = of_blocks(state), state.model.field.num_blocks // _devices(parallel)
+    del state
+    for _ in range(calls):
+        blocks, gathered = add_block((*inputs, rest), blocks, gathered)
+    rest, metrics = finish(parallel, rest, gathered)
+    return eqx.combine(blocks, rest), metrics
+
+
+def of_blocks(state: TrainState) -> tuple[TrainState, TrainState]:
+    """Splits a state into what has a leading axis T (the weights of blocks, their average, the state of an optimiser
+    that keeps blocks apart), and the rest."""
+    specs = block_specs(eqx.filter(state, eqx.is_array))
+    mask = jax.tree.map(lambda spec: spec == PartitionSpec("block"), specs)
+    return eqx.partition(state, eqx.combine(mask, jax.tree.map(lambda _: False, state)))
 
 
 def _devices(parallel: Parallel | None) -> int:
@@ -73,15 +95,27 @@ def _devices(parallel: Parallel | None) -> int:
 
 
 @eqx.filter_jit
-def nothing(model: AbstractBlockModel, parallel: Parallel | None = None) -> _Gathered:
-    """What is gathered before the first call: zeros."""
-    mask, devices = trainable_mask(model), _devices(parallel)
-    shared = eqx.filter(model, _without_blocks(mask))
-    gathered = _Gathered(
+def begin(inputs: tuple[Array, Array, Parallel | None], state: TrainState) -> Gathered:
+    """The terms of the loss that involve no block, and their gradient; what is gathered before the first block."""
+    xs, ys, parallel = inputs
+    devices, mask = _devices(parallel), trainable_mask(state.model)
+    keys = batch_keys(jr.fold_in(state.key, state.step))
+    shared, rest = eqx.partition(state.model, _without_blocks(mask))
+
+    def loss(shared: PyTree[Any]) -> tuple[Scalar, tuple[Scalar, Scalar]]:
+        readout, prior = eqx.combine(shared, rest).shared_loss(xs, ys, key=keys.shared)
+        return readout + prior, (readout, prior)
+
+    (total, (readout, prior)), grads = jax.value_and_grad(loss, has_aux=True)(shared)
+    healthy = state.healthy & jnp.isfinite(total) & jnp.isfinite(optax.tree.norm(grads))
+    gathered = Gathered(
         i=jnp.zeros((), jnp.int32),
-        denoising=jnp.zeros(model.field.num_blocks, jnp.float32),
-        blocks=jax.tree.map(jnp.zeros_like, eqx.filter(model.field.stacked, mask.field.stacked)),
-        shared=jax.tree.map(lambda a: jnp.zeros((devices, *a.shape), a.dtype), shared),
+        denoising=jnp.zeros(state.model.field.num_blocks, jnp.float32),
+        readout=readout,
+        prior=prior,
+        shared=jax.tree.map(lambda g: jnp.zeros((devices, *g.shape), g.dtype).at[0].set(g), grads),
+        squared_norm=jnp.zeros(devices, jnp.float32),
+        healthy=jnp.broadcast_to(healthy, devices),
     )
     if parallel is None:
         return gathered
@@ -89,38 +123,45 @@ def nothing(model: AbstractBlockModel, parallel: Parallel | None = None) -> _Gat
     return jax.lax.with_sharding_constraint(gathered, shardings)
 
 
-# What was gathered is donated: each call writes the gradient of its block into the same buffers.
+# Donated, so that each call writes into the same buffers.
 @donating
 def add_block(
-    inputs: tuple[Array, Array, AbstractBlockModel, Key, Array, Parallel | None], gathered: _Gathered
-) -> _Gathered:
-    """Adds the gradient of the next block, on each device of the block axis."""
-    xs, ys, model, key, step, parallel = inputs
+    inputs: tuple[Array, Array, Parallel | None, TrainState], blocks: TrainState, gathered: Gathered
+) -> tuple[TrainState, Gathered]:
+    """Trains the next block, on each device of the block axis."""
+    xs, ys, parallel, rest = inputs
     if parallel is None or parallel.block == 1:
-        return _add(xs, ys, model, key, step, gathered, first=0)
-    arrays, static = eqx.partition(model, eqx.is_array)
-    own = model.field.num_blocks // parallel.block
+        blocks, gathered = _add(xs, ys, rest, blocks, gathered, first=0)
+        return blocks if parallel is None else parallel.constrain(blocks), gathered
+    arrays, static = eqx.partition(rest, eqx.is_array)
+    own_arrays, own_static = eqx.partition(blocks, eqx.is_array)
+    own = rest.model.field.num_blocks // parallel.block
 
-    def local(xs: Array, ys: Array, arrays: PyTree[Any], key: Key, step: Array, gathered: _Gathered) -> _Gathered:
+    def local(
+        xs: Array, ys: Array, arrays: PyTree[Any], own_arrays: PyTree[Any], gathered: Gathered
+    ) -> tuple[PyTree[Any], Gathered]:
+        rest, blocks = eqx.combine(arrays, static), eqx.combine(own_arrays, own_static)
         first = jax.lax.axis_index("block") * own
-        return _add(xs, ys, eqx.combine(arrays, static), key, step, gathered, first=first)
+        blocks, gathered = _add(xs, ys, rest, blocks, gathered, first=first)
+        return eqx.filter(blocks, eqx.is_array), gathered
 
     # Divided by hand over the blocks, whose devices exchange nothing, and by the compiler over the data axis: it knows
     # the whole batch, so that the noise of an image does not depend on its device.
-    whole = PartitionSpec()
-    return jax.shard_map(
+    whole, by_block = PartitionSpec(), jax.tree.map(lambda _: PartitionSpec("block"), own_arrays)
+    own_arrays, gathered = jax.shard_map(
         local,
         mesh=parallel.mesh,
-        in_specs=(whole, whole, block_specs(arrays), whole, whole, _specs(gathered)),
-        out_specs=_specs(gathered),
+        in_specs=(whole, whole, whole, by_block, _specs(gathered)),
+        out_specs=(by_block, _specs(gathered)),
         axis_names={"block"},
         check_vma=False,
-    )(xs, ys, arrays, key, step, gathered)
+    )(xs, ys, arrays, own_arrays, gathered)
+    return parallel.constrain(eqx.combine(own_arrays, own_static)), gathered
 
 
-def _specs(gathered: _Gathered) -> PyTree[PartitionSpec]:
+def _specs(gathered: Gathered) -> PyTree[PartitionSpec]:
     by_block = jax.tree.map(lambda _: PartitionSpec("block"), gathered)
-    return eqx.tree_at(lambda g: g.i, by_block, PartitionSpec())
+    return eqx.tree_at(lambda g: (g.i, g.readout, g.prior), by_block, replace_fn=lambda _: PartitionSpec())
 
 
 def _without_blocks(mask: PyTree[bool]) -> PyTree[bool]:
@@ -128,63 +169,60 @@ def _without_blocks(mask: PyTree[bool]) -> PyTree[bool]:
 
 
 def _add(
-    xs: Array, ys: Array, model: AbstractBlockModel, key: Key, step: Array, gathered: _Gathered, *, first: int | Array
-) -> _Gathered:
-    i, keys = gathered.i, batch_keys(jr.fold_in(key, step))
+    xs: Array, ys: Array, rest: TrainState, blocks: TrainState, gathered: Gathered, *, first: int | Array
+) -> tuple[TrainState, Gathered]:
+    i = gathered.i
+    # The part of the state that belongs to the block, with a leading axis of size one.
+    arrays, static = eqx.partition(blocks, eqx.is_array)
+    one = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, i, 1), arrays)
+    state = eqx.combine(one, static, rest)
+    model, num_blocks = state.model, rest.model.field.num_blocks
+    keys = batch_keys(jr.fold_in(state.key, state.step))
     mask = trainable_mask(model)
-    # The block is taken from the model out here: inside the derivative, the gradient would have the size of all blocks.
-    own, own_fixed = eqx.partition(model.field.block(i), mask.field.stacked)
+    own, own_fixed = eqx.partition(model.field.block(0), mask.field.stacked)
     shared, fixed = eqx.partition(model, _without_blocks(mask))
 
     def loss(own: PyTree[Any], shared: PyTree[Any]) -> Scalar:
         block, whole = eqx.combine(own, own_fixed), eqx.combine(shared, fixed)
-        return whole.block_loss(block, first + i, xs, ys, key=keys.blocks) / model.field.num_blocks
+        return whole.block_loss(block, first + i, xs, ys, key=keys.blocks) / num_blocks
 
-    value, (own_grads, shared_grads) = jax.value_and_grad(loss, argnums=(0, 1))(own, shared)
+    value, (grads, shared_grads) = jax.value_and_grad(loss, argnums=(0, 1))(own, shared)
+    squared_norm = jnp.square(optax.tree.norm(grads)).astype(jnp.float32)
+    healthy = gathered.healthy & jnp.isfinite(value) & jnp.isfinite(squared_norm)
+
+    # The update of the rest is not returned, and so not computed.
+    none = jax.tree.map(jnp.zeros_like, eqx.filter(model, mask))
+    grads = eqx.tree_at(lambda m: m.field.stacked, none, jax.tree.map(lambda g: g[None], grads))
+
+    def trained(one: PyTree[Array], grads: PyTree[Any]) -> PyTree[Array]:
+        state = eqx.combine(one, static, rest)
+        new = eqx.filter(of_blocks(updated(state, grads, jnp.ones((), bool)))[0], eqx.is_array)
+        return jax.tree.map(lambda n, o: n.astype(o.dtype), new, one)
+
+    # A branch, and no `jnp.where`: XLA fuses nothing across it. Else it would read the moments of the block again
+    # wherever they are used, and copy those of all blocks before it writes to them.
+    after = jax.lax.cond(healthy[0], trained, lambda one, _: one, one, grads)
 
     def write(all: Array, new: Array) -> Array:
-        return jax.lax.dynamic_update_index_in_dim(all, new, i, 0)
+        return jax.lax.dynamic_update_slice_in_dim(all, new, i, 0)
 
-    return _Gathered(
+    return eqx.combine(jax.tree.map(write, arrays, after), static), Gathered(
         i=i + 1,
-        denoising=write(gathered.denoising, value.astype(gathered.denoising.dtype)),
-        blocks=jax.tree.map(write, gathered.blocks, own_grads),
+        denoising=write(gathered.denoising, value[None].astype(jnp.float32)),
+        readout=gathered.readout,
+        prior=gathered.prior,
         shared=jax.tree.map(lambda all, new: all + new[None], gathered.shared, shared_grads),
+        squared_norm=gathered.squared_norm + squared_norm,
+        healthy=healthy,
     )
 
 
 @donating
-def finish(
-    data: tuple[Array, Array, Parallel | None], state: TrainState, gathered: _Gathered
-) -> tuple[TrainState, Metrics]:
-    """Adds the terms that involve no block, and applies the gradient."""
-    xs, ys, parallel = data
-    next_state, metrics = apply_gradients(state, *_whole_gradient(xs, ys, state, gathered))
-    return next_state if parallel is None else parallel.constrain(next_state), metrics
-
-
-def _whole_gradient(xs: Array, ys: Array, state: TrainState, gathered: _Gathered) -> tuple[LossTerms, PyTree[Any]]:
-    """The terms of the loss, and its gradient: what was gathered, plus that of the terms that involve no block."""
-    keys = batch_keys(jr.fold_in(state.key, state.step))
-    # Not that of the blocks, which is zero: it would be written, and added to what was gathered.
-    shared, rest = eqx.partition(state.model, _without_blocks(trainable_mask(state.model)))
-
-    def loss(shared: PyTree[Any]) -> tuple[Scalar, tuple[Scalar, Scalar]]:
-        readout, prior = eqx.combine(shared, rest).shared_loss(xs, ys, key=keys.shared)
-        return readout + prior, (readout, prior)
-
-    (_, terms), grads = jax.value_and_grad(loss, has_aux=True)(shared)
-    grads = eqx.apply_updates(grads, jax.tree.map(lambda a: jnp.sum(a, axis=0), gathered.shared))
-    grads = eqx.tree_at(lambda m: m.field.stacked, grads, gathered.blocks)
-    return LossTerms(jnp.sum(gathered.denoising), *terms), grads
-
-
-@eqx.filter_jit
-def finish_rest(
-    data: tuple[Array, Array], blocks: TrainState, rest: TrainState, gathered: _Gathered
-) -> tuple[TrainState, Metrics]:
-    """Like `finish`, for what belongs to no block: the blocks are only read."""
-    state = eqx.combine(blocks, rest)
-    # The update of the blocks is not returned, and so not computed.
-    next_state, metrics = apply_gradients(state, *_whole_gradient(*data, state, gathered))
-    return of_blocks(next_state)[1], metrics
+def finish(parallel: Parallel | None, rest: TrainState, gathered: Gathered) -> tuple[TrainState, Metrics]:
+    """Applies the gradient of what the blocks share."""
+    shared = jax.tree.map(lambda a: jnp.sum(a, axis=0), gathered.shared)
+    terms = LossTerms(jnp.sum(gathered.denoising), gathered.readout, gathered.prior)
+    norm = jnp.sqrt(jnp.sum(gathered.squared_norm) + jnp.square(optax.tree.norm(shared)))
+    healthy = jnp.all(gathered.healthy) & jnp.isfinite(terms.total) & jnp.isfinite(norm)
+    after = updated(rest, shared, healthy)
+    return after if parallel is None else parallel.constrain(after), metrics_of(rest, terms, norm)

@@ -15,11 +15,11 @@ from .._check import as_native, check_alive, check_images, check_labels
 from .._model import AbstractModel
 from .._sizes import told_here
 from .ahead import Ahead
-from .by_block import step_by_block, takes_all_blocks
+from .by_block import goes_by_block, step_by_block, takes_all_blocks
 from .compiled import donating
 from .parallel import Parallel, lies_on_several
 from .processes import agreed
-from .step import Metrics, TrainState, copied, finite, train_step
+from .step import Metrics, TrainState, finite, taken_over, train_step
 
 
 class NonFiniteLossError(RuntimeError):
@@ -101,8 +101,9 @@ def train(
     - `state`: where to start, from [`noprop_ode.TrainState.create`][] or a state yielded earlier.
     - `batches`: pairs of images `[batch, height, width, channels]` and labels `[batch]`, NumPy or JAX.
     - `check_every`: check that training is finite every this many steps (and after the last). A check waits for the
-        device. A bad step changes no weights in any case, nor does any step after it; above 1, the metrics of the
-        error are those of the last batch checked.
+        device. A bad step changes no weights in any case, nor does any step after it, except that blocks taken one
+        after another keep the update that they had before one of them failed; above 1, the metrics of the error are
+        those of the last batch checked.
     - `steps_per_call`: take this many steps per call on the device, which saves the launch of each on GPU and TPU; on
         CPU leave it at 1, because convolutions inside a compiled loop are slow. The metrics are then those of all
         steps, shape `[steps]`; batches left over at the end go one by one, and `check_every` counts calls. Blocks on
@@ -137,7 +138,12 @@ def steps(
         raise ValueError(f"check_every and steps_per_call must be at least 1; got {check_every} and {steps_per_call}.")
     check_alive(state)
     # A moving average may start with the very buffers of the model; donation needs separate ones.
-    state = copied(state) if parallel is None else parallel.place(state)
+    if parallel is None:
+        given = [state]
+        del state  # else it would be held for as long as the copy is made
+        state = taken_over(given)
+    else:
+        state = parallel.place(state)
     if parallel is not None and parallel.block > 1:
         steps_per_call = 1
     began_finite = not any(agreed(not finite(state.model)))
@@ -149,7 +155,7 @@ def steps(
         with told_here():
             if several:
                 state, metrics = _jitted_steps((xs, ys, parallel), state)
-            elif takes_all_blocks(state.model):
+            elif goes_by_block(state):
                 state, metrics = step_by_block((xs, ys), state, parallel)
             else:
                 state, metrics = _jitted_step((xs, ys, parallel), state)

@@ -140,6 +140,25 @@ def copied(tree: _T) -> _T:
     return eqx.combine(_copied(arrays), rest)
 
 
+def taken_over(trees: list[_T]) -> _T:
+    """Like `copied`, for the only tree in a list, which is taken out. Large arrays are copied one after another, so
+    that one of which nobody else has a reference is freed before the next is copied."""
+    leaves, structure = jax.tree.flatten(trees.pop())
+    arrays = [n for n, leaf in enumerate(leaves) if eqx.is_array(leaf)]
+    large = [n for n in arrays if leaves[n].nbytes >= 2**20]
+    small = [n for n in arrays if leaves[n].nbytes < 2**20]
+    for group in ([n] for n in large):
+        _copy_in_place(leaves, group)
+    _copy_in_place(leaves, small)
+    return jax.tree.unflatten(structure, leaves)
+
+
+def _copy_in_place(leaves: list[Any], places: list[int]) -> None:
+    copies = jax.block_until_ready(_copied([leaves[n] for n in places]))  # until then the device holds both
+    for n, copy in zip(places, copies):
+        leaves[n] = copy
+
+
 @jax.jit
 def _copied(arrays: PyTree[Array]) -> PyTree[Array]:
     """One program for all arrays, each copied where it lies: with several processes, each copies its part."""
@@ -200,10 +219,14 @@ def apply_gradients(state: TrainState, terms: LossTerms, grads: PyTree[Any]) -> 
 
     **Returns:** the next state, and the metrics of the step.
     """
-    total, norm = terms.total, optax.tree.norm(grads)
-    healthy = state.healthy & jnp.isfinite(total) & jnp.isfinite(norm)
-    metrics = Metrics(state.step + 1, total, terms.denoising, terms.readout, terms.prior, norm)
-    return updated(state, grads, healthy), metrics
+    norm = optax.tree.norm(grads)
+    healthy = state.healthy & jnp.isfinite(terms.total) & jnp.isfinite(norm)
+    return updated(state, grads, healthy), metrics_of(state, terms, norm)
+
+
+def metrics_of(state: TrainState, terms: LossTerms, norm: Array) -> Metrics:
+    """The metrics of the step that follows a state: the terms of its loss, and the norm of its gradient."""
+    return Metrics(state.step + 1, terms.total, terms.denoising, terms.readout, terms.prior, norm)
 
 
 def updated(state: TrainState, grads: PyTree[Any], healthy: Bool[Array, ""]) -> TrainState:

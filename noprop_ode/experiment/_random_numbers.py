@@ -45,16 +45,20 @@ def hashed(
 
     **Returns:** two words of random bits.
     """
-    keys = (key_0, key_1, key_0 ^ key_1 ^ _PARITY)
-    a, b = counter_0 + keys[0], counter_1 + keys[1]
+    # By `lax`: `jax.numpy`, which promotes and broadcasts in every operation, would take twice as long to trace.
+    key_0, key_1, a, b = jnp.broadcast_arrays(key_0, key_1, counter_0, counter_1)
+    parity = lax.bitwise_xor(lax.bitwise_xor(key_0, key_1), lax.full_like(key_0, _PARITY))
+    keys = (key_0, key_1, parity)
+    a, b = lax.add(a, key_0), lax.add(b, key_1)
     for i in range(5):
         for rotation in _ROTATIONS[i % 2]:
-            a = a + b
-            b = a ^ _rotated(b, rotation)
-        a, b = a + keys[(i + 1) % 3], b + keys[(i + 2) % 3] + np.uint32(i + 1)
+            a = lax.add(a, b)
+            b = lax.bitwise_xor(a, _rotated(b, rotation))
+        a, b = lax.add(a, keys[(i + 1) % 3]), lax.add(b, keys[(i + 2) % 3])
+        b = lax.add(b, lax.full_like(b, i + 1))
     return a, b
 
 
 def _rotated(word: Any, bits: int) -> Any:
-    left, right = (jnp.full(jnp.shape(word), n, jnp.uint32) for n in (bits, 32 - bits))
-    return lax.shift_left(word, left) | lax.shift_right_logical(word, right)
+    left, right = (lax.full_like(word, n) for n in (bits, 32 - bits))
+    return lax.bitwise_or(lax.shift_left(word, left), lax.shift_right_logical(word, right))

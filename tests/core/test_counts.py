@@ -14,7 +14,7 @@ import pytest
 from helpers import adam, blobs, mlp_model
 
 import noprop_ode as no
-from noprop_ode._training.by_block import add_block, finish, nothing
+from noprop_ode._training.by_block import add_block, begin, finish, of_blocks
 
 
 SHAPE, CLASSES = (8, 8, 1), 3
@@ -140,10 +140,11 @@ def test_a_training_step_calls_nothing_on_the_host(model):
     state = no.TrainState.create(MODELS[model](), adam(), key=jr.key(1), average_decay=0.9)
     data = tuple(map(jnp.asarray, blobs(6)))
     found = program(no.train_step, state, *data)
-    if isinstance(state.model, no.NoPropDT):  # the step of `train`, in calls of two functions
-        gathered = nothing(state.model)
-        found += program(add_block, (*data, state.model, state.key, state.step, None), gathered)
-        found += program(finish, (*data, None), state, gathered)
+    if isinstance(state.model, no.NoPropDT):  # the step of `train`, in calls of three functions
+        (blocks, rest), gathered = of_blocks(state), begin((*data, None), state)
+        found += program(begin, (*data, None), state)
+        found += program(add_block, (*data, None, rest), blocks, gathered)
+        found += program(finish, None, rest, gathered)
     assert len(found) > 50
     assert callbacks(found) == []
 

@@ -16,7 +16,7 @@ from benchmarks.devices import collectives
 from noprop_ode._prediction.encode_batch import _encoded_by_block, encode_batch
 from noprop_ode._prediction.in_batches import _spread
 from noprop_ode._prediction.one import Positions, batch_starts, predict_batch_from
-from noprop_ode._training.by_block import add_block, finish, nothing
+from noprop_ode._training.by_block import add_block, begin, finish, of_blocks
 from noprop_ode._training.generator import _jitted_step
 
 
@@ -107,13 +107,19 @@ def largest(found) -> int:
     return max((size for _, sizes in found for size in sizes), default=0)
 
 
+def of_all(found):
+    """What several programs exchange."""
+    return [exchanged for program in found for exchanged in collectives(program)]
+
+
 def programs(model, parallel):
-    """The program that computes the gradients of blocks, and the one that ends a step."""
+    """The program that trains blocks, and those that begin and end a step."""
     state = parallel.place(start(model))
     xs, ys = (parallel.place_batch(jnp.asarray(a)) for a in blobs(24))
-    gathered = nothing(state.model, parallel)
-    inputs = (xs, ys, state.model, state.key, state.step, parallel)
-    return add_block.lower(inputs, gathered), finish.lower((xs, ys, parallel), state, gathered)
+    inputs, (blocks, rest) = (xs, ys, parallel), of_blocks(state)
+    gathered = begin(inputs, state)
+    ends = [begin.lower(inputs, state), finish.lower(parallel, rest, gathered)]
+    return add_block.lower((*inputs, rest), blocks, gathered), ends
 
 
 def test_blocks_on_different_devices_exchange_nothing():
@@ -121,14 +127,14 @@ def test_blocks_on_different_devices_exchange_nothing():
     gradients, end = programs(model, no.Parallel(block=8))
     assert collectives(gradients) == []
     # The readout of all of them, and numbers for the logs: loss, norm, whether all is finite.
-    assert largest(collectives(end)) <= model.readout.weight.nbytes
+    assert largest(of_all(end)) <= model.readout.weight.nbytes
 
 
 def test_blocks_that_share_an_embedding_sum_its_gradient_once():
     gradients, end = programs(learned(), no.Parallel(block=4))
     assert collectives(gradients) == []
     shared = sum(a.nbytes for a in jax.tree.leaves(eqx.filter(learned().embedding, eqx.is_array)))
-    found = collectives(end)
+    found = of_all(end)
     assert {kind for kind, _ in found} == {"all-reduce"}
     assert largest(found) < 10 * shared < sum(a.nbytes for a in numbers(learned().field))
 
