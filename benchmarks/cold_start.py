@@ -164,7 +164,7 @@ def section(rows: Sequence[Row]) -> str:
         for row in _runs(rows)
     ]
     heads = ["", "until the first step, s", "wall clock, s", "whole script, s", "wall clock, s"]
-    return f"""Separate processes, in turn. Each imports the library's largest dependencies first and then the package, whose own
+    return f"""Separate processes, in turn. Each imports the library's largest dependencies and then the package, whose
 share includes optax, and for the classifier scikit-learn; most of the rest makes the checks of arguments. Beartype is
 imported when the first function is called. The time that Python takes to end a process is not counted:
 

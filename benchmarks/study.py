@@ -37,6 +37,8 @@ LIGHT = (
     "--data.augmentation.pixels 2 --data.augmentation.hole 0 --optimiser.method.weight_decay 0 --learning_rate 0.005"
 )
 COMMON = f"cifar10_fast_ct --model.field.channels [32,64,64] --epochs {EPOCHS} --protocols none {LIGHT}"
+_FM = "--model.variant fm --model.variant.states_per_image 8 --model.objective squared-error"
+_MEAN = "--prediction.start mean --prediction.draws 1"
 ROWS: Mapping[str, str] = {
     "the supervised twin": "--model.variant supervised --model.times uniform",
     RECIPE: "",
@@ -60,14 +62,10 @@ ROWS: Mapping[str, str] = {
     "decay of the weights, twice the rate": "--optimiser.method.weight_decay 0.1 --learning_rate 0.01",
     "decay of the weights, six times the rate": "--optimiser.method.weight_decay 0.1 --learning_rate 0.03",
     "every channel normalised by itself": "--model.field.norm_groups 64",
-    "FM": (
-        "--model.variant fm --model.variant.states_per_image 8 --model.objective squared-error "
-        "--prediction.start mean --prediction.draws 1"
-    ),
-    "FM with the anchor": (
-        "--model.variant fm --model.variant.states_per_image 8 --model.variant.anchor true "
-        "--model.objective squared-error --prediction.start mean --prediction.draws 1"
-    ),
+    "FM": _FM,
+    "FM with the anchor": f"{_FM} --model.variant.anchor true",
+    "FM, read from the mean": f"{_FM} {_MEAN}",
+    "FM with the anchor, read from the mean": f"{_FM} --model.variant.anchor true {_MEAN}",
 }
 
 

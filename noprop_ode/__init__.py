@@ -130,6 +130,7 @@ with _collector_paused(), _install_import_hook("noprop_ode", "noprop_ode._typech
     )
     from ._training.callbacks import ProgressBar as ProgressBar
     from ._training.checkpoint import load_arrays as load_arrays, read_header as read_header, save_arrays as save_arrays
+    from ._training.copies import copied as copied
     from ._training.errors import (
         CheckpointError as CheckpointError,
         FolderLostError as FolderLostError,
@@ -163,7 +164,6 @@ with _collector_paused(), _install_import_hook("noprop_ode", "noprop_ode._typech
         Metrics as Metrics,
         TrainState as TrainState,
         apply_gradients as apply_gradients,
-        copied as copied,
         train_step as train_step,
     )
     from ._variants.baselines import AdjointODE as AdjointODE, Backprop as Backprop

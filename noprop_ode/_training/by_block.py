@@ -71,10 +71,9 @@ def step_by_block(
 
     **Returns:** the next state, and the metrics of the step.
     """
-    assert isinstance(state.model, AbstractBlockModel)
     inputs = (*data, parallel)
     gathered = begin(inputs, state)
-    (blocks, rest), calls = of_blocks(state), state.model.field.num_blocks // _devices(parallel)
+    (blocks, rest), calls = of_blocks(state), _num_blocks(state) // _devices(parallel)
     del state
     for _ in range(calls):
         blocks, gathered = add_block((*inputs, rest), blocks, gathered)
@@ -88,6 +87,11 @@ def of_blocks(state: TrainState) -> tuple[TrainState, TrainState]:
     specs = block_specs(eqx.filter(state, eqx.is_array))
     mask = jax.tree.map(lambda spec: spec == PartitionSpec("block"), specs)
     return eqx.partition(state, eqx.combine(mask, jax.tree.map(lambda _: False, state)))
+
+
+def _num_blocks(state: TrainState) -> int:
+    assert isinstance(state.model, AbstractBlockModel)
+    return state.model.field.num_blocks
 
 
 def _devices(parallel: Parallel | None) -> int:
@@ -110,7 +114,7 @@ def begin(inputs: tuple[Array, Array, Parallel | None], state: TrainState) -> Ga
     healthy = state.healthy & jnp.isfinite(total) & jnp.isfinite(optax.tree.norm(grads))
     gathered = Gathered(
         i=jnp.zeros((), jnp.int32),
-        denoising=jnp.zeros(state.model.field.num_blocks, jnp.float32),
+        denoising=jnp.zeros(_num_blocks(state), jnp.float32),
         readout=readout,
         prior=prior,
         shared=jax.tree.map(lambda g: jnp.zeros((devices, *g.shape), g.dtype).at[0].set(g), grads),
@@ -135,7 +139,7 @@ def add_block(
         return blocks if parallel is None else parallel.constrain(blocks), gathered
     arrays, static = eqx.partition(rest, eqx.is_array)
     own_arrays, own_static = eqx.partition(blocks, eqx.is_array)
-    own = rest.model.field.num_blocks // parallel.block
+    own = _num_blocks(rest) // parallel.block
 
     def local(
         xs: Array, ys: Array, arrays: PyTree[Any], own_arrays: PyTree[Any], gathered: Gathered
@@ -176,7 +180,7 @@ def _add(
     arrays, static = eqx.partition(blocks, eqx.is_array)
     one = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, i, 1), arrays)
     state = eqx.combine(one, static, rest)
-    model, num_blocks = state.model, rest.model.field.num_blocks
+    model, num_blocks = state.model, _num_blocks(rest)
     keys = batch_keys(jr.fold_in(state.key, state.step))
     mask = trainable_mask(model)
     own, own_fixed = eqx.partition(model.field.block(0), mask.field.stacked)

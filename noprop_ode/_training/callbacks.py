@@ -14,11 +14,12 @@ from .._model import AbstractModel
 from .._prediction.evaluate import evaluate
 from .._types import Key
 from .checkpoint import load_arrays
+from .copies import copied
 from .errors import CheckpointError
 from .files import say
 from .processes import arrays_of_first, gathered, on_first, tell
 from .run import EpochEnded, Event, Recorded, Run, Started, Stepped, Stopped
-from .step import copied, rows
+from .step import rows
 from .store import BEST
 
 

@@ -17,9 +17,10 @@ from .._sizes import told_here
 from .ahead import Ahead
 from .by_block import goes_by_block, step_by_block, takes_all_blocks
 from .compiled import donating
+from .copies import taken_over
 from .parallel import Parallel, lies_on_several
 from .processes import agreed
-from .step import Metrics, TrainState, finite, taken_over, train_step
+from .step import Metrics, TrainState, finite, train_step
 
 
 class NonFiniteLossError(RuntimeError):

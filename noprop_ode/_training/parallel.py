@@ -15,8 +15,9 @@ from .._blocks import Blocks
 from .._model import AbstractModel, name_of
 from .blockwise import is_blockwise_state
 from .checkpoint import is_key
+from .copies import copied
 from .processes import placed
-from .step import TrainState, copied
+from .step import TrainState
 
 
 @dataclass(frozen=True)

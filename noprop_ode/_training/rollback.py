@@ -8,10 +8,11 @@ from typing import Any
 import jax
 
 from .checkpoint import load_arrays, read_header
+from .copies import copied
 from .generator import NonFiniteLossError
 from .processes import arrays_of_first, gathered, on_first, tell
 from .run import Progress, Run
-from .step import TrainState, copied
+from .step import TrainState
 from .store import EPOCH
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -17,9 +17,6 @@ from .._numbers import plain_numbers
 from .._trainable import trainable_mask
 from .._types import Images, Key, Labels
 from .blockwise import kept_apart
-
-
-_T = TypeVar("_T")
 
 
 class TrainState(eqx.Module):
@@ -120,49 +117,6 @@ def rows(metrics: Metrics) -> list[dict[str, float]]:
     metrics = jax.device_get(metrics)  # all of them in one go
     values = {f.name: np.ravel(getattr(metrics, f.name)).tolist() for f in dataclasses.fields(metrics)}
     return [dict(zip(values, row)) for row in zip(*values.values())]
-
-
-def copied(tree: _T) -> _T:
-    """A copy of a model or a state. Each step of [`noprop_ode.train`][] and [`noprop_ode.fit`][] consumes the previous
-    state, whose arrays are then deleted; a copy stays valid.
-
-    !!! example
-
-        ```python
-        for state, metrics in noprop_ode.train(state, batches):
-            if float(metrics.loss) < least:
-                least, kept = float(metrics.loss), noprop_ode.copied(state)
-        ```
-
-    **Arguments:** any PyTree. **Returns:** the same, with arrays of its own.
-    """
-    arrays, rest = eqx.partition(tree, eqx.is_array)
-    return eqx.combine(_copied(arrays), rest)
-
-
-def taken_over(trees: list[_T]) -> _T:
-    """Like `copied`, for the only tree in a list, which is taken out. Large arrays are copied one after another, so
-    that one of which nobody else has a reference is freed before the next is copied."""
-    leaves, structure = jax.tree.flatten(trees.pop())
-    arrays = [n for n, leaf in enumerate(leaves) if eqx.is_array(leaf)]
-    large = [n for n in arrays if leaves[n].nbytes >= 2**20]
-    small = [n for n in arrays if leaves[n].nbytes < 2**20]
-    for group in ([n] for n in large):
-        _copy_in_place(leaves, group)
-    _copy_in_place(leaves, small)
-    return jax.tree.unflatten(structure, leaves)
-
-
-def _copy_in_place(leaves: list[Any], places: list[int]) -> None:
-    copies = jax.block_until_ready(_copied([leaves[n] for n in places]))  # until then the device holds both
-    for n, copy in zip(places, copies):
-        leaves[n] = copy
-
-
-@jax.jit
-def _copied(arrays: PyTree[Array]) -> PyTree[Array]:
-    """One program for all arrays, each copied where it lies: with several processes, each copies its part."""
-    return jax.tree.map(jnp.copy, arrays)
 
 
 def finite(model: PyTree[Any]) -> bool:
