@@ -97,6 +97,19 @@ def test_any_layout_gives_the_numbers_of_one_device(name, parallel, alone):
 
 
 @pytest.mark.slow
+def test_an_ill_block_on_one_device_stops_the_others():
+    model = dt_model()
+    ill = jax.tree.map(lambda a: a.at[2].set(jnp.nan) if eqx.is_inexact_array(a) else a, model.field.stacked)
+    model = eqx.tree_at(lambda m: m.field.stacked, model, ill)
+    with pytest.raises(no.NonFiniteLossError, match="at step 1 ") as error:
+        trained(model, no.Parallel(data=2, block=2, shard_weights=True))
+    for before, after in zip(numbers(model.field), numbers(error.value.state.model.field), strict=True):
+        np.testing.assert_array_equal(before[2:], after[2:])  # on the device of the ill block
+        assert np.isfinite(after[:2]).all()
+    np.testing.assert_array_equal(model.readout.weight, error.value.state.model.readout.weight)
+
+
+@pytest.mark.slow
 def test_several_steps_in_a_call(alone):
     _, losses = trained(ct_model(), no.Parallel(data=8), steps_per_call=3)
     np.testing.assert_allclose(losses, alone("ct")[1], rtol=1e-4)
