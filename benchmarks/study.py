@@ -39,6 +39,7 @@ LIGHT = (
 COMMON = f"cifar10_fast_ct --model.field.channels [32,64,64] --epochs {EPOCHS} --protocols none {LIGHT}"
 _FM = "--model.variant fm --model.variant.states_per_image 8 --model.objective squared-error"
 _MEAN = "--prediction.start mean --prediction.draws 1"
+_HEADS = "--imports benchmarks/study_heads.py --trust-imports --model.field.type studied-cnn --model.field.head"
 ROWS: Mapping[str, str] = {
     "the supervised twin": "--model.variant supervised --model.times uniform",
     RECIPE: "",
@@ -62,6 +63,9 @@ ROWS: Mapping[str, str] = {
     "decay of the weights, twice the rate": "--optimiser.method.weight_decay 0.1 --learning_rate 0.01",
     "decay of the weights, six times the rate": "--optimiser.method.weight_decay 0.1 --learning_rate 0.03",
     "every channel normalised by itself": "--model.field.norm_groups 64",
+    "self-conditioning": f"{_HEADS} self-conditioned",
+    "state and time scale and shift the features": f"{_HEADS} film",
+    "the network is not told the time": f"{_HEADS} timeless",
     "FM": _FM,
     "FM with the anchor": f"{_FM} --model.variant.anchor true",
     "FM, read from the mean": f"{_FM} {_MEAN}",
