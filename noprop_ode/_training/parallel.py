@@ -170,7 +170,8 @@ def block_specs(tree: PyTree[Any]) -> PyTree[PartitionSpec]:
         specs = jax.tree.map(lambda _: PartitionSpec(), node)
         if stacked is None:
             return specs
-        own = jax.tree.map(lambda _: PartitionSpec("block"), stacked)
+        # The state of an optimiser for blocks that are all frozen is not stacked.
+        own = jax.tree.map(lambda a: PartitionSpec("block") if a.ndim else PartitionSpec(), stacked)
         return eqx.tree_at(lambda n: n.blocks if is_blockwise_state(n) else n.stacked, specs, own)
 
     return jax.tree.map(of_node, tree, is_leaf=lambda node: isinstance(node, Blocks) or is_blockwise_state(node))
