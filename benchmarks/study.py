@@ -23,6 +23,7 @@ from typing import Any
 from noprop_ode import read_records
 from noprop_ode._training.files import write_file
 from noprop_ode.experiment._command_line import configured
+from noprop_ode.experiment._imports import import_components
 from noprop_ode.experiment._overrides import parse_overrides
 from noprop_ode.experiment._recipes import read_yaml
 from noprop_ode.experiment._run_folder import differences
@@ -31,6 +32,7 @@ from noprop_ode.experiment._run_folder import differences
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "study.jsonl"
 PAGE = ROOT / "docs" / "results.md"
+import_components([str(ROOT / "benchmarks" / "study_heads.py")], trust_imports=True)  # some rows have its networks
 RECIPE, EPOCHS = "the recipe", 3
 # Without the regularisation that keeps a long run from overfitting.
 LIGHT = (
@@ -39,7 +41,7 @@ LIGHT = (
 COMMON = f"cifar10_fast_ct --model.field.channels [32,64,64] --epochs {EPOCHS} --protocols none {LIGHT}"
 _FM = "--model.variant fm --model.variant.states_per_image 8 --model.objective squared-error"
 _MEAN = "--prediction.start mean --prediction.draws 1"
-_HEADS = "--imports benchmarks/study_heads.py --trust-imports --model.field.type studied-cnn --model.field.head"
+_HEADS = "--imports benchmarks/study_heads.py --model.field.type studied-cnn --model.field.head"
 ROWS: Mapping[str, str] = {
     "the supervised twin": "--model.variant supervised --model.times uniform",
     RECIPE: "",
@@ -85,14 +87,14 @@ _SHOWN = {
 
 def run(folder: Path, name: str, seed: int) -> None:
     """Trains one row, or the rest of a stopped run."""
-    out = _folder(folder, name, seed)
+    out = _folder(folder.resolve(), name, seed)
     command = [sys.executable, "-c", "from noprop_ode.experiment import console; console()", "train"]
     if (out / "config.yaml").exists():
         _same(out, name)
         command += ["--resume", str(out)]
     else:
         command += [*_settings(name, seed), "--out", str(out)]
-    subprocess.run(command, check=True)
+    subprocess.run([*command, "--trust-imports"], check=True, cwd=ROOT)
 
 
 def _settings(name: str, seed: int) -> list[str]:
