@@ -31,15 +31,13 @@ _WAYS: dict[str, Callable[[Record], float | None]] = {
 
 
 class Goal(NamedTuple):
-    """A test accuracy in per cent, of the runs of a configuration, with a bound for the minutes of training; `note`
-    says where to read more if it is missed."""
+    """A test accuracy in per cent, of the runs of a configuration, with a bound for the minutes of training."""
 
     what: str
     configuration: str
     accuracy: float
     minutes: float | None = None
     way: str | None = None
-    note: str = ""
 
 
 GOALS = (
@@ -73,7 +71,7 @@ def table(records: Sequence[Record]) -> str:
             lines.append(f"| {goal.what} | {goal.accuracy:g} | {bound} | | | | not run |")
             continue
         accuracy, way, record = found
-        met = "met" if accuracy >= goal.accuracy else "missed" + (f"; {goal.note}" if goal.note else "")
+        met = "met" if accuracy >= goal.accuracy else "missed"
         by = listed(way, count(record["epochs"], "epoch"), changes_of(record))
         lines.append(
             f"| {goal.what} | {goal.accuracy:g} | {bound} | {accuracy:.2f} | {by} | {record['seconds'] / 60:.0f} "

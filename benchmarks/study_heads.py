@@ -37,7 +37,7 @@ class SelfConditioned(no.nn.AbstractHead):
 
 class Modulated(no.nn.AbstractHead):
     """State and time scale and shift the features (FiLM; Perez et al., arXiv 1709.07871) instead of standing beside
-    them."""
+    them. Unlike the head of the recipe, it gets the time as a number, and has the initial weights of Equinox."""
 
     label: eqx.nn.Linear
     time: eqx.nn.Linear

@@ -74,8 +74,8 @@ def test_a_goal_shows_the_cheapest_prediction_that_gets_there_in_time():
         found |= {"ways": {"default": {"accuracy": accuracy}}, "settings": settings, "draws": []}
         return found | ({} if mirrored is None else {"mirrored": {"test": {"accuracy": mirrored}}})
 
-    def told(*runs, note=""):
-        goal = goals.Goal("it", "mnist_fast_ct", 99.5, 60, note=note)
+    def told(*runs):
+        goal = goals.Goal("it", "mnist_fast_ct", 99.5, 60)
         found = goals._best(goal, runs)
         return None if found is None else found[:2]
 
