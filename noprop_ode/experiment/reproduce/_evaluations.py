@@ -42,7 +42,9 @@ def evaluations_table(records: Sequence[Record], *, figures: str | None) -> str:
 
 
 def _measured(records: Sequence[Record]) -> list[Record]:
-    return [found for found in records if found.get("evaluations", {}).get("points")]
+    order = {data: i for i, data in enumerate(SETS)}
+    measured = [found for found in records if found.get("evaluations", {}).get("points")]
+    return sorted(measured, key=lambda found: order.get(found["data"], len(SETS)))
 
 
 def _points(found: Record) -> Mapping[str, Sequence[CostPoint]]:

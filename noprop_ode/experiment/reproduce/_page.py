@@ -10,6 +10,7 @@ import numpy as np
 
 from .._errors import ConfigError
 from ._evaluations import evaluations_table
+from ._predictions import predictions_table
 from ._record import Record, own_settings
 from ._rows import PAPER, SETS, Row
 from ._words import changes_of, count, listed, name_of, named, per_cent, settings_of
@@ -17,12 +18,14 @@ from ._words import changes_of, count, listed, name_of, named, per_cent, setting
 
 def page(text: str, records: Sequence[Record], *, figures: str | None = None) -> str:
     """The page with its tables regenerated, each between `<!-- table: NAME -->` and `<!-- end -->`: `overview` has the
-    runs of unchanged recipes, `other` those with other settings, `paper` the paper's table with our runs, and
-    `evaluations` how accuracy depends on their number.
+    runs of unchanged recipes, `other` those with other settings, `paper` the paper's table with our runs,
+    `evaluations` how accuracy depends on their number, and `predictions CONFIGURATION EPOCHS SETTING=VALUE ...` every
+    prediction of one run.
 
     **Arguments:** the page, the records, and the folder of their figures as the page links it, if there are any.
 
-    **Raises:** `ConfigError` for a page without a place for any table, or with one that has no end.
+    **Raises:** `ConfigError` for a page without a place for any table, with one that has no end, or with one of a run
+    that is not there.
     """
     tables: dict[str, Callable[[Sequence[Record]], str]] = {
         "overview": functools.partial(_overview, changed=False),
@@ -31,17 +34,20 @@ def page(text: str, records: Sequence[Record], *, figures: str | None = None) ->
         "evaluations": functools.partial(evaluations_table, figures=figures),
     }
 
-    marked = re.compile(rf"<!-- table: ({'|'.join(tables)}) -->\n(.*?)<!-- end -->", re.DOTALL)
+    names = "|".join([*tables, r"predictions [^\n]+?"])
+    marked = re.compile(rf"<!-- table: ({names}) -->\n(.*?)<!-- end -->", re.DOTALL)
     if not marked.search(text):
         raise ConfigError(
             f"The page has no place for a table: expected lines <!-- table: NAME --> and <!-- end -->, with NAME among "
-            f"{', '.join(tables)}."
+            f"{', '.join(tables)}, and predictions CONFIGURATION EPOCHS."
         )
 
     def replace(match: re.Match[str]) -> str:
         if "<!-- table:" in match[2]:
             raise ConfigError(f"The table {match[1]} of the page has no <!-- end --> before the next table begins.")
-        return f"<!-- table: {match[1]} -->\n{tables[match[1]](records)}\n<!-- end -->"
+        kind, _, which = match[1].partition(" ")
+        made = predictions_table(records, which) if which else tables[kind](records)
+        return f"<!-- table: {match[1]} -->\n{made}\n<!-- end -->"
 
     return marked.sub(replace, text)
 

@@ -47,10 +47,17 @@ def named(variant: str, embedding: str, settings: str, changes: str) -> str:
 def per_cent(values: Sequence[float | None]) -> str:
     """The mean in per cent, with its standard error if there are several; nothing if one is not known."""
     known = [value for value in values if value is not None]
-    if len(known) < len(values):
-        return ""
-    mean = f"{100 * np.mean(known):.2f}"
-    return mean if len(known) < 2 else f"{mean} ± {100 * np.std(known, ddof=1) / np.sqrt(len(known)):.2f}"
+    return "" if len(known) < len(values) else _mean(known, 2, scale=100)
+
+
+def fraction(values: Sequence[float]) -> str:
+    """The mean, with its standard error if there are several."""
+    return _mean(values, 4)
+
+
+def _mean(values: Sequence[float], digits: int, scale: int = 1) -> str:
+    mean = f"{scale * np.mean(values):.{digits}f}"
+    return mean if len(values) < 2 else f"{mean} ± {scale * np.std(values, ddof=1) / np.sqrt(len(values)):.{digits}f}"
 
 
 def name_of(variant: str) -> str:
