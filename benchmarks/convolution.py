@@ -24,27 +24,30 @@ _PRODUCT = "matrix product"
 FORWARD, INPUT, WEIGHT = "forward", "gradient in the input", "gradient in the weight"
 
 
-class _Layer(NamedTuple):
+class Layer(NamedTuple):
+    """A convolution of a network, on images of this many pixels a side."""
+
     network: str
     conv: no.nn.Conv
     side: int
     first: bool  # its input is the image, which needs no gradient
 
 
-def _layers(quick: bool) -> Iterator[_Layer]:
+def layers(quick: bool) -> Iterator[Layer]:
+    """Those of the networks that are measured."""
     if quick:
-        yield _Layer("small", no.nn.Conv(2, 4, key=jr.key(0)), 6, first=False)
+        yield Layer("small", no.nn.Conv(2, 4, key=jr.key(0)), 6, first=False)
         return
     for name, shape in (("paper's, MNIST", MNIST), ("paper's, CIFAR-10", CIFAR10)):
         side = shape[0]
         convs = _convs(no.nn.ConvEncoder(shape, key=jr.key(0)))
         for i, (conv, side) in enumerate(zip(convs, (side, side // 2, side // 2))):
-            yield _Layer(name, conv, side, first=i == 0)
+            yield Layer(name, conv, side, first=i == 0)
     whitening = no.nn.whitening(batch(CIFAR10, 100)[0])
     convs = _convs(no.nn.WhitenedCNN(CIFAR10, whitening, key=jr.key(0)))
     side = CIFAR10[0] - whitening.weight.shape[0] + 1
     for i, conv in enumerate(convs):  # two at each size; pooling comes after the first
-        yield _Layer("fast, CIFAR-10", conv, side, first=i == 0)  # the whitening before it is fixed
+        yield Layer("fast, CIFAR-10", conv, side, first=i == 0)  # the whitening before it is fixed
         side = side // 2 if i % 2 == 0 else side
 
 
@@ -71,7 +74,7 @@ _multiply = jax.jit(jnp.matmul)
 def measure(quick: bool) -> Iterator[Row]:
     """Yields a row per layer and pass."""
     size = 3 if quick else part_size(BATCH)
-    for layer in _layers(quick):
+    for layer in layers(quick):
         kernel, _, ins, outs = layer.conv.weight.shape
         operations = 2 * size * layer.side**2 * kernel**2 * ins * outs
         sides = _sides(layer, size, operations)
@@ -86,7 +89,7 @@ def measure(quick: bool) -> Iterator[Row]:
             }
 
 
-def _sides(layer: _Layer, size: int, operations: int) -> dict[str, Callable[[], Any]]:
+def _sides(layer: Layer, size: int, operations: int) -> dict[str, Callable[[], Any]]:
     """The passes of a layer, and last a product of two square matrices that is as much work."""
     conv = layer.conv
     _, _, ins, outs = conv.weight.shape

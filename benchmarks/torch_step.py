@@ -1,8 +1,11 @@
 """The training step of CT, compared with the same step in PyTorch."""
 
 import importlib
+import json
 import math
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,119 +15,106 @@ import jax.random as jr
 import numpy as np
 
 import noprop_ode as no
+from noprop_ode._parts import part_size
+from noprop_ode._training.compiled import compiler_options
 
 from ._goals import Goal
 from ._measure import alternating, compared
-from ._models import BATCH, SETS, Shape, batch, ct, training
-from ._record import Row, machine
+from ._models import BATCH, CIFAR10, MNIST, batch, ct, training
+from ._record import ROOT, Row, machine
 from ._skipped import Skipped
 from ._text import milliseconds, ratio, table
+from ._torch_networks import convolution, linear, network, tensor
+from .convolution import Layer, layers
 
 
 TITLE = "The same step in PyTorch"
 _OURS = "our step"
+_CONVOLUTIONS = "our convolutions"
+_LAYOUTS = {"PyTorch, channels first": "contiguous_format", "PyTorch, channels last": "channels_last"}
+_SHAPES = {"paper's, MNIST": MNIST, "paper's, CIFAR-10": CIFAR10, "fast, CIFAR-10": CIFAR10}
 
 
 def measure(quick: bool) -> Iterator[Row]:
-    """Yields a row per PyTorch memory layout and image shape."""
-    # PyTorch's threads would otherwise keep busy-waiting during the turn of the other side.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    """Yields a row per network, number of cores and PyTorch memory layout; a number of cores has its own process."""
     try:
-        torch = importlib.import_module("torch")
+        importlib.import_module("torch")
     except ImportError as error:
         raise Skipped(f"PyTorch cannot be imported here ({error})") from None
-    torch.set_num_threads(machine()["cores"])  # as many as XLA has
+    every = machine()["cores"]
+    # Only on Linux can a process choose its cores.
+    counts = [every, 1] if every > 1 and hasattr(os, "sched_setaffinity") else [every]
+    for cores in counts:
+        command = [sys.executable, "-m", "benchmarks.torch_step", json.dumps({"quick": quick})]
+        limit = None if cores == every else _on_one_core
+        # PyTorch's threads would otherwise keep busy-waiting during the turn of the other side.
+        how: Any = {"env": {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}, "preexec_fn": limit, "cwd": ROOT}
+        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, **how).stdout
+        yield from (json.loads(line) for line in output.splitlines() if line.startswith("{"))
+
+
+def _on_one_core() -> None:
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+
+def _rows(quick: bool) -> Iterator[Row]:
+    """The rows of one process, on all cores that it may use."""
+    torch = importlib.import_module("torch")
+    cores = machine()["cores"]
+    torch.set_num_threads(cores)  # as many as XLA has
     rounds, size = (2, 4) if quick else (7, BATCH)
-    for name, shape in ({"small": (8, 8, 1)} if quick else SETS).items():
+    for name, shape in _SHAPES.items():
+        shape = (8, 8, shape[2]) if quick else shape
         data = batch(shape, size)
-        network = no.nn.ConvField(shape, 10, 10, dropout=0.0, key=jr.key(0))
-        model = ct(network)
-        _check(torch, model, shape, data[0][:4])
-        layouts = {
-            "PyTorch, channels first": torch.contiguous_format,
-            "PyTorch, channels last": torch.channels_last,
-        }
-        sides = {_OURS: training(model, data)}
-        sides |= {layout: _stepper(torch, model, shape, data, form) for layout, form in layouts.items()}
+        model = ct(_field(name, shape))
+        _check(torch, model, data[0][:4])
+        sides: dict[str, Callable[[], Any]] = {_OURS: training(model, data)}
+        sides |= {layout: _stepper(torch, model, data, getattr(torch, form)) for layout, form in _LAYOUTS.items()}
         samples = alternating(sides, rounds=rounds)
-        for layout in layouts:
-            yield {"set": name, "batch": size, **compared(samples, _OURS, layout)}
+        alone = _convolutions(torch, [layer for layer in layers(quick) if quick or layer.network == name], size)
+        of_layers = alternating(alone, rounds=rounds)
+        for layout in _LAYOUTS:
+            each = compared(of_layers, _CONVOLUTIONS, layout)
+            yield {
+                "network": name,
+                "cores": cores,
+                "batch": size,
+                **compared(samples, _OURS, layout),
+                "convolutions": {key: each[key] for key in ("ratio", "cpu", "cpu_against")},
+            }
 
 
-def _tensor(torch: Any, array: Any) -> Any:
-    return torch.from_numpy(np.array(array))
-
-
-def _network(torch: Any, field: Any, shape: Shape) -> Any:
-    """The paper's network for continuous time, with our weights."""
-    nn = torch.nn
-
-    class Network(nn.Module):
-        def __init__(self):
-            super().__init__()
-            head, encoder = field.head, field.backbone
-            self.convs = nn.ModuleList(_conv(torch, conv) for conv in encoder.convs)
-            self.linear = _linear(torch, encoder.linear)
-            # Our features are flattened with channels last, PyTorch's with channels first.
-            height, width = shape[0] // 2 // 2, shape[1] // 2 // 2
-            weight = self.linear.weight.detach().reshape(-1, height, width, 128).permute(0, 3, 1, 2)
-            self.linear.weight = nn.Parameter(weight.reshape(weight.shape[0], -1).contiguous())
-            self.label, self.time = _linear(torch, head.label), _linear(torch, head.time)
-            self.layers = nn.ModuleList(_linear(torch, layer) for layer in head.layers)
-            frequencies = torch.logspace(0, math.log10(32), head.time_size // 2)
-            self.register_buffer("frequencies", frequencies)
-
-        def forward(self, t: Any, z: Any, xs: Any) -> Any:
-            pool, relu = nn.functional.max_pool2d, nn.functional.relu
-            h = pool(relu(self.convs[0](xs)), 2)
-            h = pool(relu(self.convs[2](relu(self.convs[1](h)))), 2)
-            features = relu(self.linear(h.flatten(1)))
-            angles = t[:, None] * self.frequencies
-            time = relu(self.time(torch.cat([angles.sin(), angles.cos()], 1)))
-            h = torch.cat([features, relu(self.label(z)), time], 1)
-            return self.layers[2](relu(self.layers[1](relu(self.layers[0](h)))))
-
-    return Network()
-
-
-def _conv(torch: Any, conv: no.nn.Conv) -> Any:
-    size, _, ins, outs = conv.weight.shape
-    layer = torch.nn.Conv2d(ins, outs, size, padding=size // 2)
-    layer.weight = torch.nn.Parameter(_tensor(torch, conv.weight).permute(3, 2, 0, 1).contiguous())
-    layer.bias = torch.nn.Parameter(_tensor(torch, conv.bias))
-    return layer
-
-
-def _linear(torch: Any, linear: eqx.nn.Linear) -> Any:
-    layer = torch.nn.Linear(linear.in_features, linear.out_features)
-    layer.weight = torch.nn.Parameter(_tensor(torch, linear.weight))
-    layer.bias = torch.nn.Parameter(_tensor(torch, linear.bias))
-    return layer
+def _field(name: str, shape: tuple[int, int, int]) -> no.AbstractVectorField:
+    if name.startswith("paper's"):
+        return no.nn.ConvField(shape, 10, 10, dropout=0.0, key=jr.key(0))
+    widths = (64, 256, 256) if shape == CIFAR10 else (4, 8)
+    backbone = no.nn.WhitenedCNN(shape, no.nn.whitening(batch(shape, 100)[0]), widths=widths, key=jr.key(0))
+    return no.nn.BackboneField(backbone, 10, 10, key=jr.key(1))
 
 
 def _pixels(xs: Any, form: Any) -> Any:
     return (xs.permute(0, 3, 1, 2).float() / 255).contiguous(memory_format=form)
 
 
-def _check(torch: Any, model: no.NoPropCT, shape: Shape, xs: jax.Array) -> None:
+def _check(torch: Any, model: no.NoPropCT, xs: jax.Array) -> None:
     """Refuses to compare networks that differ.
 
     **Raises:** `AssertionError`.
     """
     ts, zs = jr.uniform(jr.key(2), (len(xs),)), jr.normal(jr.key(3), (len(xs), 10))
     ours = jax.vmap(lambda t, z, x: model.field(t, z, model.field.encode(x)))(ts, zs, xs)
-    network = _network(torch, model.field, shape)
-    theirs = network(_tensor(torch, ts), _tensor(torch, zs), _pixels(_tensor(torch, xs), torch.contiguous_format))
-    np.testing.assert_allclose(np.asarray(ours), theirs.detach().numpy(), rtol=1e-3, atol=1e-4)
+    pixels = _pixels(tensor(torch, xs), torch.contiguous_format)
+    theirs = network(torch, model.field)(tensor(torch, ts), tensor(torch, zs), pixels)
+    np.testing.assert_allclose(np.asarray(ours), theirs.detach().numpy(), rtol=1e-3, atol=1e-3)
 
 
-def _stepper(torch: Any, model: no.NoPropCT, shape: Shape, data: Any, form: Any) -> Callable[[], Any]:
+def _stepper(torch: Any, model: no.NoPropCT, data: Any, form: Any) -> Callable[[], Any]:
     """A function that takes the next step: CT's loss with one-hot labels, cross-entropy and the cosine schedule."""
     functional = torch.nn.functional
-    network = _network(torch, model.field, shape).to(memory_format=form)
-    readout = _readout(torch, model.readout)
-    optimiser = torch.optim.AdamW([*network.parameters(), *readout.parameters()], lr=1e-3, weight_decay=1e-4)
-    xs, ys = _tensor(torch, data[0]), _tensor(torch, data[1]).long()
+    own = network(torch, model.field).to(memory_format=form)
+    readout = linear(torch, model.readout)
+    optimiser = torch.optim.AdamW([*own.parameters(), *readout.parameters()], lr=1e-3, weight_decay=1e-4)
+    xs, ys = tensor(torch, data[0]), tensor(torch, data[1]).long()
     first, last = math.atan(math.exp(-3.5)), math.pi / 2 - math.atan(math.exp(-3.5))
     strata = torch.arange(len(ys)) / len(ys)
 
@@ -135,7 +125,7 @@ def _stepper(torch: Any, model: no.NoPropCT, shape: Shape, data: Any, form: Any)
     def step() -> Any:
         us = functional.one_hot(ys, 10).float()
         t = (torch.rand(()) + strata) % 1
-        logits = network(t, state(us, t), _pixels(xs, form))
+        logits = own(t, state(us, t), _pixels(xs, form))
         loss = functional.cross_entropy(logits, ys)
         loss = loss + functional.cross_entropy(readout(state(us, torch.ones_like(t))), ys)
         optimiser.zero_grad()
@@ -146,48 +136,104 @@ def _stepper(torch: Any, model: no.NoPropCT, shape: Shape, data: Any, form: Any)
     return step
 
 
-def _readout(torch: Any, readout: Any) -> Any:
-    layer = torch.nn.Linear(10, 10)
-    layer.weight = torch.nn.Parameter(_tensor(torch, readout.weight))
-    layer.bias = torch.nn.Parameter(_tensor(torch, readout.bias))
-    return layer
+def _convolutions(torch: Any, of: Sequence[Layer], size: int) -> dict[str, Callable[[], Any]]:
+    """The layers of a step alone, forward and backward, here and in each of PyTorch's layouts."""
+    part = part_size(size)
+    arrays = [
+        (
+            jr.normal(jr.key(0), (size, each.side, each.side, ins)),
+            jr.normal(jr.key(1), (size, each.side, each.side, outs)),
+        )
+        for each in of
+        for _, _, ins, outs in [each.conv.weight.shape]
+    ]
+
+    def passes(conv: no.nn.Conv, xs: jax.Array, gs: jax.Array, first: bool) -> Any:
+        ys, backward = jax.vjp(lambda conv, xs: jax.vmap(conv)(xs), conv, xs)
+        return ys, backward(gs)[0] if first else backward(gs)
+
+    jitted: Any = eqx.filter_jit(passes, compiler_options=compiler_options())
+
+    def ours() -> Any:
+        return [
+            jitted(each.conv, xs[i : i + part], gs[i : i + part], each.first)
+            for each, (xs, gs) in zip(of, arrays)
+            for i in range(0, size, part)
+        ]
+
+    def theirs(form: Any) -> Callable[[], Any]:
+        every = [
+            (
+                convolution(torch, each.conv).to(memory_format=form),
+                *(tensor(torch, a).permute(0, 3, 1, 2).contiguous(memory_format=form) for a in both),
+            )
+            for each, both in zip(of, arrays)
+        ]
+
+        def call() -> Any:
+            for each, (layer, xs, gs) in zip(of, every):
+                layer.zero_grad()
+                xs.grad = None
+                layer(xs.requires_grad_(not each.first)).backward(gs)
+
+        return call
+
+    return {_CONVOLUTIONS: ours, **{name: theirs(getattr(torch, form)) for name, form in _LAYOUTS.items()}}
+
+
+def _best(rows: Sequence[Row]) -> Sequence[Row]:
+    """Of each network and number of cores, the row of the layout that suits PyTorch best."""
+    found: dict[tuple[str, int], Row] = {}
+    for row in rows:
+        key = row["network"], row["cores"]
+        found[key] = max(found.get(key, row), row, key=lambda r: r["ratio"][1])
+    return list(found.values())
+
+
+def _cores(row: Row) -> str:
+    return "1 core" if row["cores"] == 1 else f"{row['cores']} cores"
 
 
 def headline(rows: Sequence[Row]) -> str:
     """The answer in one line."""
-    best = {row["set"]: max((r for r in rows if r["set"] == row["set"]), key=lambda r: r["ratio"][1]) for row in rows}
     return "; ".join(
-        f"{name}: {row['ratio'][1]:.2f} times the step of {row['against']} (wall clock {row['ratio_wall'][1]:.2f})"
-        for name, row in best.items()
+        f"{row['network']}, {_cores(row)}: {row['ratio'][1]:.2f} times the step of {row['against']} (wall clock "
+        f"{row['ratio_wall'][1]:.2f})"
+        for row in _best(rows)
     )
 
 
 def goals(rows: Sequence[Row]) -> list[Goal]:
     """As fast as PyTorch, in the layout that suits it best."""
     held = "[convolutions](#convolutions) of XLA on CPU, most of the step"
-    best = {row["set"]: max((r for r in rows if r["set"] == row["set"]), key=lambda r: r["ratio"][1]) for row in rows}
     return [
-        Goal(f"CT, {name}, times PyTorch's step", row["ratio"][1], 1.05, held_back=held) for name, row in best.items()
+        Goal(f"CT, {row['network']}, {_cores(row)}, times PyTorch's step", row["ratio"][1], 1.05, held_back=held)
+        for row in _best(rows)
     ]
 
 
 def section(rows: Sequence[Row]) -> str:
     """The section of the page."""
-    heads = ["images", "PyTorch's layout", "ours / PyTorch", "wall-clock ratio", "ours, ms", "PyTorch, ms"]
+    heads = ["network", "cores", "PyTorch's layout", "ours / PyTorch", "wall-clock ratio", "ours, ms", "PyTorch, ms"]
+    heads += ["its convolutions, ours / PyTorch", "ours, ms", "PyTorch, ms"]
     cells = [
         (
-            row["set"],
+            row["network"],
+            row["cores"],
             row["against"].removeprefix("PyTorch, "),
             ratio(row["ratio"]),
             ratio(row["ratio_wall"]),
             milliseconds(row["cpu"]),
             milliseconds(row["cpu_against"]),
+            ratio(row["convolutions"]["ratio"]),
+            milliseconds(row["convolutions"]["cpu"]),
+            milliseconds(row["convolutions"]["cpu_against"]),
         )
         for row in rows
     ]
-    return f"""A CT step with the paper's network and AdamW at batch size {rows[0]["batch"]}, rewritten in PyTorch in
-the file of this benchmark: the same layers (the logits of both networks are compared before anything is timed), the
-same loss, eager mode. It runs if PyTorch is installed next to this library.
+    return f"""A CT step with AdamW at batch size {rows[0]["batch"]}, of the paper's network and of the one made for
+speed, [`noprop_ode.nn.WhitenedCNN`][], rewritten in PyTorch for this benchmark: the same layers (the logits of both are
+compared before anything is timed), the same loss, eager mode. It runs if PyTorch is installed next to this library.
 
 {table(heads, cells)}
 
@@ -199,3 +245,9 @@ nothing: of the layers, only the first were faster."""
 def figures(rows: Sequence[Row]) -> Mapping[str, Any]:
     """None: the table says it all."""
     return {}
+
+
+if __name__ == "__main__":
+    no.keep_freed_memory()
+    for found in _rows(**json.loads(sys.argv[1])):
+        print(json.dumps(found), flush=True)
