@@ -93,7 +93,7 @@ def headline(rows: Sequence[Row]) -> str:
 def goals(rows: Sequence[Row]) -> list[Goal]:
     """Training takes the memory of one block, and for each further one what belongs to it."""
     one, *_, most = _apart(rows)
-    held = "beside weights and two moments, what the allocator keeps of making and copying the model"
+    held = "beside weights and two moments, what the allocator leaves empty between them while the step runs"
     what = f"memory of each further block, {most['blocks']} blocks, times its weights"
     return [Goal(what, _growth(most, one), 4, held_back=held)]
 
@@ -119,7 +119,7 @@ def section(rows: Sequence[Row]) -> str:
     return f"""A DT step with the paper's blocks at batch size {one["batch"]}, on images of the size of MNIST, with
 AdamW. Each row is its own process. [`noprop_ode.train`][] trains the blocks one after another through one compiled
 function. An additional block is therefore not compiled again and keeps no intermediate results: it adds its weights,
-and two moments, plus what the allocator keeps from making and copying the model. *One program* is
+and two moments, plus what the allocator leaves empty between them while the step runs. *One program* is
 [`noprop_ode.train_step`][] under one `jit`, which compiles all blocks; its additional blocks are counted from the row
 of one block.
 

@@ -1,6 +1,7 @@
 """Memory that every training step frees and requests again."""
 
 import ctypes
+import functools
 import platform
 
 
@@ -20,8 +21,23 @@ def keep_freed_memory() -> bool:
 
     **Returns:** whether the allocator accepted the settings.
     """
-    if platform.libc_ver()[0] != "glibc":
+    if not _glibc():
         return False
     mallopt = ctypes.CDLL(None).mallopt
     settings = ((_M_ARENA_MAX, 1), (_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1), (_M_TOP_PAD, 2**26))
     return all(mallopt(parameter, value) == 1 for parameter, value in settings)
+
+
+def release_freed_memory() -> None:
+    """Returns what this process has freed to the system, even if it is to keep it: for memory that no later step needs.
+
+    glibc does not give the place of a freed block to an aligned one of the same size, so that copying large arrays one
+    after another takes the memory of all of them. Elsewhere this does nothing.
+    """
+    if _glibc():
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+@functools.cache
+def _glibc() -> bool:
+    return platform.libc_ver()[0] == "glibc"

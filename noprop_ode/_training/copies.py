@@ -7,8 +7,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
+from .._allocator import release_freed_memory
+
 
 _T = TypeVar("_T")
+_MUCH = 2**24  # bytes; for less, asking the system again for the pages would not pay
 
 
 def copied(tree: _T) -> _T:
@@ -36,8 +39,10 @@ def taken_over(trees: list[_T]) -> _T:
     arrays = [n for n, leaf in enumerate(leaves) if eqx.is_array(leaf)]
     large = [n for n in arrays if leaves[n].nbytes >= 2**20]
     small = [n for n in arrays if leaves[n].nbytes < 2**20]
-    for group in ([n] for n in large):
-        _copy_in_place(leaves, group)
+    for n in large:
+        _copy_in_place(leaves, [n])
+        if leaves[n].nbytes >= _MUCH:
+            release_freed_memory()
     _copy_in_place(leaves, small)
     return jax.tree.unflatten(structure, leaves)
 

@@ -37,3 +37,29 @@ def page_faults(mode: str, programs) -> int:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator of another C library")
 def test_kept_memory_is_not_faulted_in_again(tmp_path) -> None:
     assert page_faults("keep", tmp_path) < page_faults("leave", tmp_path) / 10
+
+
+COPIES = """
+import resource, sys
+import jax, jax.numpy as jnp
+import noprop_ode as no
+from noprop_ode._training.copies import taken_over
+
+if sys.argv[1] == "keep":
+    assert no.keep_freed_memory()
+tree = jax.block_until_ready([jnp.full(2**24, n, jnp.float32) for n in range(4)])  # 64 MiB each
+before, trees = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, [tree]
+del tree
+found = taken_over(trees)
+assert [int(array[-1]) for array in found] == [0, 1, 2, 3]
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 2**16)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator of another C library")
+@pytest.mark.parametrize("mode", ["keep", "leave"])
+def test_taking_over_large_arrays_takes_the_memory_of_one(mode) -> None:
+    """Kept memory too: the place of an array that was freed is given back, not left empty beside its copy."""
+    command = [sys.executable, "-c", COPIES, mode]
+    more = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert more <= 2, f"{more} arrays of four"
