@@ -3,7 +3,6 @@
 import math
 from typing import Any
 
-import equinox as eqx
 import numpy as np
 
 import noprop_ode as no
@@ -102,7 +101,7 @@ def _norm(torch: Any, norm: no.nn.GroupNorm) -> Any:
     return layer
 
 
-def linear(torch: Any, layer: eqx.nn.Linear | no.LinearReadout) -> Any:
+def linear(torch: Any, layer: Any) -> Any:
     """A linear layer, or a readout."""
     outs, ins = layer.weight.shape
     found = torch.nn.Linear(ins, outs)

@@ -152,7 +152,8 @@ def _convolutions(torch: Any, of: Sequence[Layer], size: int) -> dict[str, Calla
         ys, backward = jax.vjp(lambda conv, xs: jax.vmap(conv)(xs), conv, xs)
         return ys, backward(gs)[0] if first else backward(gs)
 
-    jitted: Any = eqx.filter_jit(passes, compiler_options=compiler_options())
+    jit: Any = eqx.filter_jit
+    jitted = jit(passes, compiler_options=compiler_options())  # like training steps
 
     def ours() -> Any:
         return [

@@ -69,13 +69,15 @@ class LearnedSchedule(AbstractNoiseSchedule, AbstractFreezable):
         self.raw_out = jnp.full((width,), math.log(math.expm1(0.1 / width)), dtype=jnp.float32)
         self.trainable = trainable
 
-    def _network(self, t: Scalar) -> Scalar:
-        units = jnp.tanh(jnn.softplus(self.raw_in) * t + self.bias)
-        return t + jnp.sum(jnn.softplus(self.raw_out) * units)
+    def _rise(self, t: Scalar) -> Scalar:
+        """G(t) - G(0) as a sum of increments, none of which is negative: as a difference, it would be rounded to that of
+        the largest units."""
+        slope = jnn.softplus(self.raw_in)
+        increments = jnp.tanh(slope * t) * (1 - jnp.tanh(slope * t + self.bias) * jnp.tanh(self.bias))
+        return t + jnp.sum(jnn.softplus(self.raw_out) * increments)
 
     def log_snr(self, t: Scalar) -> Scalar:
         own = held_if_frozen(self)
-        start, end = own._network(jnp.zeros_like(t)), own._network(jnp.ones_like(t))
         # A span of exactly zero (softplus underflow) would stop the schedule: the floor keeps it increasing.
         span = _MIN_SPAN + jnn.softplus(own.raw_span)
-        return own.log_snr_0 + span * (own._network(t) - start) / (end - start)
+        return own.log_snr_0 + span * own._rise(t) / own._rise(jnp.ones_like(t))

@@ -181,3 +181,12 @@ def test_a_learned_schedule_starts_near_the_linear_one(key):
     ts = GRID
     gap = on(ts, no.LearnedSchedule(key=key).log_snr) - on(ts, no.LinearSchedule().log_snr)
     assert np.abs(gap).max() < 1.0
+
+
+@pytest.mark.parametrize("raw_out", [1e4, 1e6])
+def test_a_large_unit_that_is_saturated_changes_nothing(raw_out, key):
+    """In float32 a difference of two sums of this size has no digits left for the others."""
+    where = lambda s: (s.raw_in, s.bias, s.raw_out)  # noqa: E731
+    units = jnp.asarray([1.0]), jnp.asarray([30.0]), jnp.asarray([raw_out])
+    schedule = eqx.tree_at(where, no.LearnedSchedule(width=1, key=key), units)
+    np.testing.assert_allclose(on(GRID, schedule.log_snr), on(GRID, no.LinearSchedule().log_snr), atol=1e-4)
