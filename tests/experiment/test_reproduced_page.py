@@ -102,6 +102,11 @@ def test_a_supervised_run_stands_beside_its_twin(tmp_path):
     # The blocks of DT are of a narrower network.
     assert "| DT, one-hot, the fast network | 8 | 1 | 88.00 (1) |  |  | 87.00 | 79.25 |  |" in found
     assert "| supervised, one-hot, the fast network | 8 | 1 | 92.00 (1) |  |  |  |  |  |" in found
+    narrow = record_of(tmp_path, json.loads(summary(0, 0.87, name="cifar10_fast_supervised", epochs=8)))
+    narrow["settings"]["model.field.channels"] = runs[1]["settings"]["model.field.channels"]
+    found = page(PAGE, [*runs, narrow])
+    assert "| DT, one-hot, the fast network | 8 | 1 | 88.00 (1) |  |  | 87.00 | 79.25 | 87.00 (+1.00) |" in found
+    assert "| 8 | 1 | 90.00 (1) |  |  | 89.00 | 73.35 | 92.00 (-2.00) |" in found
 
 
 def test_runs_of_other_settings_are_kept_apart_and_the_same_run_is_replaced(tmp_path, call_script):

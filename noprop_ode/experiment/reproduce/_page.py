@@ -117,9 +117,12 @@ def _beside(runs: Sequence[Record], twin: Sequence[Record]) -> str:
     return f"{per_cent(of_twin)} ({difference:+.2f})"
 
 
-def _of_one_network(a: Record, b: Record) -> bool:
-    """Whether two runs train the same network on the same images, with the same optimiser."""
-    a, b = a["settings"], b["settings"]
+def _is_twin(found: Record, run: Record) -> bool:
+    """Whether a run is the supervised twin of another: it trains the same network (for DT, that of a block) on the same
+    images for as many epochs, with the same optimiser."""
+    if found["variant"] != "supervised" or any(found[name] != run[name] for name in ("data", "epochs")):
+        return False
+    a, b = found["settings"], run["settings"]
     return all(
         a[name] == b[name]
         for name in a.keys() & b.keys()
@@ -134,11 +137,10 @@ def _overview(records: Sequence[Record], *, changed: bool) -> str:
     groups = _groups(records)
     order = {data: i for i, data in enumerate(SETS)}
     by_data = sorted(groups.items(), key=lambda group: (order.get(group[0][0].data, len(SETS)), group[0]))
-    for (row, settings, epochs, changes, own), runs in by_data:
+    for (row, settings, epochs, changes, _), runs in by_data:
         if bool(changes) != changed:
             continue
-        twin = groups.get((Row(row.data, "supervised", "one-hot"), settings, epochs, changes, own), [])
-        twin = [found for found in twin if _of_one_network(found, runs[0])]
+        twin = [found for found in records if _is_twin(found, runs[0])]
         cpu, gib = ([r[k] for r in runs if k in r] for k in ("cpu_seconds", "gib"))
         cells = [
             SETS.get(row.data, row.data),
