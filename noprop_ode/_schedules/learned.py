@@ -70,7 +70,7 @@ class LearnedSchedule(AbstractNoiseSchedule, AbstractFreezable):
         self.trainable = trainable
 
     def _rise(self, t: Scalar) -> Scalar:
-        """G(t) - G(0) as a sum of increments, none of which is negative: as a difference, it would be rounded to that of
+        """G(t) - G(0) as a sum of increments, none of which is negative: a difference would be rounded to the digits of
         the largest units."""
         slope = jnn.softplus(self.raw_in)
         increments = jnp.tanh(slope * t) * (1 - jnp.tanh(slope * t + self.bias) * jnp.tanh(self.bias))
