@@ -34,17 +34,34 @@ def copied(tree: _T) -> _T:
 
 def taken_over(trees: list[_T]) -> _T:
     """Like `copied`, for the only tree in a list, which is taken out. Large arrays are copied one after another, so
-    that one of which nobody else has a reference is freed before the next is copied."""
+    that one of which nobody else has a reference is freed before the next is copied. If memory runs out, the list has
+    the tree again."""
     leaves, structure = jax.tree.flatten(trees.pop())
     arrays = [n for n, leaf in enumerate(leaves) if eqx.is_array(leaf)]
     large = [n for n in arrays if leaves[n].nbytes >= 2**20]
     small = [n for n in arrays if leaves[n].nbytes < 2**20]
-    for n in large:
-        _copy_in_place(leaves, [n])
-        if leaves[n].nbytes >= _MUCH:
-            release_freed_memory()
-    _copy_in_place(leaves, small)
+    try:
+        for n in large:
+            _copy_in_place(leaves, [n])
+            if leaves[n].nbytes >= _MUCH:
+                release_freed_memory()
+        _copy_in_place(leaves, small)
+    except BaseException:
+        trees.append(jax.tree.unflatten(structure, leaves))
+        raise
     return jax.tree.unflatten(structure, leaves)
+
+
+def take_over(holder: Any) -> Any:
+    """The same for the `state` of an object, which meanwhile has none, and gets it back."""
+    given = [holder.state]
+    del holder.state  # else it would be held while it is copied
+    try:
+        holder.state = taken_over(given)
+    except BaseException:
+        holder.state = given.pop()
+        raise
+    return holder.state
 
 
 def _copy_in_place(leaves: list[Any], places: list[int]) -> None:

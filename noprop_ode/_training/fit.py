@@ -139,8 +139,8 @@ def fit(
     is then the newest checkpoint.
     """
     check_layout(parallel, model, batch_size)
-    per_call = default_steps_per_call(model) if steps_per_call is None else steps_per_call
-    check_arguments(splits, model, epochs, batch_size, seed, validate_every, patience, rollbacks, keep, per_call)
+    each = default_steps_per_call(model) if steps_per_call is None else steps_per_call
+    check_arguments(splits, model, epochs, batch_size, seed, validate_every, patience, rollbacks, keep, each)
     train_key, augment_key, validation_key = jr.split(jr.fold_in(jr.key(seed), 1), 3)
     optimiser = kept_apart(model, optimiser)
     settings = {
@@ -197,7 +197,7 @@ def fit(
                 try:
                     clock = Clock(run)
                     epoch = batches.rest_of_epoch(run)
-                    for run.state, metrics in steps(run.state, epoch, steps_per_call=per_call, parallel=parallel):
+                    for run.state, metrics in steps(run.own(parallel), epoch, steps_per_call=each, parallel=parallel):
                         run.record_steps(metrics, rate)
                         clock.tick()
                         run.emit(Stepped(metrics, run.progress.epoch + 1))

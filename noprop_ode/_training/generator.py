@@ -121,7 +121,8 @@ def train(
     an infinite update.
     """
     # Not `yield from`: the frame would hold the state that was passed in for as long as the training lasts.
-    return steps(state, batches, check_every=check_every, steps_per_call=steps_per_call, parallel=parallel, ahead=False)
+    how: dict[str, Any] = {"check_every": check_every, "steps_per_call": steps_per_call, "parallel": parallel}
+    return steps(state, batches, **how, ahead=False, own=False)
 
 
 def steps(
@@ -132,19 +133,20 @@ def steps(
     steps_per_call: int = 1,
     parallel: Parallel | None = None,
     ahead: bool = True,
+    own: bool = True,
 ) -> Iterator[tuple[TrainState, Metrics]]:
     """Like `train`, but batches are made ahead, while the device computes the call before: they must not depend on what
-    that yields."""
+    that yields. And the state is consumed by the first step too, because nobody else has its arrays."""
     if check_every < 1 or steps_per_call < 1:
         raise ValueError(f"check_every and steps_per_call must be at least 1; got {check_every} and {steps_per_call}.")
     check_alive(state)
     # A moving average may start with the very buffers of the model; donation needs separate ones.
-    if parallel is None:
+    if parallel is not None:
+        state = parallel.place(state)
+    elif not own:
         given = [state]
         del state  # else it would be held for as long as the copy is made
         state = taken_over(given)
-    else:
-        state = parallel.place(state)
     if parallel is not None and parallel.block > 1:
         steps_per_call = 1
     began_finite = not any(agreed(not finite(state.model)))

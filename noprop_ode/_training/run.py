@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from .._model import AbstractModel
+from .copies import take_over
 from .folder import RunFolder
+from .parallel import Parallel
 from .processes import agreed, gathered, on_first, tell
 from .sharded import save_parts
 from .step import Metrics, TrainState, finite, rows
@@ -130,6 +132,7 @@ class Run:
         self.saved = time.monotonic()  # when the last checkpoint was written
         self.stopping = False  # requested in steps that were taken back
         self._began_finite = self.is_finite()  # a model may have infinite weights on purpose
+        self._own: TrainState | None = None  # a state whose arrays nobody else has
 
     @property
     def steps_per_epoch(self) -> int:
@@ -165,6 +168,12 @@ class Run:
         self.state, self.progress, self.saved = state, Progress.from_plain(plain), time.monotonic()
         self._began -= self.progress.wall_seconds
 
+    def own(self, parallel: Parallel | None) -> TrainState:
+        """The state for steps that consume it: what a step left, or else a copy; `parallel` makes its own."""
+        if parallel is None and self.state is not self._own:
+            self._own = take_over(self)
+        return self.state
+
     def emit(self, event: Event) -> None:
         """Passes an event to every callback in order; the end in reverse order, so that logs, which come first, hear
         of what the others record then."""
@@ -186,6 +195,7 @@ class Run:
 
         **Arguments:** their metrics, the learning rate by step, and the last good step, if not all of them are good.
         """
+        self._own = self.state
         for row in rows(metrics):
             if row["step"] <= self.progress.step:
                 continue  # recorded before the call was found to be bad

@@ -89,5 +89,5 @@ def test_a_generator_that_waits_holds_no_batch():
         return xs, ys
 
     state = no.TrainState.create(MODEL, adam(), key=KEY)
-    held = [len(alive) for _ in steps(state, map(batch, range(6)), steps_per_call=2)]
+    held = [len(alive) for _ in steps(state, map(batch, range(6)), steps_per_call=2, own=False)]
     assert held == [0, 0, 0]

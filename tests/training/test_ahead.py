@@ -1,5 +1,6 @@
 """Batches that are made while the device computes."""
 
+import functools
 import gc
 import weakref
 from types import SimpleNamespace
@@ -32,7 +33,7 @@ def state():
 
 def test_a_batch_is_made_before_the_step_before_it_is_yielded():
     seen = []
-    for _, metrics in steps(state(), told(seen)):
+    for _, metrics in steps(state(), told(seen), own=False):
         seen.append(f"step {int(metrics.step)}")
     assert seen == ["batch 0", "batch 1", "step 1", "batch 2", "step 2", "step 3"]
 
@@ -51,7 +52,7 @@ def test_train_takes_a_batch_only_when_it_is_asked_for_the_next_step():
 @pytest.mark.parametrize("steps_per_call", [1, 3])
 def test_batches_made_ahead_change_nothing(steps_per_call):
     ends = []
-    for train in (no.train, steps):
+    for train in (no.train, functools.partial(steps, own=False)):
         *_, (end, _) = train(state(), told([]), steps_per_call=steps_per_call)
         ends.append(jax.tree.leaves(eqx.filter(end.model, eqx.is_array)))
     for expected, found in zip(*ends, strict=True):
@@ -61,7 +62,7 @@ def test_batches_made_ahead_change_nothing(steps_per_call):
 def test_an_error_of_a_batch_costs_no_step_before_it():
     done = []
     with pytest.raises(OSError, match="the disk is gone"):
-        for _, metrics in steps(state(), told([], OSError("the disk is gone"))):
+        for _, metrics in steps(state(), told([], OSError("the disk is gone")), own=False):
             done.append(int(metrics.step))
     assert done == [1, 2, 3]
 
@@ -123,7 +124,7 @@ def test_no_more_batches_are_on_the_device_than_are_made_ahead(ahead, most):
     shape = (8, 3, 5, 1)
     made = ((np.full(shape, 0.5, np.float32), blobs(8)[1]) for _ in range(4))
     start = no.TrainState.create(mlp_model(image_shape=shape[1:]), adam(), key=jr.key(0))
-    for _ in steps(start, made, ahead=ahead):
+    for _ in steps(start, made, ahead=ahead, own=False):
         gc.collect()
         assert sum(array.shape == shape for array in jax.live_arrays()) <= most
 
