@@ -119,9 +119,9 @@ def section(rows: Sequence[Row]) -> str:
     return f"""A DT step with the paper's blocks at batch size {one["batch"]}, on images of the size of MNIST, with
 AdamW. Each row is its own process. [`noprop_ode.train`][] trains the blocks one after another through one compiled
 function. An additional block is therefore not compiled again and keeps no intermediate results: it adds its weights,
-and two moments, plus what the allocator leaves empty between them while the step runs. *One program* is
-[`noprop_ode.train_step`][] under one `jit`, which compiles all blocks; its additional blocks are counted from the row
-of one block.
+and two moments, plus what the allocator leaves empty between them while the step runs. [`noprop_ode.fit`][] also
+holds the model that it was given, which stays as it was. *One program* is [`noprop_ode.train_step`][] under one `jit`,
+which compiles all blocks; its additional blocks are counted from the row of one block.
 
 {table(heads, cells)}
 
