@@ -241,8 +241,8 @@ compared before anything is timed), the same loss, eager mode. It runs if PyTorc
 
 XLA compiles the convolutions by Eigen, PyTorch by oneDNN. {_behind(rows)} Tried in their place, with
 nothing gained in a whole step: Winograd's algorithm as sixteen separate matrix products, whose transformations take
-back most of what the fewer multiplications save (0.87 to 1.07 times the time of the larger layers), and patches times a
-matrix, faster for the first layer alone and not with its gradient."""
+back most of what the fewer multiplications save, and patches times a matrix, faster for the first layer alone and not
+with its gradient."""
 
 
 def _behind(rows: Sequence[Row]) -> str:
