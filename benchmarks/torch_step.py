@@ -9,14 +9,11 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.random as jr
 import numpy as np
 
 import noprop_ode as no
-from noprop_ode._parts import part_size
-from noprop_ode._training.compiled import compiler_options
 
 from ._goals import Goal
 from ._measure import alternating, compared
@@ -24,13 +21,13 @@ from ._models import BATCH, CIFAR10, MNIST, batch, ct, training
 from ._record import ROOT, Row, machine
 from ._skipped import Skipped
 from ._text import milliseconds, ratio, table
-from ._torch_networks import convolution, linear, network, tensor
-from .convolution import Layer, layers
+from ._torch_layers import convolutions
+from ._torch_networks import linear, network, tensor
+from .convolution import layers
 
 
 TITLE = "The same step in PyTorch"
 _OURS = "our step"
-_CONVOLUTIONS = "our convolutions"
 _LAYOUTS = {"PyTorch, channels first": "contiguous_format", "PyTorch, channels last": "channels_last"}
 _SHAPES = {"paper's, MNIST": MNIST, "paper's, CIFAR-10": CIFAR10, "fast, CIFAR-10": CIFAR10}
 
@@ -71,10 +68,11 @@ def _rows(quick: bool) -> Iterator[Row]:
         sides: dict[str, Callable[[], Any]] = {_OURS: training(model, data)}
         sides |= {layout: _stepper(torch, model, data, getattr(torch, form)) for layout, form in _LAYOUTS.items()}
         samples = alternating(sides, rounds=rounds)
-        alone = _convolutions(torch, [layer for layer in layers(quick) if quick or layer.network == name], size)
+        own = [layer for layer in layers(quick) if quick or layer.network == name]
+        alone = convolutions(torch, own, size, ours=_OURS, forms=_LAYOUTS)
         of_layers = alternating(alone, rounds=rounds)
         for layout in _LAYOUTS:
-            each = compared(of_layers, _CONVOLUTIONS, layout)
+            each = compared(of_layers, _OURS, layout)
             yield {
                 "network": name,
                 "cores": cores,
@@ -134,52 +132,6 @@ def _stepper(torch: Any, model: no.NoPropCT, data: Any, form: Any) -> Callable[[
         return loss.item()
 
     return step
-
-
-def _convolutions(torch: Any, of: Sequence[Layer], size: int) -> dict[str, Callable[[], Any]]:
-    """The layers of a step alone, forward and backward, here and in each of PyTorch's layouts."""
-    part = part_size(size)
-    arrays = [
-        (
-            jr.normal(jr.key(0), (size, each.side, each.side, ins)),
-            jr.normal(jr.key(1), (size, each.side, each.side, outs)),
-        )
-        for each in of
-        for _, _, ins, outs in [each.conv.weight.shape]
-    ]
-
-    def passes(conv: no.nn.Conv, xs: jax.Array, gs: jax.Array, first: bool) -> Any:
-        ys, backward = jax.vjp(lambda conv, xs: jax.vmap(conv)(xs), conv, xs)
-        return ys, backward(gs)[0] if first else backward(gs)
-
-    jit: Any = eqx.filter_jit
-    jitted = jit(passes, compiler_options=compiler_options())  # like training steps
-
-    def ours() -> Any:
-        return [
-            jitted(each.conv, xs[i : i + part], gs[i : i + part], each.first)
-            for each, (xs, gs) in zip(of, arrays)
-            for i in range(0, size, part)
-        ]
-
-    def theirs(form: Any) -> Callable[[], Any]:
-        every = [
-            (
-                convolution(torch, each.conv).to(memory_format=form),
-                *(tensor(torch, a).permute(0, 3, 1, 2).contiguous(memory_format=form) for a in both),
-            )
-            for each, both in zip(of, arrays)
-        ]
-
-        def call() -> Any:
-            for each, (layer, xs, gs) in zip(of, every):
-                layer.zero_grad()
-                xs.grad = None
-                layer(xs.requires_grad_(not each.first)).backward(gs)
-
-        return call
-
-    return {_CONVOLUTIONS: ours, **{name: theirs(getattr(torch, form)) for name, form in _LAYOUTS.items()}}
 
 
 def _best(rows: Sequence[Row]) -> Sequence[Row]:
