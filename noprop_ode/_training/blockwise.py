@@ -1,12 +1,13 @@
 """An optimiser applied to each block separately."""
 
+import functools
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import PyTree
+from jaxtyping import Array, Bool, PyTree
 
 from .._blocks import Blocks
 from .._model import AbstractModel
@@ -26,7 +27,12 @@ def is_blockwise_state(node: Any) -> bool:
 
 
 class BlockwiseTransformation(optax.GradientTransformation):
-    """What [`noprop_ode.blockwise`][] returns: an optimiser that is known to keep blocks apart."""
+    """What [`noprop_ode.blockwise`][] returns: an optimiser that is known to keep blocks apart.
+
+    `of_active` is the same for blocks that are known to take part in the step: it does not look at their gradients.
+    """
+
+    of_active: optax.GradientTransformation
 
 
 def blockwise(
@@ -54,16 +60,18 @@ def blockwise(
         init_blocks = jax.vmap(optimiser.init) if jax.tree.leaves(blocks) else optimiser.init
         return BlockwiseState(init_blocks(blocks), rest.init(others))
 
-    def update(updates: Any, state: Any, params: Any = None) -> Any:
+    def update(updates: Any, state: Any, params: Any = None, *, of_block: Any = _update_active(optimiser)) -> Any:
         block_grads, other_grads = _split(updates)
         block_params, other_params = (None, None) if params is None else _split(params)
         new_blocks, block_state = block_grads, state.blocks
         if jax.tree.leaves(block_grads):
-            new_blocks, block_state = jax.vmap(_update_active(optimiser))(block_grads, state.blocks, block_params)
+            new_blocks, block_state = jax.vmap(of_block)(block_grads, state.blocks, block_params)
         new_others, rest_state = rest.update(other_grads, state.rest, other_params)
         return _merge(updates, new_blocks, new_others), BlockwiseState(block_state, rest_state)
 
-    return BlockwiseTransformation(init, update)
+    found = BlockwiseTransformation(init, update)
+    found.of_active = optax.GradientTransformation(init, functools.partial(update, of_block=optimiser.update))
+    return found
 
 
 def kept_apart(model: AbstractModel, optimiser: optax.GradientTransformation) -> optax.GradientTransformation:
@@ -86,9 +94,14 @@ def kept_apart(model: AbstractModel, optimiser: optax.GradientTransformation) ->
     return blockwise(optimiser)
 
 
+def takes_part(grads: PyTree[Array]) -> Bool[Array, ""]:
+    """Whether a block takes part in a step: its gradient is not exactly zero."""
+    return functools.reduce(jnp.logical_or, (jnp.any(g != 0) for g in jax.tree.leaves(grads)), jnp.zeros((), bool))
+
+
 def _update_active(optimiser: optax.GradientTransformation):
     def update(grads: PyTree[Any], state: PyTree[Any], params: PyTree[Any]):
-        active = jnp.any(jnp.stack([jnp.any(g != 0) for g in jax.tree.leaves(grads)]))
+        active = takes_part(grads)
         new, new_state = optimiser.update(grads, state, params)
         new = jax.tree.map(lambda u: jnp.where(active, u, jnp.zeros_like(u)), new)
         return new, jax.tree.map(lambda n, o: jnp.where(active, n, o), new_state, state)

@@ -1,5 +1,6 @@
 """A step of all blocks as one call per block: T problems that share nothing but labels and readout."""
 
+import dataclasses
 from typing import Any
 
 import equinox as eqx
@@ -14,7 +15,7 @@ from .._block_model import AbstractBlockModel, batch_keys
 from .._model import AbstractModel, LossTerms
 from .._trainable import trainable_mask
 from .._types import Scalar
-from .blockwise import BlockwiseTransformation
+from .blockwise import BlockwiseTransformation, takes_part
 from .compiled import donating
 from .parallel import Parallel, block_specs
 from .step import Metrics, TrainState, metrics_of, updated
@@ -176,10 +177,15 @@ def _add(
     xs: Array, ys: Array, rest: TrainState, blocks: TrainState, gathered: Gathered, *, first: int | Array
 ) -> tuple[TrainState, Gathered]:
     i = gathered.i
-    # The part of the state that belongs to the block, with a leading axis of size one.
     arrays, static = eqx.partition(blocks, eqx.is_array)
-    one = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, i, 1), arrays)
-    state = eqx.combine(one, static, rest)
+    # What belongs to the block; without the leading axis, so that XLA copies it out of the stack once for all its uses.
+    one = jax.tree.map(lambda a: jax.lax.dynamic_index_in_dim(a, i, keepdims=False), arrays)
+
+    def alone(one: PyTree[Array]) -> TrainState:
+        """The state as if there were no other block: a stack of one."""
+        return eqx.combine(jax.tree.map(lambda a: a[None], one), static, rest)
+
+    state = alone(one)
     model, num_blocks = state.model, _num_blocks(rest)
     keys = batch_keys(jr.fold_in(state.key, state.step))
     mask = trainable_mask(model)
@@ -194,25 +200,30 @@ def _add(
     squared_norm = jnp.square(optax.tree.norm(grads)).astype(jnp.float32)
     healthy = gathered.healthy & jnp.isfinite(value) & jnp.isfinite(squared_norm)
 
+    optimiser, active = state.optimiser, jnp.ones((), bool)
+    if state.average is None:  # which goes on where a block takes no part
+        assert isinstance(optimiser, BlockwiseTransformation)
+        optimiser, active = optimiser.of_active, takes_part(grads)
+
     # The update of the rest is not returned, and so not computed.
     none = jax.tree.map(jnp.zeros_like, eqx.filter(model, mask))
     grads = eqx.tree_at(lambda m: m.field.stacked, none, jax.tree.map(lambda g: g[None], grads))
 
-    def trained(one: PyTree[Array], grads: PyTree[Any]) -> PyTree[Array]:
-        state = eqx.combine(one, static, rest)
-        new = eqx.filter(of_blocks(updated(state, grads, jnp.ones((), bool)))[0], eqx.is_array)
-        return jax.tree.map(lambda n, o: n.astype(o.dtype), new, one)
+    def write(all: Array, new: Array) -> Array:
+        return jax.lax.dynamic_update_slice_in_dim(all, new.astype(all.dtype), i, 0)
+
+    def trained(arrays: PyTree[Array], one: PyTree[Array], grads: PyTree[Any]) -> PyTree[Array]:
+        new = updated(dataclasses.replace(alone(one), optimiser=optimiser), grads, jnp.ones((), bool))
+        new = dataclasses.replace(new, optimiser=state.optimiser)
+        return jax.tree.map(write, arrays, eqx.filter(of_blocks(new)[0], eqx.is_array))
 
     # A branch, and no `jnp.where`: XLA fuses nothing across it. Else it would read the moments of the block again
     # wherever they are used, and copy those of all blocks before it writes to them.
-    after = jax.lax.cond(healthy[0], trained, lambda one, _: one, one, grads)
+    arrays = jax.lax.cond(healthy[0] & active, trained, lambda arrays, *_: arrays, arrays, one, grads)
 
-    def write(all: Array, new: Array) -> Array:
-        return jax.lax.dynamic_update_slice_in_dim(all, new, i, 0)
-
-    return eqx.combine(jax.tree.map(write, arrays, after), static), Gathered(
+    return eqx.combine(arrays, static), Gathered(
         i=i + 1,
-        denoising=write(gathered.denoising, value[None].astype(jnp.float32)),
+        denoising=write(gathered.denoising, value[None]),
         readout=gathered.readout,
         prior=gathered.prior,
         shared=jax.tree.map(lambda all, new: all + new[None], gathered.shared, shared_grads),

@@ -63,8 +63,9 @@ QUICK = ("fixed labels", "shared parts learn")
 @pytest.mark.parametrize(
     "model", [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in MODELS]
 )
-def test_a_step_by_block_is_the_step_in_one_piece(model):
-    state = no.TrainState.create(MODELS[model](), CLIPPED_ADAM, key=jr.key(3), average_decay=0.9)
+@pytest.mark.parametrize("average_decay", [None, 0.9], ids=["plain", "averaged"])
+def test_a_step_by_block_is_the_step_in_one_piece(model, average_decay):
+    state = no.TrainState.create(MODELS[model](), CLIPPED_ADAM, key=jr.key(3), average_decay=average_decay)
     batches = [blobs(12, seed=seed) for seed in range(3)]
     step, whole, expected = eqx.filter_jit(no.train_step), state, []
     for xs, ys in batches:
@@ -101,15 +102,18 @@ def test_several_steps_in_one_call_are_the_same_steps():
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
-def test_the_memory_of_a_call_is_that_of_one_block():
+@pytest.mark.parametrize("average_decay", [None, 0.9], ids=["plain", "averaged"])
+def test_the_memory_of_a_call_is_that_of_one_block(average_decay):
     def temporary_bytes(num_blocks):
         model = dt_model(num_blocks, make=lambda key, dim: no.nn.MLPField((2, 2, 1), 3, dim, width=32, key=key))
-        state = no.TrainState.create(model, adam(1e-3, weight_decay=0.1), key=jr.key(1), average_decay=0.9)
+        state = no.TrainState.create(model, adam(1e-3, weight_decay=0.1), key=jr.key(1), average_decay=average_decay)
         data = (*map(jnp.asarray, blobs(500)), None)
         (blocks, rest), gathered = of_blocks(state), begin(data, state)
         analysis = add_block.lower((*data, rest), blocks, gathered).compile().compiled.memory_analysis()
-        # Weights, their average and two moments are written in place, of one block: nothing is as large as all are.
-        assert analysis.alias_size_in_bytes >= 4 * sum(a.nbytes for a in numbers(model.field))
+        # Weights, two moments and the average are written in place, of one block: nothing is as large as all are.
+        assert analysis.alias_size_in_bytes >= (3 if average_decay is None else 4) * sum(
+            a.nbytes for a in numbers(model.field)
+        )
         return analysis.temp_size_in_bytes
 
     assert temporary_bytes(8) < 1.02 * temporary_bytes(2)  # of a single one, nothing is copied out
@@ -126,6 +130,39 @@ def test_an_optimiser_that_couples_blocks_takes_the_step_in_one_piece():
     found, _ = next(no.train(coupled, [data]))
     for a, b in zip(numbers(expected.model), numbers(found.model), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+class Muted(no.AbstractVectorField):
+    """A network with a fixed gain."""
+
+    field: no.AbstractVectorField
+    gain: jax.Array
+
+    def encode(self, x, *, key=None):
+        return self.field.encode(x), jax.lax.stop_gradient(self.gain)
+
+    def __call__(self, t, z, features):
+        own, gain = features
+        return gain * self.field(t, z, own)
+
+
+@pytest.mark.parametrize("average_decay", [None, 0.9], ids=["plain", "averaged"])
+def test_a_block_without_a_gradient_takes_no_part(average_decay):
+    model = dt_model(make=lambda key, dim: Muted(make(key, dim), jnp.asarray(1.0)))
+    model = eqx.tree_at(lambda m: m.field.stacked.gain, model, jnp.array([1.0, 0.0, 1.0]))
+    whole = by_block = no.TrainState.create(
+        model, adam(1e-2, weight_decay=0.1), key=jr.key(3), average_decay=average_decay
+    )
+    batches, step = [blobs(9, seed=seed) for seed in range(3)], eqx.filter_jit(no.train_step)
+    for xs, ys in batches:
+        whole, _ = step(whole, xs, ys)
+    for by_block, _ in no.train(by_block, batches):
+        pass
+    for a, b in zip(numbers(whole), numbers(by_block), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    for old, new in zip(numbers(model.field.stacked.field), numbers(by_block.model.field.stacked.field), strict=True):
+        same = [np.array_equal(a, b) for a, b in zip(old, new)]
+        assert same == [False, True, False]
 
 
 class Fragile(no.AbstractVectorField):
