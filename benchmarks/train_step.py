@@ -93,7 +93,7 @@ def goals(rows: Sequence[Row]) -> list[Goal]:
     ]
 
 
-_HELD_BACK = "of each block, weights and moments are copied out of the stack of all, and back"
+_HELD_BACK = "of each block, weights and moments are copied out of the stack of all"
 
 
 def section(rows: Sequence[Row]) -> str:

@@ -181,7 +181,7 @@ def _add(
     # What belongs to the block; without the leading axis, so that XLA copies it out of the stack once for all its uses.
     one = jax.tree.map(lambda a: jax.lax.dynamic_index_in_dim(a, i, keepdims=False), arrays)
 
-    def alone(one: PyTree[Array]) -> TrainState:
+    def alone(one: PyTree[Array]) -> Any:
         """The state as if there were no other block: a stack of one."""
         return eqx.combine(jax.tree.map(lambda a: a[None], one), static, rest)
 
