@@ -26,7 +26,8 @@ class EarlyExit(AbstractSampler):
     for flow matching, which is where the trajectory goes if the posterior no longer changes.
 
     Each check costs one vector field evaluation, and is counted; [`noprop_ode.Evaluation`][] reports how many
-    evaluations were saved. In a batch, the device waits for the slowest image.
+    evaluations were saved. In a batch, the device waits for the slowest image. With a model of blocks, images that have
+    stopped at different times are in different blocks, and the weights of a block are copied for each image.
 
     !!! example
 

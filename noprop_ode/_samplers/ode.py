@@ -4,16 +4,32 @@ from typing import Any
 
 import diffrax
 import equinox as eqx
+import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Int
 
 from .._blocks import Blocks
+from .._choices import Sample
 from .._model import AbstractModel, name_of
-from .._types import Features, Key, Latent
-from .base import AbstractSolverSampler, check_steps, evaluations_of, in_float32, solve_in_equal_steps, takes
+from .._types import Features, Key, Latent, Logits, Scalar
+from .._vector_field import AbstractVectorField
+from .base import (
+    AbstractSolverSampler,
+    as_sample,
+    check_steps,
+    evaluations_of,
+    in_float32,
+    solve_in_equal_steps,
+    steps_until,
+    takes,
+)
 
 
 class ODE(AbstractSolverSampler):
     """Integrates the model's ODE from noise to label with any Diffrax solver, in fixed or adaptive steps.
+
+    The velocity of a model of blocks jumps where one block hands over to the next. With adaptive steps, a sample is
+    therefore carried through one block after another, with steps that end where its interval ends.
 
     !!! example
 
@@ -43,7 +59,7 @@ class ODE(AbstractSolverSampler):
         - `solver`: a Diffrax solver for ODEs.
         - `steps`: number of equal steps.
         - `stepsize_controller`: an adaptive controller, instead of `steps`.
-        - `max_steps`: the largest number of adaptive steps.
+        - `max_steps`: the largest number of adaptive steps; with a model of blocks, in each block.
         - `adjoint`: how to differentiate through the solve, which NoProp itself never does;
             `diffrax.RecursiveCheckpointAdjoint()` by default.
 
@@ -102,25 +118,78 @@ class ODE(AbstractSolverSampler):
                 f"noprop_ode.ODE(diffrax.Euler(), steps={model.field.num_blocks})."
             )
 
+    def sample(self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, t1: float = 1.0) -> Sample:
+        if self.steps is not None or not isinstance(model.field, Blocks) or not 0 < t1 <= 1:
+            return super().sample(model, z0, features, key=key, t1=t1)
+        self.check(model)
+        return self._block_by_block(model, model.field, z0, features, t1)
+
     def solve(
         self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, t1: float = 1.0, **how: Any
     ) -> diffrax.Solution:
         del key
+        if self.steps is None:
+            return self._adapting(model, z0, features, in_float32(t1, None), **how)
         term, how = diffrax.ODETerm(_Velocity(model)), {"adjoint": self.adjoint, **how}
-        if self.stepsize_controller is None:
-            assert self.steps is not None
-            return solve_in_equal_steps(term, self.solver, z0, features, self.steps, t1, **how)
+        return solve_in_equal_steps(term, self.solver, z0, features, self.steps, t1, **how)
+
+    def _adapting(
+        self, model: AbstractModel, z0: Latent, features: Features, times: dict[str, Any], **how: Any
+    ) -> diffrax.Solution:
+        assert self.stepsize_controller is not None
         return diffrax.diffeqsolve(
-            term,
+            diffrax.ODETerm(_Velocity(model)),
             self.solver,
-            **in_float32(t1, None),
+            **times,
             y0=z0,
             args=features,
             stepsize_controller=self.stepsize_controller,
             max_steps=self.max_steps,
             throw=False,
-            **how,
+            **{"adjoint": self.adjoint, **how},
         )
+
+    def _block_by_block(
+        self, model: AbstractModel, blocks: Blocks, z0: Latent, features: Features, t1: float
+    ) -> Sample:
+        """A solve per block. In one solve through all of them, each image of a batch has a time, and so a block, of its
+        own, whose weights `vmap` would copy for it at every evaluation."""
+        count = steps_until(t1, blocks.num_blocks)
+        grid = jnp.asarray([*(k / blocks.num_blocks for k in range(count)), t1], jnp.float32)
+
+        def through(before: Sample, k: Int[Array, ""]) -> tuple[Sample, None]:
+            block = _BlockAlone(blocks, k)
+            okay = diffrax.is_okay(before.result)
+            times = {"t0": jnp.where(okay, grid[k], grid[k + 1]), "t1": grid[k + 1], "dt0": None}
+            own = jax.tree.map(lambda a: a[k], features)
+            end = as_sample(
+                self._adapting(eqx.tree_at(lambda m: m.field, model, block), before.z, own, times),
+                *self.step_evaluations,
+            )
+            # After a failure there is nothing left to integrate, and the first one is reported.
+            spent = before.num_evaluations + jnp.where(okay, end.num_evaluations, 0)
+            return Sample(end.t, end.z, spent, diffrax.RESULTS.where(okay, end.result, before.result)), None
+
+        zero = jnp.zeros((), jnp.float32)
+        start = Sample(zero, z0, zero, diffrax.RESULTS.successful)
+        return jax.lax.scan(through, start, jnp.arange(count))[0]
+
+
+class _BlockAlone(Blocks):
+    """One block for all times, with features of its own alone."""
+
+    k: Int[Array, ""]
+    alone: AbstractVectorField
+
+    def __init__(self, blocks: Blocks, k: Int[Array, ""]):
+        self.stacked, self.num_blocks = blocks.stacked, blocks.num_blocks
+        self.k, self.alone = k, blocks.block(k)
+
+    def owner(self, t: Scalar) -> Int[Array, ""]:
+        return self.k
+
+    def __call__(self, t: Scalar, z: Latent, features: Features) -> Logits:
+        return self.alone(t, z, features)
 
 
 class _Velocity(eqx.Module):
