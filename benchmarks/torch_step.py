@@ -1,9 +1,11 @@
 """The training step of CT, compared with the same step in PyTorch."""
 
 import importlib
+import itertools
 import json
 import math
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,12 +30,15 @@ from .convolution import layers
 
 TITLE = "The same step in PyTorch"
 _OURS = "our step"
+_EIGEN, _ONEDNN = "Eigen", "oneDNN"
+_FLAG = "--xla_cpu_experimental_onednn_custom_call=true"
 _LAYOUTS = {"PyTorch, channels first": "contiguous_format", "PyTorch, channels last": "channels_last"}
 _SHAPES = {"paper's, MNIST": MNIST, "paper's, CIFAR-10": CIFAR10, "fast, CIFAR-10": CIFAR10}
 
 
 def measure(quick: bool) -> Iterator[Row]:
-    """Yields a row per network, number of cores and PyTorch memory layout; a number of cores has its own process."""
+    """Yields a row per network, PyTorch memory layout, number of cores and library that computes our convolutions; each
+    of the last two has a process of its own."""
     try:
         importlib.import_module("torch")
     except ImportError as error:
@@ -41,20 +46,28 @@ def measure(quick: bool) -> Iterator[Row]:
     every = machine()["cores"]
     # Only on Linux can a process choose its cores.
     counts = [every, 1] if every > 1 and hasattr(os, "sched_setaffinity") else [every]
-    for cores in counts:
-        command = [sys.executable, "-m", "benchmarks.torch_step", json.dumps({"quick": quick})]
+    for cores, library in itertools.product(counts, (_EIGEN, _ONEDNN) if _has_onednn() else (_EIGEN,)):
+        command = [sys.executable, "-m", "benchmarks.torch_step", json.dumps({"quick": quick, "library": library})]
         limit = None if cores == every else _on_one_core
         # PyTorch's threads would otherwise keep busy-waiting during the turn of the other side.
-        how: Any = {"env": {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}, "preexec_fn": limit, "cwd": ROOT}
+        env = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
+        if library == _ONEDNN:
+            env["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FLAG}"
+        how: Any = {"env": env, "preexec_fn": limit, "cwd": ROOT}
         output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, **how).stdout
         yield from (json.loads(line) for line in output.splitlines() if line.startswith("{"))
+
+
+def _has_onednn() -> bool:
+    """Whether this version of XLA can leave convolutions to oneDNN; before 0.11 it takes the flag and does not."""
+    return jax.__version_info__ >= (0, 11) and platform.machine() == "x86_64"
 
 
 def _on_one_core() -> None:
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 
-def _rows(quick: bool) -> Iterator[Row]:
+def _rows(quick: bool, library: str) -> Iterator[Row]:
     """The rows of one process, on all cores that it may use."""
     torch = importlib.import_module("torch")
     cores = machine()["cores"]
@@ -76,6 +89,7 @@ def _rows(quick: bool) -> Iterator[Row]:
             yield {
                 "network": name,
                 "cores": cores,
+                "library": library,
                 "batch": size,
                 **compared(samples, _OURS, layout),
                 "convolutions": {key: each[key] for key in ("ratio", "cpu", "cpu_against")},
@@ -135,23 +149,28 @@ def _stepper(torch: Any, model: no.NoPropCT, data: Any, form: Any) -> Callable[[
 
 
 def _best(rows: Sequence[Row]) -> Sequence[Row]:
-    """Of each network and number of cores, the row of the layout that suits PyTorch best."""
-    found: dict[tuple[str, int], Row] = {}
+    """Of each network, number of cores and library of ours, the row of the layout that suits PyTorch best."""
+    found: dict[tuple[str, int, str], Row] = {}
     for row in rows:
-        key = row["network"], row["cores"]
+        key = row["network"], row["cores"], _library(row)
         found[key] = max(found.get(key, row), row, key=lambda r: r["ratio"][1])
     return list(found.values())
 
 
-def _cores(row: Row) -> str:
-    return "1 core" if row["cores"] == 1 else f"{row['cores']} cores"
+def _library(row: Row) -> str:
+    return row.get("library", _EIGEN)
+
+
+def _where(row: Row) -> str:
+    cores = "1 core" if row["cores"] == 1 else f"{row['cores']} cores"
+    return cores if _library(row) == _EIGEN else f"{cores}, {_library(row)}"
 
 
 def headline(rows: Sequence[Row]) -> str:
     """The answer in one line."""
     return "; ".join(
-        f"{row['network']}: {row['ratio'][1]:.2f} times the step of {row['against']} (wall clock "
-        f"{row['ratio_wall'][1]:.2f})"
+        f"{row['network']}{'' if _library(row) == _EIGEN else f', {_library(row)}'}: {row['ratio'][1]:.2f} times the "
+        f"step of {row['against']} (wall clock {row['ratio_wall'][1]:.2f})"
         for row in _best(rows)
         if row["cores"] == rows[0]["cores"]  # all cores
     )
@@ -159,21 +178,31 @@ def headline(rows: Sequence[Row]) -> str:
 
 def goals(rows: Sequence[Row]) -> list[Goal]:
     """As fast as PyTorch, in the layout that suits it best."""
-    held = "[convolutions](#convolutions) of XLA on CPU, most of the step"
+    held = {
+        _EIGEN: "[convolutions](#convolutions) of XLA on CPU, most of the step",
+        _ONEDNN: "gradients in the weights, for which XLA does not call oneDNN's own",
+    }
     return [
-        Goal(f"CT, {row['network']}, {_cores(row)}, times PyTorch's step", row["ratio"][1], 1.05, held_back=held)
+        Goal(
+            f"CT, {row['network']}, {_where(row)}, times PyTorch's step",
+            row["ratio"][1],
+            1.05,
+            held_back=held[_library(row)],
+        )
         for row in _best(rows)
     ]
 
 
 def section(rows: Sequence[Row]) -> str:
     """The section of the page."""
-    heads = ["network", "cores", "PyTorch's layout", "ours / PyTorch", "wall-clock ratio", "ours, ms", "PyTorch, ms"]
+    heads = ["network", "cores", "our convolutions", "PyTorch's layout"]
+    heads += ["ours / PyTorch", "wall-clock ratio", "ours, ms", "PyTorch, ms"]
     heads += ["its convolutions, ours / PyTorch", "ours, ms", "PyTorch, ms"]
     cells = [
         (
             row["network"],
             row["cores"],
+            _library(row),
             row["against"].removeprefix("PyTorch, "),
             ratio(row["ratio"]),
             ratio(row["ratio_wall"]),
@@ -191,21 +220,37 @@ compared before anything is timed), the same loss, eager mode. It runs if PyTorc
 
 {table(heads, cells)}
 
-XLA compiles the convolutions by Eigen, PyTorch by oneDNN. {_behind(rows)} Tried in their place, with
+XLA compiles convolutions by Eigen, PyTorch by oneDNN. {_behind(rows)} Tried in their place, with
 nothing gained in a whole step: Winograd's algorithm as sixteen separate matrix products, whose transformations take
 back most of what the fewer multiplications save, and patches times a matrix, faster for the first layer alone and not
-with its gradient."""
+with its gradient.
+
+From jaxlib 0.11 on (Python 3.12), `XLA_FLAGS={_FLAG}` leaves the convolutions of a training step on an x86 processor to
+oneDNN too. {_gained(rows)}It is off by default, because XLA calls it experimental, and because a program that uses it
+cannot be kept in JAX's compilation cache: it is compiled at every start, with a warning. Its gradients in the weights
+are forward convolutions with a window as large as the image, not oneDNN's own."""
 
 
 def _behind(rows: Sequence[Row]) -> str:
     """How much of the distance the convolutions are, on one core, where no thread waits for another."""
-    found = [row for row in _best(rows) if row["cores"] == 1]
+    found = [row for row in _best(rows) if row["cores"] == 1 and _library(row) == _EIGEN]
     parts = [
         f"{(row['cpu'] - row['cpu_against']) * 1e3:.0f} ms a step, its convolutions "
         f"{(row['convolutions']['cpu'] - row['convolutions']['cpu_against']) * 1e3:.0f} ms ({row['network']})"
         for row in found
     ]
     return f"On one core, ours is behind by {'; '.join(parts)}: the rest of a step is faster here." if found else ""
+
+
+def _gained(rows: Sequence[Row]) -> str:
+    """What oneDNN takes off a step."""
+    own = {(row["network"], row["cores"], _library(row)): row["cpu"] for row in rows}
+    parts = [
+        f"{own[network, cores, _ONEDNN] / cpu:.2f} ({network}, {'1 core' if cores == 1 else f'{cores} cores'})"
+        for (network, cores, library), cpu in own.items()
+        if library == _EIGEN and (network, cores, _ONEDNN) in own
+    ]
+    return f"Our step then takes, of its time with Eigen, {', '.join(parts)}. " if parts else ""
 
 
 def figures(rows: Sequence[Row]) -> Mapping[str, Any]:

@@ -20,7 +20,7 @@ NAMES = ["a", "b", "a", "b", "a", "b"]
         np.array([*NAMES[:5], None], object),
         np.array([0.0, 1.0, 0.0, 1.0, 0.0, float("nan")], object),
         np.array([*map(np.float32, (0, 1, 0, 1, 0)), np.float32("nan")], object),
-        np.array([*[np.datetime64("2020-01-01")] * 5, np.datetime64("NaT")], object),
+        np.array([*[np.datetime64("2020-01-01")] * 5, np.datetime64("NaT", "D")], object),
         np.array([0.0, 1.0, 0.0, 1.0, 0.0, float("inf")], object),
         np.array([0.0, 1.0, 0.0, 1.0, 0.0, float("nan")]),
         np.array(["2020-01-01", "2021-01-01", "2020-01-01", "2021-01-01", "2020-01-01", "NaT"], "datetime64[D]"),
