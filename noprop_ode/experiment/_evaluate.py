@@ -80,7 +80,7 @@ def evaluate_each(
         try:
             found = evaluate(model, images, dataset.labels, key=key, prediction=how)
         except (SolverError, jax.errors.JaxRuntimeError) as error:
-            # Adaptive steps take the weights of blocks once for each image, which may be too much for a GPU.
+            # An early exit takes the weights of blocks once for each image, which may be too much for a GPU.
             if name == needed or not (isinstance(error, SolverError) or "RESOURCE_EXHAUSTED" in str(error)):
                 raise
             if is_first():

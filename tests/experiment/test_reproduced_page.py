@@ -149,6 +149,24 @@ def test_the_command_keeps_records_of_folders_that_are_gone(tmp_path, call_scrip
     assert (tmp_path / "page.md").read_text() == once and "3 epochs, 1 seed, 1 draw)" in once
 
 
+def test_records_that_change_meanwhile_are_kept(tmp_path, call_script, monkeypatch):
+    """Two of these commands at once: the one that is later ready writes nothing."""
+    records = tmp_path / "records.jsonl"
+    (tmp_path / "page.md").write_text(PAGE)
+    (tmp_path / "summary.json").write_text(summary(0, 0.9))
+    flags = ["--records", records, "--page", tmp_path / "page.md"]
+    before = (tmp_path / "page.md").read_text()
+
+    def meanwhile(*arguments, **how):
+        records.write_text("{}\n")
+        return page(*arguments, **how)
+
+    monkeypatch.setattr("noprop_ode.experiment.command._reproduce.page", meanwhile)
+    code, _, err = call_script("reproduce", "page", tmp_path, *flags)
+    assert code == 2 and "changed by another program meanwhile" in err
+    assert records.read_text() == "{}\n" and (tmp_path / "page.md").read_text() == before
+
+
 def evaluations_of(*records, figures=None) -> str:
     return page(EVALUATIONS, records, figures=figures)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ... import RunError
-from ..._training.files import write_file
+from ..._training import files
 from .._main import guarded
 from .._seeds import parse_seeds
 from ..report import _canvas
@@ -73,6 +73,7 @@ def _run(args: argparse.Namespace) -> None:
 
 
 def _page(args: argparse.Namespace) -> None:
+    at_first = files.identity(args.records)
     records = _read(args.records)
     for run in args.runs:
         try:
@@ -90,8 +91,10 @@ def _page(args: argparse.Namespace) -> None:
     text = "".join(json.dumps(each) + "\n" for each in every)
     tables = page(args.page.read_text(encoding="utf-8"), every, figures=link)
     drawn = {} if folder is None else {folder / name: figure for name, figure in figures(every).items()}
-    write_file(args.records, text.encode())
-    write_file(args.page, tables.encode())
+    if files.identity(args.records) != at_first:
+        raise RunError(f"{args.records} was changed by another program meanwhile. Nothing is written; run this again.")
+    files.write_file(args.records, text.encode())
+    files.write_file(args.page, tables.encode())
     for path, figure in drawn.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         _canvas.save(figure, path)
