@@ -121,8 +121,9 @@ def as_sample(solution: diffrax.Solution, per_step: float, once: float) -> Sampl
     """Where a solution arrived that saved only its end."""
     assert solution.ys is not None and solution.ts is not None
     steps = jnp.asarray(solution.stats["num_steps"], jnp.float32)
+    solves = jnp.asarray(solution.stats.get("num_solves", 1), jnp.float32)  # one per block, perhaps
     t = jnp.asarray(solution.ts[0], jnp.float32)
-    return Sample(t, solution.ys[0], per_step * steps + once, solution.result)
+    return Sample(t, solution.ys[0], per_step * steps + once * solves, solution.result)
 
 
 def evaluations_of(solver: diffrax.AbstractSolver) -> tuple[float, float]:

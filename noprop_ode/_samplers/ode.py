@@ -1,21 +1,20 @@
 """The ODE of a model, with any solver."""
 
+import dataclasses
 from typing import Any
 
 import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Array, Bool, Int
 
 from .._blocks import Blocks
-from .._choices import Sample
+from .._gaussian import AbstractGaussianModel
 from .._model import AbstractModel, name_of
-from .._types import Features, Key, Latent, Logits, Scalar
-from .._vector_field import AbstractVectorField
+from .._types import Features, Key, Latent
 from .base import (
     AbstractSolverSampler,
-    as_sample,
     check_steps,
     evaluations_of,
     in_float32,
@@ -28,8 +27,8 @@ from .base import (
 class ODE(AbstractSolverSampler):
     """Integrates the model's ODE from noise to label with any Diffrax solver, in fixed or adaptive steps.
 
-    The velocity of a model of blocks jumps where one block hands over to the next. With adaptive steps, a sample is
-    therefore carried through one block after another, with steps that end where its interval ends.
+    The velocity of NoPropDT jumps where one block hands over to the next. Adaptive steps end there, one block after
+    another, unless an event or states on the way are asked for.
 
     !!! example
 
@@ -118,20 +117,18 @@ class ODE(AbstractSolverSampler):
                 f"noprop_ode.ODE(diffrax.Euler(), steps={model.field.num_blocks})."
             )
 
-    def sample(self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, t1: float = 1.0) -> Sample:
-        if self.steps is not None or not isinstance(model.field, Blocks) or not 0 < t1 <= 1:
-            return super().sample(model, z0, features, key=key, t1=t1)
-        self.check(model)
-        return self._block_by_block(model, model.field, z0, features, t1)
-
     def solve(
         self, model: AbstractModel, z0: Latent, features: Features, *, key: Key, t1: float = 1.0, **how: Any
     ) -> diffrax.Solution:
         del key
-        if self.steps is None:
-            return self._adapting(model, z0, features, in_float32(t1, None), **how)
-        term, how = diffrax.ODETerm(_Velocity(model)), {"adjoint": self.adjoint, **how}
-        return solve_in_equal_steps(term, self.solver, z0, features, self.steps, t1, **how)
+        if self.steps is not None:
+            term, how = diffrax.ODETerm(_Velocity(model)), {"adjoint": self.adjoint, **how}
+            return solve_in_equal_steps(term, self.solver, z0, features, self.steps, t1, **how)
+        # Of another model it is not known what else it asks its blocks.
+        field, plain = model.field, t1 > 0 and how.keys() <= {"adjoint"}
+        if plain and isinstance(model, AbstractGaussianModel) and isinstance(field, Blocks):
+            return self._block_after_block(model, field, z0, features, t1, **how)
+        return self._adapting(model, z0, features, in_float32(t1, None), **how)
 
     def _adapting(
         self, model: AbstractModel, z0: Latent, features: Features, times: dict[str, Any], **how: Any
@@ -149,47 +146,31 @@ class ODE(AbstractSolverSampler):
             **{"adjoint": self.adjoint, **how},
         )
 
-    def _block_by_block(
-        self, model: AbstractModel, blocks: Blocks, z0: Latent, features: Features, t1: float
-    ) -> Sample:
+    def _block_after_block(
+        self, model: AbstractModel, blocks: Blocks, z0: Latent, features: Features, t1: float, **how: Any
+    ) -> diffrax.Solution:
         """A solve per block. In one solve through all of them, each image of a batch has a time, and so a block, of its
         own, whose weights `vmap` would copy for it at every evaluation."""
         count = steps_until(t1, blocks.num_blocks)
         grid = jnp.asarray([*(k / blocks.num_blocks for k in range(count)), t1], jnp.float32)
 
-        def through(before: Sample, k: Int[Array, ""]) -> tuple[Sample, None]:
-            block = _BlockAlone(blocks, k)
-            okay = diffrax.is_okay(before.result)
+        def through(
+            before: tuple[Latent, diffrax.RESULTS], k: Int[Array, ""]
+        ) -> tuple[tuple[Latent, diffrax.RESULTS], tuple[diffrax.Solution, Bool[Array, ""]]]:
+            z, result = before
+            okay = diffrax.is_okay(result)  # after a failure nothing is left to integrate
             times = {"t0": jnp.where(okay, grid[k], grid[k + 1]), "t1": grid[k + 1], "dt0": None}
-            own = jax.tree.map(lambda a: a[k], features)
-            end = as_sample(
-                self._adapting(eqx.tree_at(lambda m: m.field, model, block), before.z, own, times),
-                *self.step_evaluations,
-            )
-            # After a failure there is nothing left to integrate, and the first one is reported.
-            spent = before.num_evaluations + jnp.where(okay, end.num_evaluations, 0)
-            return Sample(end.t, end.z, spent, diffrax.RESULTS.where(okay, end.result, before.result)), None
+            alone = eqx.tree_at(lambda m: m.field, model, blocks.block(k))
+            found = self._adapting(alone, z, jax.tree.map(lambda a: a[k], features), times, **how)
+            assert found.ys is not None
+            return (found.ys[0], diffrax.RESULTS.where(okay, found.result, result)), (found, okay)
 
-        zero = jnp.zeros((), jnp.float32)
-        start = Sample(zero, z0, zero, diffrax.RESULTS.successful)
-        return jax.lax.scan(through, start, jnp.arange(count))[0]
-
-
-class _BlockAlone(Blocks):
-    """One block for all times, with features of its own alone."""
-
-    k: Int[Array, ""]
-    alone: AbstractVectorField
-
-    def __init__(self, blocks: Blocks, k: Int[Array, ""]):
-        self.stacked, self.num_blocks = blocks.stacked, blocks.num_blocks
-        self.k, self.alone = k, blocks.block(k)
-
-    def owner(self, t: Scalar) -> Int[Array, ""]:
-        return self.k
-
-    def __call__(self, t: Scalar, z: Latent, features: Features) -> Logits:
-        return self.alone(t, z, features)
+        start = z0, diffrax.RESULTS.successful
+        (_, result), (found, begun) = jax.lax.scan(through, start, jnp.arange(count))
+        last = jax.tree.map(lambda a: a[-1], found)
+        stats = {name: jnp.sum(value) for name, value in found.stats.items() if name != "max_steps"}
+        stats = {**stats, "max_steps": self.max_steps, "num_solves": jnp.sum(begun)}
+        return dataclasses.replace(last, t0=grid[0], stats=stats, result=result)
 
 
 class _Velocity(eqx.Module):
