@@ -2,7 +2,13 @@
 
 TFDS_DATA_DIR=... python experiments/cifar10_fm.py
 
-Not yet measured.
+Measured with seed 0 on 2 CPU cores (AMD EPYC, jax 0.10.2): 451 s of CPU time in 242 s, including eight evaluations;
+45,000 training images, 3 epochs, validation accuracy 0.5892. Test accuracy (NLL in nats):
+
+    default: one Euler step from each of 4 draws        0.5994  (1.416)     4 evaluations of the head
+    one Euler step from the mean of the noise           0.5970  (1.542)     1
+    10 Euler steps from noise, 16 draws averaged        0.5959  (1.246)   160
+    paper: 1000 Euler steps from one draw, readout      0.4081  (5.105)  1000
 """
 
 import argparse
