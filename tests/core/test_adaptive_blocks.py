@@ -1,7 +1,5 @@
 """Adaptive steps through a model of blocks: one block after another, each for all images of a batch."""
 
-import inspect
-
 import diffrax
 import equinox as eqx
 import jax
@@ -94,7 +92,7 @@ def shapes(jaxpr):
 def weights_of_each_image(function):
     """Whether a program holds the weights of a block once per image."""
     model = dt_model(5)  # and not 3, as many as classes: features of all blocks have no shape of weights
-    jaxpr = eqx.filter_make_jaxpr(inspect.unwrap(function))(model)[0].jaxpr
+    jaxpr = eqx.filter_make_jaxpr(function)(model)[0].jaxpr
     weights = {(BATCH, *a.shape[1:]) for a in jax.tree.leaves(eqx.filter(model.field, eqx.is_array)) if a.ndim == 3}
     return bool(weights & set(shapes(jaxpr)))
 
