@@ -10,7 +10,7 @@ from jaxtyping import Int, UInt8
 
 from .._lazy import AbstractLazyImages
 from ._errors import DatasetError
-from ._read_ahead import InOrder, ReadAhead, import_grain
+from ._read_ahead import InOrder, ReadAhead
 
 
 # A worker takes seconds to start; this many images take one process longer than that.
@@ -27,15 +27,13 @@ def check_stream(stream: bool, workers: int) -> None:
 
     **Raises:**
 
-    `DatasetError` for workers with nothing to do, `MissingDependencyError` if Grain is missing.
+    `DatasetError` for workers with nothing to do.
     """
     if workers < 0 or (workers and not stream):
         raise DatasetError(
             f"expected workers of at least 0, and 0 without stream=True, got workers={workers}; "
             "images in memory are decoded already"
         )
-    if stream:
-        import_grain()
 
 
 class AbstractPictures(abc.ABC):
