@@ -4,6 +4,7 @@
     python -m benchmarks run [NAME ...]        run the named benchmarks, or all
     python -m benchmarks run --quick           a smoke run with tiny networks: takes seconds, its figures mean nothing
     python -m benchmarks page                  write docs/performance.md and its figures from the stored results
+    python -m benchmarks results               write the tables and figures of docs/results.md from the stored results
 
 Each benchmark runs in its own process. If one fails, this is reported, and the others still run. `torch_step` needs
 PyTorch: run it with the interpreter of an environment that has it.
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run.add_argument("--out", type=Path, help=f"folder for the results; by default {RESULTS.relative_to(ROOT)}")
     run.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     commands.add_parser("page", help=f"write {PAGE.relative_to(ROOT)}")
+    commands.add_parser("results", help="write docs/results.md")
     args = parser.parse_args(arguments)
     if args.command == "list":
         for name in NAMES:
@@ -47,6 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if args.command == "page":
         _write_page()
+        return 0
+    if args.command == "results":
+        from ._results import write_results  # imports what takes a second
+
+        write_results()
         return 0
     if unknown := [name for name in args.names if name not in NAMES]:
         parser.error(f"there is no benchmark {', '.join(unknown)}; choose from {', '.join(NAMES)}")

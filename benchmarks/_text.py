@@ -20,6 +20,14 @@ def _is_number(cell: str) -> bool:
     return re.fullmatch(r"(-?[\d.]+( \(.*\))?)?", cell) is not None
 
 
+def with_table(text: str, name: str, made: str) -> str:
+    """The page with a table of it replaced: that between `<!-- table: NAME -->` and `<!-- end -->`."""
+    marked = re.compile(rf"<!-- table: {re.escape(name)} -->\n.*?<!-- end -->", re.DOTALL)
+    if len(marked.findall(text)) != 1:
+        raise ValueError(f"The page needs one place for the table {name}: <!-- table: {name} --> and <!-- end -->.")
+    return marked.sub(lambda _: f"<!-- table: {name} -->\n{made}\n<!-- end -->", text)
+
+
 def ratio(quartiles: Sequence[float]) -> str:
     """The median, and the other quartiles in brackets."""
     low, mid, high = (f"{q:.3g}" if q < 0.5 or q >= 10 else f"{q:.2f}" for q in quartiles)

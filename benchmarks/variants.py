@@ -176,19 +176,19 @@ def run_row(row: str, args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def table(path: Path) -> str:
-    """The results file as a Markdown table."""
+def table(path: Path, split: str = "test") -> str:
+    """The records of a results file that were evaluated on a split, as a Markdown table."""
     lines = [
         "| row | epochs x images | learning rate | paper's protocol | average of draws | one step from the mean "
         "| seconds (CPU) | GiB |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for record in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
-        if "test" not in record:  # from `--validation`, for choosing settings
+        if split not in record:
             continue
         cells = []
         for protocol in ("paper", "draws", "mean"):
-            found = record["test"].get(protocol)
+            found = record[split].get(protocol)
             cells.append("" if found is None else f"{found['accuracy']:.4f} ({found['nll']:.3g})")
         cost = f"{record['train_seconds']:.0f} ({record['train_cpu_seconds']:.0f})"
         epochs, memory = f"{record['epochs']} x {record['images']:,}", f"{record['peak_memory_gib']:.2f}"
@@ -199,7 +199,7 @@ def table(path: Path) -> str:
             row += f", batches of {batch}"
         if (states := record.get("states_per_image", 1)) != 1:
             row += f", {states} states per image"
-        steps = record["test"]["paper"]["nfe"]
+        steps = record[split]["paper"]["nfe"]
         if row.startswith(("ct/", "fm/")) and steps != (expected := 20 if "prototype" in row else 1000):
             row += f", {steps:g} Euler steps instead of {expected}"
         lines.append(f"| {row} | {epochs} | {record['learning_rate']:g} | {' | '.join(cells)} | {cost} | {memory} |")
@@ -207,12 +207,15 @@ def table(path: Path) -> str:
 
 
 def page(text: str) -> str:
-    """The page with its tables regenerated, each between a comment that names a results file and `<!-- end -->`."""
+    """The page with its tables regenerated, each between a comment that names a results file, and `validation` if its
+    rows were evaluated on held-out images, and `<!-- end -->`."""
 
     def replace(match: re.Match[str]) -> str:
-        return f"<!-- {match[1]} -->\n{table(ROOT / match[1])}\n<!-- end -->"
+        path, split = match[1], match[2] or "test"
+        return f"{match[0].splitlines()[0]}\n{table(ROOT / path, split)}\n<!-- end -->"
 
-    return re.sub(r"<!-- (benchmarks/\S+\.jsonl) -->\n.*?<!-- end -->", replace, text, flags=re.DOTALL)
+    mark = r"<!-- (benchmarks/\S+\.jsonl)(?: (validation))? -->"
+    return re.sub(rf"{mark}\n.*?<!-- end -->", replace, text, flags=re.DOTALL)
 
 
 def main() -> None:

@@ -48,11 +48,17 @@ def test_draws_of_noise_are_kept_as_they_are_measured(saved, tmp_path, monkeypat
     folder, evaluate = shutil.copytree(saved, tmp_path / "run"), _measure.evaluate
     _measure.measure_draws(str(folder), "3")
     whole = json.loads((folder / "draws.json").read_text())
+    model, config, _ = load_model(folder)
+    test = _measure.load_data(config).test
+    mean = no.evaluate(model, test.images, test.labels, key=jax.random.key(9))  # draws no noise
+    once = whole["once"]
+    assert once["accuracy"] == mean.accuracy and once["nfe"] == 1
+    assert once["probability"] == pytest.approx(mean.probability, abs=1e-5)
     (folder / "draws.json").unlink()
     calls = []
 
     def stopped(*args, **how):
-        if len(calls) == 2:
+        if len(calls) == 3:  # the evaluation at the mean, and two draws
             raise KeyboardInterrupt
         calls.append(how["key"])
         return evaluate(*args, **how)

@@ -70,6 +70,18 @@ def test_code_that_the_command_line_imports_is_trusted_when_a_run_goes_on(tmp_pa
     assert _queue._PARTS["draws"](job, 3)[3:] == [str(job.folder), "3", here, "trusted"]
 
 
+def test_draws_that_are_older_than_the_evaluation_beside_them_are_completed(tmp_path, monkeypatch):
+    monkeypatch.setattr(_queue, "finished_epochs", lambda folder: 2)
+    for variant, needed in (("ct", True), ("dt", True), ("fm", False), ("supervised", False)):
+        (job,) = jobs([Row("digits", variant, "one-hot")], "ours", [0], [], tmp_path)
+        job.folder.mkdir()
+        kept = {"epochs": 2, "draws": [{}, {}]}
+        (job.folder / "draws.json").write_text(json.dumps(kept))
+        assert bool(_queue._PARTS["draws"](job, 2)) == needed, variant
+        (job.folder / "draws.json").write_text(json.dumps({**kept, "once": {}}))
+        assert not _queue._PARTS["draws"](job, 2), variant
+
+
 def queue(tmp_path, monkeypatch, code: str, count=2) -> list[Job]:
     """Jobs that run some code, which finds its folder in `folder`, instead of training; nothing is measured."""
     prelude = "import pathlib, shutil, signal, sys, time; folder = pathlib.Path(sys.argv[1]); folder.mkdir(); "

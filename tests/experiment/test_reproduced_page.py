@@ -38,6 +38,22 @@ def test_the_page_says_what_was_run_and_what_was_not(tmp_path):
     assert page(found, [record(tmp_path / "run0"), record(tmp_path / "run1")]) == found
 
 
+def test_trajectories_stand_beside_the_probabilities_they_should_follow(tmp_path):
+    place = "<!-- table: sampled -->\n<!-- end -->\n"
+    found = record_of(tmp_path, json.loads(summary(0, 0.95)))
+    assert page(place, [found]).count("\n|") == 2, "it was not measured"
+    once = {"accuracy": 0.95, "nll": 0.2, "nfe": 1.0, "probability": 0.9}
+    draws = [{"accuracy": a, "nll": 0.1, "nfe": 1000.0} for a in (0.90, 0.92)]
+    (tmp_path / "draws.json").write_text(json.dumps({"epochs": 3, "draws": draws, "once": once}))
+    found = record_of(tmp_path, json.loads(summary(0, 0.95)))
+    row = "| MNIST | CT, one-hot, the paper's settings | 3 | 95.00 | 90.00 | 91.00 ± 1.00 (1 seed, 2 draws) |"
+    assert row in page(place, [found])
+    dt = {**found, "variant": "dt", "configuration": "paper/mnist_dt"}
+    assert "the first of its blocks | 3 | 95.00" in page(place, [dt])
+    other = {name: value for name, value in found.items() if name != "once"}
+    assert page(place, [found, {**other, "seed": 1}]).count("\n|") == 2, "not of every seed"
+
+
 def test_costs_are_of_all_sessions_of_the_run_that_is_there(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "summary.json").write_text(summary(0, 0.9))

@@ -1,36 +1,29 @@
 """The results page says what the results files say."""
 
-import importlib.util
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
+from benchmarks import _accuracy_goals as goals, study
+from benchmarks._results import PARTS, made, write_results
 from noprop_ode.experiment import find_config, override
 from noprop_ode.experiment._overrides import parse_overrides
 from noprop_ode.experiment._yaml import dump_yaml
+from noprop_ode.experiment.command import _reproduce
 from noprop_ode.experiment.reproduce import page
 
 
 ROOT = Path(__file__).parents[2]
 
 
-def _module(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.mark.parametrize(
-    "name, mark", [("variants", ".jsonl -->"), ("study", "<!-- table: study -->"), ("goals", "<!-- table: goals -->")]
-)
-def test_the_tables_are_made_from_the_files(name, mark):
-    module = _module(name)
+def test_the_tables_are_made_from_the_files():
     text = (ROOT / "docs" / "results.md").read_text()
-    assert mark in text
-    assert module.page(text) == text
+    assert made(text) == text
+    for part in PARTS:
+        assert part.page(text) == text
 
 
 def test_the_tables_of_runs_are_made_from_their_records():
@@ -39,9 +32,27 @@ def test_the_tables_of_runs_are_made_from_their_records():
     assert page(text, records, figures="_static/results") == text
 
 
+def test_one_command_writes_the_page(tmp_path, monkeypatch):
+    text = (ROOT / "docs" / "results.md").read_text()
+    old = re.sub(r"(<!-- (?:table: |benchmarks/)[^\n]*-->\n).*?(<!-- end -->)", r"\1\2", text, flags=re.DOTALL)
+    assert len(old) < len(text)
+    target, records = tmp_path / "docs" / "results.md", tmp_path / "table.jsonl"
+    target.parent.mkdir()
+    target.write_text(old)
+    shutil.copy(ROOT / "benchmarks/results/table.jsonl", records)
+    monkeypatch.setattr(_reproduce, "figures", lambda records: {})  # their bytes depend on the version of Matplotlib
+    write_results(target, records, tmp_path / "docs" / "_static" / "results")
+    assert target.read_text() == text
+    assert {line.split()[2] for line in old.splitlines() if line.startswith("<!-- table: ")} > {"overview", "study"}
+
+
+def test_a_page_without_a_place_for_a_table_is_refused():
+    with pytest.raises(ValueError, match="one place for the table goals"):
+        made("# Results")
+
+
 def test_a_run_of_the_study_by_other_settings_is_not_published(tmp_path):
     """The page tells of the flags that a row has today."""
-    study = _module("study")
     out = tmp_path / "one-state-an-image-seed3"
     flags = [*study.COMMON.split(), *study.ROWS["one state an image"].split(), "--seed", "3"]
     config = override(find_config(flags[0]), parse_overrides(flags[1:]))
@@ -58,7 +69,6 @@ def test_a_run_of_the_study_by_other_settings_is_not_published(tmp_path):
 
 def test_every_row_of_the_study_can_be_trained_and_is_another():
     """Flags of a row stand after those of all, and change them."""
-    study = _module("study")
     name, *common = study.COMMON.split()
     rows = [override(find_config(name), parse_overrides([*common, *row.split()])) for row in study.ROWS.values()]
     settings = {str(config.to_plain()) for config in rows}
@@ -67,7 +77,6 @@ def test_every_row_of_the_study_can_be_trained_and_is_another():
 
 
 def test_a_goal_shows_the_cheapest_prediction_that_gets_there_in_time():
-    goals = _module("goals")
 
     def run(accuracy, minutes, mirrored=None, **settings):
         found = {"configuration": "mnist_fast_ct", "protocol": "default", "epochs": 8, "seconds": 60 * minutes}

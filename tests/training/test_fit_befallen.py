@@ -93,7 +93,9 @@ def test_a_run_without_a_folder_that_is_stopped_hands_over_what_it_has():
     assert longer.progress.step == 6
 
 
-def test_what_is_rescued_from_a_folder_that_vanished_says_its_step(tmp_path):
+def test_what_is_rescued_from_a_folder_that_vanished_says_its_step(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
     def vanish(run, event):
         if isinstance(event, no.Stepped) and run.progress.step == 8:
             (tmp_path / "a").rename(tmp_path / "b")

@@ -33,7 +33,9 @@ def measured(folder: Path, name: str, epochs: int) -> dict[str, Any] | None:
 
 
 def measure_draws(folder: str, draws: str, data_dir: str = "", trusted: str = "") -> None:
-    """Evaluates a run with the paper's protocol and several draws of noise, and saves the results in the run's folder.
+    """Evaluates a run with the paper's protocol and several draws of noise, and saves the results in the run's folder;
+    with them those of one evaluation at the mean of the noise, and the mean probability that it gives the true class:
+    the accuracy of trajectories that end at a class drawn from these probabilities.
 
     **Arguments:** the folder, and the number of draws, as text; the data folder, if not that of the run; and any text
     if the code that the run imports may be run.
@@ -42,12 +44,27 @@ def measure_draws(folder: str, draws: str, data_dir: str = "", trusted: str = ""
     test, how = check_data(split_of(load_data(config), "test"), spec), paper_prediction(config, model)
     before = measured(Path(folder), DRAWS_FILE, config.training.epochs) or {}
     found = before.get("draws", [])  # from a process that was stopped, or was asked for fewer
+    once = {"once": before["once"]} if "once" in before else {}
     images = encode(model, test.images, mirror=how.mirror, shift=how.shift)
     key = jr.fold_in(evaluation_key(config), 1)
+
+    def keep() -> None:
+        _keep(folder, DRAWS_FILE, {"epochs": config.training.epochs, "draws": found, **once})
+
+    if not once and draws_classes(config.model.variant.type):
+        at_the_mean = model.protocols.get("mean ddim-1", model.default_prediction)
+        each = evaluate(model, images, test.labels, key=key, prediction=at_the_mean)
+        once = {"once": {**_figures(each), "probability": each.probability}}
+        keep()
     for i in range(len(found), int(draws)):
         each = evaluate(model, images, test.labels, key=jr.fold_in(key, i), prediction=how)
         found.append(_figures(each))
-        _keep(folder, DRAWS_FILE, {"epochs": config.training.epochs, "draws": found})
+        keep()
+
+
+def draws_classes(variant: str) -> bool:
+    """Whether models of a variant give, from the mean of the noise, probabilities that their trajectories follow."""
+    return variant in ("ct", "dt")
 
 
 def measure_evaluations(folder: str, data_dir: str = "", trusted: str = "") -> None:

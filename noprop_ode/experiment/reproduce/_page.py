@@ -16,10 +16,14 @@ from ._rows import PAPER, SETS, Row
 from ._words import changes_of, count, listed, name_of, named, per_cent, settings_of
 
 
+_FIRST_BLOCK = "the first of its blocks"
+
+
 def page(text: str, records: Sequence[Record], *, figures: str | None = None) -> str:
     """The page with its tables regenerated, each between `<!-- table: NAME -->` and `<!-- end -->`: `overview` has the
     runs of unchanged recipes, `other` those with other settings, `paper` the paper's table with our runs,
-    `evaluations` how accuracy depends on their number, and `predictions CONFIGURATION EPOCHS SETTING=VALUE ...` every
+    `evaluations` how accuracy depends on their number, `sampled` whether trajectories follow the network's
+    probabilities, and `predictions CONFIGURATION EPOCHS SETTING=VALUE ...` every
     prediction of one run.
 
     **Arguments:** the page, the records, and the folder of their figures as the page links it, if there are any.
@@ -31,6 +35,7 @@ def page(text: str, records: Sequence[Record], *, figures: str | None = None) ->
         "overview": functools.partial(_overview, changed=False),
         "other": functools.partial(_overview, changed=True),
         "paper": _paper,
+        "sampled": _sampled,
         "evaluations": functools.partial(evaluations_table, figures=figures),
     }
 
@@ -61,6 +66,12 @@ def _groups(records: Iterable[Record]) -> Mapping[tuple[Any, ...], list[Record]]
         own = json.dumps(settings, sort_keys=True)
         groups.setdefault((row, settings_of(found), found["epochs"], changes_of(found), own), []).append(found)
     return groups
+
+
+def _by_data(records: Iterable[Record]) -> Sequence[tuple[tuple[Any, ...], list[Record]]]:
+    """The groups in the order of the paper's data sets."""
+    order = {data: i for i, data in enumerate(SETS)}
+    return sorted(_groups(records).items(), key=lambda group: (order.get(group[0][0].data, len(SETS)), group[0]))
 
 
 def _by_default(found: Record) -> float | None:
@@ -134,10 +145,7 @@ def _overview(records: Sequence[Record], *, changed: bool) -> str:
     heads = ["data", "", "epochs", "seeds", "default", "mirrored", "and shifted"]
     heads += ["paper's protocol", "paper", "supervised twin", "minutes (CPU)", "GiB"]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    groups = _groups(records)
-    order = {data: i for i, data in enumerate(SETS)}
-    by_data = sorted(groups.items(), key=lambda group: (order.get(group[0][0].data, len(SETS)), group[0]))
-    for (row, settings, epochs, changes, _), runs in by_data:
+    for (row, settings, epochs, changes, _), runs in _by_data(records):
         if bool(changes) != changed:
             continue
         twin = [found for found in records if _is_twin(found, runs[0])]
@@ -154,6 +162,25 @@ def _overview(records: Sequence[Record], *, changed: bool) -> str:
             _beside(runs, twin) if row.variant != "supervised" else "",
             f"{np.mean([r['seconds'] for r in runs]) / 60:.0f}" + (f" ({np.mean(cpu) / 60:.0f})" if cpu else ""),
             f"{max(gib):.1f}" if gib else "",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _sampled(records: Sequence[Record]) -> str:
+    heads = ["data", "", "epochs", "one evaluation", "mean probability of the true class", "one trajectory"]
+    lines = [f"| {' | '.join(heads)} |", "|---|---|---:|---:|---:|---:|"]
+    for (row, settings, epochs, changes, _), runs in _by_data(records):
+        once = [found["once"] for found in runs if "once" in found]
+        if len(once) < len(runs) or not all(map(draws_of, runs)):
+            continue
+        cells = [
+            SETS.get(row.data, row.data),
+            named(row.variant, row.embedding, settings, listed(changes, _FIRST_BLOCK if row.variant == "dt" else "")),
+            str(epochs),
+            per_cent([each["accuracy"] for each in once]),
+            per_cent([each["probability"] for each in once]),
+            f"{_of_paper(runs)} ({_times(runs)})",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -14,7 +14,7 @@ from ... import RunFolder
 from ..._training.signals import interruption
 from .._saved import CONFIG_FILE, finished_epochs
 from ._job import Job
-from ._measure import DRAWS_FILE, EVALUATIONS_FILE, VIEWS_FILE, measured
+from ._measure import DRAWS_FILE, EVALUATIONS_FILE, VIEWS_FILE, draws_classes, measured
 
 
 COSTS_FILE = "costs.jsonl"
@@ -86,8 +86,9 @@ def _drawing(job: Job, draws: int) -> list[str]:
     if job.row.variant == "supervised":
         return []  # it draws no noise
     found = measured(job.folder, DRAWS_FILE, finished_epochs(job.folder))
-    known = 0 if found is None else len(found["draws"])
-    return _measuring("measure_draws", job, str(draws)) if known < draws else []
+    if found is not None and len(found["draws"]) >= draws and ("once" in found or not draws_classes(job.row.variant)):
+        return []
+    return _measuring("measure_draws", job, str(draws))
 
 
 def _evaluating(job: Job, draws: int) -> list[str]:

@@ -51,7 +51,7 @@ def record(folder: Path) -> Record:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{folder / SUMMARY_FILE} cannot be read: {type(error).__name__}: {error}.") from error
     if draws := measured(folder, DRAWS_FILE, found["epochs"]):
-        found["draws"] = draws["draws"]
+        found |= {name: draws[name] for name in ("draws", "once") if name in draws}
     if evaluations := measured(folder, EVALUATIONS_FILE, found["epochs"]):
         found["evaluations"] = evaluations
     if views := measured(folder, VIEWS_FILE, found["epochs"]):

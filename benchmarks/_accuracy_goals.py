@@ -1,24 +1,20 @@
 """What our recipes aim for, beside what they reached: a table of docs/results.md, made from the records of runs.
 
-python benchmarks/goals.py
-
 The accuracies are those of the test set that `noprop-ode reproduce page` keeps in benchmarks/results/table.jsonl.
 """
 
 import json
-import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from noprop_ode._training.files import write_file
 from noprop_ode.experiment.reproduce._page import draws_of
 from noprop_ode.experiment.reproduce._words import changes_of, count, listed
 
+from ._record import RESULTS
+from ._text import with_table
 
-ROOT = Path(__file__).parents[1]
-RECORDS = ROOT / "benchmarks" / "results" / "table.jsonl"
-PAGE = ROOT / "docs" / "results.md"
+
+RECORDS = RESULTS / "table.jsonl"
 
 Record = dict[str, Any]
 # How a prediction is named, and its accuracy in a record.
@@ -101,9 +97,4 @@ def _best(goal: Goal, records: Sequence[Record]) -> tuple[float, str, Record] | 
 def page(text: str) -> str:
     """The page with its table regenerated from the records."""
     records = [json.loads(line) for line in RECORDS.read_text(encoding="utf-8").splitlines()]
-    replaced = f"<!-- table: goals -->\n{table(records)}\n<!-- end -->"
-    return re.sub(r"<!-- table: goals -->\n.*?<!-- end -->", lambda _: replaced, text, flags=re.DOTALL)
-
-
-if __name__ == "__main__":
-    write_file(PAGE, page(PAGE.read_text(encoding="utf-8")).encode())
+    return with_table(text, "goals", table(records))
