@@ -170,7 +170,7 @@ def fit(
             in_parts=in_parts,
         )
         place = parallel.place if in_parts and parallel is not None else _as_it_is
-        if begin(run, settings, place, kept=kept, resume=resume):
+        if begin(run, settings, place, kept=kept, resume=resume, steps_per_call=each):
             stack.push(functools.partial(forget_failed_start, run))
         run.state = place(run.state)  # a state read from a file lies in one place
         validate = Validate(prediction=prediction, every=validate_every, patience=patience, key=validation_key)

@@ -53,11 +53,12 @@ def begin(
     *,
     kept: bool,
     resume: bool,
+    steps_per_call: int,
 ) -> bool:
     """Puts a run at its start, or at its newest checkpoint.
 
     **Arguments:** the run, the settings that it must continue with, and a function that places a state where the
-    checkpoints take it from; whether the run has a folder, and whether it resumes.
+    checkpoints take it from; whether the run has a folder, whether it resumes, and how many steps it makes at a time.
 
     **Returns:** whether it is a new run in a folder.
 
@@ -67,7 +68,8 @@ def begin(
         return False
     settings = {**settings, "data": data_digest(run)}
     if jax.process_count() > 1:
-        _refuse_unlike(run.state.model, {**settings, "epochs": run.epochs, "resume": resume})
+        own = {"epochs": run.epochs, "resume": resume, "steps_per_call": steps_per_call}
+        _refuse_unlike(run.state.model, {**settings, **own})
     if not any(map(lies_on_several, jax.tree.leaves(run.state))):
         run.state = arrays_of_first(run.state)  # made on other hardware, weights may differ in their last bits
     run.state = place(run.state)  # where each process finds the part that it writes and reads

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from typing import IO, Any, cast
@@ -21,11 +22,13 @@ from ._errors import DatasetError
 
 
 # A worker is a plain interpreter and not a child of `multiprocessing`, so that a program that has workers needs no
-# `if __name__ == "__main__":`.
+# `if __name__ == "__main__":`. What is printed goes to standard error, so that it does not come between the answers.
 _START = (
-    "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); "
-    "from noprop_ode.data._workers import serve; serve()"
+    "import os, pickle, sys; answers = os.dup(1); os.dup2(2, 1); "
+    "parent, sys.path[:] = pickle.load(sys.stdin.buffer); "
+    "from noprop_ode.data._workers import serve; serve(answers, parent)"
 )
+_READY = b"noprop_ode reads images\n"  # the answers begin after it; an interpreter may print when it starts
 
 
 class Workers:
@@ -36,6 +39,7 @@ class Workers:
         start with; and how many processes there are."""
         self._task, self._first, self._count = (images, plan), first, count
         self._started: list[subprocess.Popen[bytes]] = []
+        self._ready: set[int] = set()
         self._closed = False
         self._lock = threading.Lock()
 
@@ -46,11 +50,21 @@ class Workers:
         """
         if not self._started:
             self._start()
-        worker = self._started[(number - self._first) % self._count]
+        which = (number - self._first) % self._count
+        worker = self._started[which]
+        answers = cast(IO[bytes], worker.stdout)
         try:
-            array, error = pickle.load(cast(IO[bytes], worker.stdout))
+            while which not in self._ready:
+                if not (line := answers.readline()):
+                    raise EOFError
+                if line.endswith(_READY):
+                    self._ready.add(which)
+            array, error = pickle.load(answers)
         except (EOFError, pickle.UnpicklingError):
             raise self._lost(worker) from None
+        except BaseException:
+            worker.kill()  # what is left of this answer would be taken for the next
+            raise
         if error is not None:
             raise error
         return array
@@ -70,7 +84,7 @@ class Workers:
                     )
                 )
         # First what each needs in order to import: the first takes its task when it has, and a pipe has little room.
-        self._send([pickle.dumps(sys.path)] * self._count)
+        self._send([pickle.dumps((os.getpid(), sys.path))] * self._count)
         self._send([pickle.dumps((*self._task, self._first + i, self._count)) for i in range(self._count)])
 
     def _send(self, messages: list[bytes]) -> None:
@@ -83,6 +97,7 @@ class Workers:
                 raise self._lost(worker) from None
 
     def _lost(self, worker: subprocess.Popen[bytes]) -> DatasetError:
+        worker.kill()  # its pipe may have ended before it
         return DatasetError(
             f"expected {self._count} workers to read images, but one of them ended: its exit code is {worker.wait()}. "
             "One that was killed may have been one too many for the memory, so try fewer, or workers=0"
@@ -100,16 +115,22 @@ class Workers:
                     cast(IO[bytes], pipe).close()
 
 
-def serve() -> None:
-    """What a worker does: reads the arrays of its share, and sends each as soon as the pipe has room."""
+def serve(answers: int, parent: int) -> None:
+    """What a worker does: reads the arrays of its share, and sends each as soon as the pipe has room.
+
+    **Arguments:** the descriptor of the pipe for them, and the number of the process that started this one.
+    """
     # A signal to all processes of a run is for the training process, which ends the workers once everything is saved.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what is printed must not come between the answers
-    for answer in _answers():
-        answers.write(answer)
-        answers.flush()
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    if sys.platform != "win32":  # a process that reading forks would keep the pipe open when this one is gone
+        os.register_at_fork(after_in_child=lambda: os.close(answers))
+    with open(answers, "wb", closefd=False) as pipe:
+        pipe.write(_READY)
+        for answer in _answers():
+            pipe.write(answer)
+            pipe.flush()
 
 
 def _answers() -> Iterator[bytes]:
@@ -118,7 +139,6 @@ def _answers() -> Iterator[bytes]:
     except Exception as error:
         yield _failed(error)
         return
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     for number in range(first, len(plan), step):
         try:
             answer = pickle.dumps((images[plan[number]], None), protocol=5)
@@ -137,7 +157,11 @@ def _failed(error: Exception) -> bytes:
         return pickle.dumps((None, RuntimeError(f"A worker that reads images failed: {error!r}")))
 
 
-def _end_with_parent() -> None:
-    """The pipe from the parent ends when the parent does, in whatever way."""
-    os.read(0, 1)
+def _end_with(parent: int) -> None:
+    """Ends this process when its parent has ended, in whatever way."""
+    if sys.platform == "win32":
+        os.read(0, 1)  # the pipe from the parent ends with it
+    else:
+        while os.getppid() == parent:  # others that the parent forked may hold the pipe
+            time.sleep(1)
     os._exit(1)

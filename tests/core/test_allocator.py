@@ -30,7 +30,7 @@ print(int(np.median(np.diff(faults)[-6:])))  # a heap may still grow in a step o
 def page_faults(mode: str, programs) -> int:
     own = {"JAX_COMPILATION_CACHE_DIR": str(programs), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     command = [sys.executable, "-c", SCRIPT, mode]
-    found = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | own)
+    found = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | own, timeout=300)
     return int(found.stdout)
 
 
@@ -61,5 +61,5 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 2**16)
 def test_taking_over_large_arrays_takes_the_memory_of_one(mode) -> None:
     """Kept memory too: the place of an array that was freed is given back, not left empty beside its copy."""
     command = [sys.executable, "-c", COPIES, mode]
-    more = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    more = int(subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout)
     assert more <= 2, f"{more} arrays of four"

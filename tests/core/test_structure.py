@@ -147,7 +147,8 @@ def test_the_core_imports_nothing_but_its_dependencies():
     heavy = ["sklearn", "tensorflow_datasets", "matplotlib", "tqdm", "tyro", "PIL", "pandas", "tensorflow", "torch"]
     ours = ["noprop_ode.data", "noprop_ode.experiment", "noprop_ode.sklearn"]
     code = f"import sys, noprop_ode; print([m for m in {heavy + ours} if m in sys.modules])"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT.parent, check=True)
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, capture_output=True, text=True, cwd=ROOT.parent, check=True, timeout=300)
     assert found.stdout.strip() == "[]"
 
 

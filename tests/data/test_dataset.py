@@ -181,5 +181,7 @@ def test_importing_brings_nothing_heavy():
     heavy = ["sklearn", "tensorflow_datasets", "PIL", "array_record", "noprop_ode.data.prepare"]
     code = f"import sys, noprop_ode.data; print([m for m in {heavy} if m in sys.modules])"
     root = Path(data.__file__).parents[2]
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True, timeout=300
+    )
     assert found.stdout.strip() == "[]"

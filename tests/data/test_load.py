@@ -39,7 +39,7 @@ def test_digits_are_those_of_scikit_learn_wherever_its_file_lies(monkeypatch, fo
 
 def test_the_digits_are_loaded_without_the_import_of_scikit_learn():
     code = "import sys; from noprop_ode import data; data.load('digits'); sys.exit('sklearn' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=300).returncode == 0
 
 
 def test_splits_depend_on_the_seed_and_the_test_part_does_not():

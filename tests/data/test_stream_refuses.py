@@ -150,6 +150,38 @@ class _Failing:
         raise _Unsendable("a", "b") if self.error is None else self.error
 
 
+class _Forking:
+    """A reader that leaves a process behind, which has the pipes of its worker."""
+
+    def __getitem__(self, indices):
+        if os.fork() == 0:
+            time.sleep(30)
+            os._exit(0)
+        return np.zeros((len(indices), 1, 1, 1), np.uint8)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing forks there")
+def test_what_a_reader_forks_does_not_keep_its_pipe_open():
+    ahead = ReadAhead(_Forking(), Shuffled(8, 4, 0, slice(None)), workers=1)
+    assert ahead._workers is not None
+    next(ahead)
+    began = time.monotonic()
+    ahead._workers._started[0].kill()
+    with pytest.raises(data.DatasetError, match="one of them ended"):
+        for _ in range(10_000):
+            next(ahead)
+    ahead.close()
+    assert time.monotonic() - began < 20
+
+
+def test_what_an_interpreter_prints_when_it_starts_is_not_taken_for_an_answer(tmp_path, monkeypatch):
+    (tmp_path / "sitecustomize.py").write_text("print('hello', flush=True); print('more', end='', flush=True)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    ahead = ReadAhead(_Endless(2), InOrder(4, 2), workers=1)
+    assert [xs[0, 0, 0, 0] for xs in ahead] == [0, 2]
+    ahead.close()
+
+
 def test_an_error_of_a_worker_is_raised_here_with_its_traceback():
     for error, kind, message in ((KeyError("which"), KeyError, "which"), (None, RuntimeError, r"_Unsendable\('ab'\)")):
         ahead = ReadAhead(_Failing(error), InOrder(4, 2), workers=1)

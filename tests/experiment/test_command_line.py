@@ -97,7 +97,7 @@ def test_without_its_extra_the_command_names_it(capsys, monkeypatch):
 
 def test_importing_the_harness_leaves_pyplot_alone():
     code = "import sys, noprop_ode.experiment; sys.exit('matplotlib.pyplot' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=300).returncode == 0
 
 
 def test_flags_change_how_a_model_predicts():

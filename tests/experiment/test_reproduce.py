@@ -123,6 +123,7 @@ def test_what_is_finished_is_not_run_again_and_what_fails_stops_nothing(tmp_path
     assert len(costs(tmp_path)) == 4  # the one that failed
 
 
+STUCK = "signal.signal(signal.SIGTERM, lambda *_: (folder / 'told').open('a').write('x')); (folder / 'up').touch()"
 WAITS = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143)); (folder / 'up').touch(); time.sleep(600)"
 
 
@@ -135,13 +136,17 @@ def test_the_run_at_hand_is_told_when_the_time_is_over(tmp_path, monkeypatch):
     assert work(todo, draws=5, hours=0.0, say=lambda text: None) == 0 and len(costs(tmp_path)) == 1
 
 
-def test_a_signal_is_passed_on_and_nothing_else_begins(tmp_path, monkeypatch):
-    todo = queue(tmp_path, monkeypatch, WAITS)
+@pytest.mark.parametrize("stuck", [False, True])
+def test_a_signal_is_passed_on_and_nothing_else_begins(stuck, tmp_path, monkeypatch):
+    """One that does nothing about two signals is killed by the third."""
+    todo = queue(tmp_path, monkeypatch, f"{STUCK}; [time.sleep(1) for _ in range(600)]" if stuck else WAITS)
 
     def stop():
         while not (todo[0].folder / "up").exists():
             time.sleep(0.05)
-        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(3 if stuck else 1):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.5)
 
     before = signal.getsignal(signal.SIGTERM)
     thread = threading.Thread(target=stop, daemon=True)
@@ -150,7 +155,7 @@ def test_a_signal_is_passed_on_and_nothing_else_begins(tmp_path, monkeypatch):
         work(todo, draws=5, hours=None, say=lambda text: None)
     assert stopped.value.exit_code == 143
     thread.join()
-    assert [c["exit"] for c in costs(tmp_path)] == [143] and not todo[1].folder.exists()
+    assert [c["exit"] for c in costs(tmp_path)] == [137 if stuck else 143] and not todo[1].folder.exists()
     assert signal.getsignal(signal.SIGTERM) is before
 
 

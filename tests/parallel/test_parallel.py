@@ -16,7 +16,7 @@ def test_on_eight_simulated_devices(which):
     cases = str(here.with_name("cases.py"))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", which, cases]
     env = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "8"}
-    found = subprocess.run(command, cwd=here.parents[2], env=env, capture_output=True, text=True, timeout=1500)
+    found = subprocess.run(command, cwd=here.parents[2], env=env, capture_output=True, text=True, timeout=800)
     assert found.returncode == 0, found.stdout[-6000:] + found.stderr[-2000:]
 
 

@@ -133,7 +133,7 @@ def test_a_signal_is_acknowledged_while_python_is_busy_elsewhere(capfd):
                 return
 
     with pytest.raises(no.Interrupted), SignalGuard() as guard:
-        thread = threading.Thread(target=press)
+        thread = threading.Thread(target=press, daemon=True)
         thread.start()
         hashlib.pbkdf2_hmac("sha256", b"", b"", 6_000_000)  # some seconds without a handler
         over.set()

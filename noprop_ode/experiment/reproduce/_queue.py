@@ -121,27 +121,27 @@ _PARTS: dict[str, Callable[[Job, int], list[str]]] = {
 
 
 def _run(arguments: list[str], end: float | None) -> tuple[dict[str, Any], int]:
-    """Runs a process until it ends or the time is up. Returns its cost, and the number of a signal that we received and
-    passed on to it; 0 without one."""
-    began, told, received = time.monotonic(), False, 0
+    """Runs a process until it ends or the time is up. Returns its cost, and the number of the first signal that we
+    received and passed on to it; 0 without one. The third kills it: it may be stuck."""
+    began, told, received = time.monotonic(), 0, list[int]()
     process: subprocess.Popen[bytes] | None = None
 
     def tell() -> None:
         nonlocal told
-        if process is not None and not told:
-            os.kill(process.pid, signal.SIGTERM)  # there until it is waited for; Popen's own would wait for it
-            told = True
+        if process is not None:
+            told += 1
+            # There until it is waited for; Popen's own would wait for it.
+            os.kill(process.pid, signal.SIGTERM if told < 3 else signal.SIGKILL)
 
     def note(number: int, frame: Any) -> None:
-        nonlocal received
         del frame
-        received = received or number
+        received.append(number)
         tell()
 
     with _handled(note):
         process = subprocess.Popen(arguments, start_new_session=True)  # the terminal's signals reach it through us
         while not (waited := os.wait4(process.pid, os.WNOHANG))[0]:
-            if received or (end is not None and time.monotonic() >= end):
+            if not told and (received or (end is not None and time.monotonic() >= end)):
                 tell()
             time.sleep(0.1)
         process.returncode = code = os.waitstatus_to_exitcode(waited[1])
@@ -152,7 +152,7 @@ def _run(arguments: list[str], end: float | None) -> tuple[dict[str, Any], int]:
         "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 2),
         "gib": round(usage.ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20), 2),
     }
-    return cost, received
+    return cost, received[0] if received else 0
 
 
 def _hung_up(number: int) -> bool:
