@@ -88,15 +88,15 @@ def check_labels(ys: Any, num_classes: int, num_images: int) -> None:
     **Raises:** `TypeError` for labels that are not integers; `ValueError` for a wrong number or range.
     """
     ys = np.asarray(ys)
-    if not np.issubdtype(ys.dtype, np.integer):
-        raise TypeError(
-            f"Labels are integers, one class index an image; got dtype {ys.dtype}. Cast whole numbers with "
-            "ys.astype('int32'); noprop_ode.data.from_arrays takes names of classes and numbers them."
-        )
     if ys.shape != (num_images,):
         raise ValueError(
             f"Expected one label an image, shape ({num_images},); got shape {ys.shape}. Take ys.argmax(axis=1) of "
             "one-hot labels, and ys.reshape(-1) of a column of classes."
+        )
+    if not np.issubdtype(ys.dtype, np.integer):
+        raise TypeError(
+            f"Labels are integers, one class index an image; got dtype {ys.dtype}. Cast whole numbers with "
+            "ys.astype('int32'); noprop_ode.data.from_arrays takes names of classes and numbers them."
         )
     if num_images and not (ys.min() >= 0 and ys.max() < num_classes):
         raise ValueError(

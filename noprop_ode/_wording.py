@@ -9,6 +9,7 @@ from pathlib import PurePath
 from typing import Any, Literal
 
 import diffrax
+import equinox as eqx
 import jax
 import numpy as np
 import optax
@@ -107,6 +108,8 @@ def advice(annotation: Any, value: Any) -> str:
         return f"Make it a number of Python's: {type(value.item()).__name__}(...)."
     if any(typing.get_args(member) == _STARTS for member in members):
         return "'mean' starts at z_0 = 0, and 'noise' at a draw of it."
+    if typing.get_args(annotation) == (int, int, int) and isinstance(value, tuple) and len(value) == 2:
+        return "It is (height, width, channels); images without channels need images[..., None]."
     classes = [m for m in members if isinstance(m, type) and m not in _WORDS and not issubclass(m, AbstractArray)]
     for wanted in classes:
         if isinstance(value, type) and issubclass(value, wanted):
@@ -138,6 +141,8 @@ def _named(wanted: type, value: Any) -> str:
     named = [name for name in _made_of(wanted) if word and word in name.rsplit(".", 1)[-1].lower()]
     if named:
         return f"Did you mean {' or '.join(f'{name}(...)' for name in named)}?"
+    if isinstance(value, eqx.Module) and _package(type(value)).split(".")[0] != "noprop_ode" and callable(value):
+        return f"Make {type(value).__name__} a subclass of {_package(wanted)}.{wanted.__name__}."
     if wanted.__name__ in _EXAMPLES:
         return f"Give one {_EXAMPLES[wanted.__name__]}."
     known = _made_of(wanted)

@@ -99,9 +99,10 @@ def score(log_ps: Float[Array | np.ndarray, "n classes"], ys: Any) -> Score:
 
     **Returns:** the scores. Images whose probabilities are NaN count as wrong, and make the others NaN.
 
-    **Raises:** `ValueError` or `TypeError` for invalid labels.
+    **Raises:** `ValueError` or `TypeError` for invalid labels; `ValueError` for probabilities that do not add up to 1.
     """
     log_ps, ys = np.asarray(log_ps), np.asarray(ys)
+    _check_normalised(log_ps)
     check_labels(ys, log_ps.shape[1], len(log_ps))
     of_true = log_ps[np.arange(len(ys)), ys]
     return Score(
@@ -131,11 +132,12 @@ def calibration_error(
 
     **Returns:** the error, in [0, 1]; NaN if any probability is NaN.
 
-    **Raises:** `ValueError` for no bin.
+    **Raises:** `ValueError` for no bin, or probabilities that do not add up to 1.
     """
     if num_bins < 1:
         raise ValueError(f"Confidences are sorted into at least one bin; got num_bins={num_bins}.")
     log_ps, ys = np.asarray(log_ps), np.asarray(ys)
+    _check_normalised(log_ps)
     if np.isnan(log_ps).any():
         return float("nan")
     confidence = np.exp(log_ps.max(axis=-1).astype(np.float64))
@@ -143,3 +145,15 @@ def calibration_error(
     bins = np.clip(np.ceil(confidence * num_bins).astype(int) - 1, 0, num_bins - 1)
     gaps = np.bincount(bins, weights=correct - confidence, minlength=num_bins)
     return float(np.abs(gaps).sum() / len(ys))
+
+
+def _check_normalised(log_ps: np.ndarray) -> None:
+    """Refuses what are not log-probabilities; those of low precision are not exact, and NaN is reported elsewhere."""
+    with np.errstate(over="ignore"):
+        sums = np.exp(log_ps.astype(np.float64)).sum(axis=-1)
+    if (wrong := np.flatnonzero(np.abs(sums - 1) > 0.05)).size:
+        row = int(wrong[0])
+        raise ValueError(
+            f"Expected normalised log-probabilities, whose exponentials add up to 1 in each row; got {sums[row]:.3g} "
+            f"in row {row}. Take jax.nn.log_softmax of logits, and jax.numpy.log of probabilities."
+        )

@@ -10,7 +10,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Shaped
 
-from .._check import check_alive, check_images
+from .._check import check_alive, check_images, check_on_host
 from .._choices import AbstractSampler, Start
 from .._model import AbstractModel
 from .._sizes import told_here
@@ -53,6 +53,7 @@ def trajectories(
 
     **Raises:** `ValueError` or `TypeError` for invalid images or times; at run time, if the solver fails.
     """
+    check_on_host(model, xs)
     check_images(xs)
     if not isinstance(ts, Tracer):
         times = np.asarray(ts)

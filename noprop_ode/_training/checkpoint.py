@@ -196,6 +196,9 @@ def check_names(
     **Raises:** [`noprop_ode.CheckpointError`][] naming the first that differ.
     """
     found = {name: (dtype, shape) for name, dtype, shape in described}
+    if (unlike := set(expected) ^ set(found)) and all(name.startswith(".opt_state") for name in unlike):
+        told = f"{path} was saved with another optimiser: only the state of one has {sorted(unlike)[:3]}."
+        raise CheckpointError(f"{told} Give that one, or begin a run in another folder.")
     if missing := sorted(set(expected) - set(found)):
         raise CheckpointError(f"{path} lacks {missing[:3]} of the model: it was saved from another one.")
     if extra := sorted(set(found) - set(expected)):

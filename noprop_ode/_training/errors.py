@@ -15,13 +15,14 @@ class CheckpointError(ValueError):
     """A file is not a checkpoint of this package, is damaged, or does not fit what it is loaded into."""
 
 
-class Interrupted(Exception):
-    """A run was stopped by a signal, such as Ctrl-C; raised in place of `KeyboardInterrupt`. A run with a folder has
-    been saved. `state` is the last [`noprop_ode.TrainState`][], or `None` if the run was already done, and `exit_code`
-    is 128 plus the number of the signal."""
+class Interrupted(KeyboardInterrupt):
+    """A run was stopped by a signal, such as Ctrl-C. It is a `KeyboardInterrupt`, which `except Exception` lets pass. A
+    run with a folder has been saved. `state` is the last [`noprop_ode.TrainState`][], or `None` if the run was already
+    done, `exit_code` is 128 plus the number of the signal, and `signal` its name."""
 
-    def __init__(self, name: str, exit_code: int, state: Any = None):
-        Exception.__init__(self, name)
+    def __init__(self, name: str, exit_code: int, state: Any = None, *, way_on: str = ""):
+        super().__init__(f"{name}: {way_on}" if way_on else name)
+        self.signal = name
         self.exit_code = exit_code
         self.state = state
 

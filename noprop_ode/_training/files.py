@@ -51,6 +51,10 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[Any], Any]) 
             temporary.unlink(missing_ok=True)
         sync_folder(path.parent)  # the new name, too
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
+        if isinstance(error, FileNotFoundError) and not path.parent.exists():
+            raise RunError(
+                f"Could not write {shown(path)}: there is no folder {shown(path.parent)}; make it first."
+            ) from error
         raise RunError(
             f"Could not write {shown(path)}: {reason(error)}. What was there before is untouched; free some space or "
             "mend the permissions, then continue."

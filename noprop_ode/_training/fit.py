@@ -207,7 +207,7 @@ def fit(
                             run.save()
                             clock.restart()
                         if signal:
-                            raise interruption(signal, run.state)
+                            raise interruption(signal, run.state, run.folder)
                 except NonFiniteLossError as error:
                     run.state = error.state
                     run.record_steps(error.metrics, rate, until=int(error.state.step))  # the good steps of the call
@@ -220,7 +220,7 @@ def fit(
                     validate.at_the_end(run)
                 run.save()
                 if signal := agreed(guard.received)[0]:
-                    raise interruption(signal, run.state)
+                    raise interruption(signal, run.state, run.folder)
         except RunError as error:
             if run.folder is None or run.folder.is_there:
                 raise

@@ -93,6 +93,12 @@ class SignalGuard:
             os.write(2, text.encode())  # not through Python's buffer, which the interrupted code may be writing to
 
 
-def interruption(number: int, state: Any = None) -> Interrupted:
-    """The exception to raise after a signal, once everything is saved, with its number and the state of the run."""
-    return Interrupted(signal.Signals(number).name, 128 + number, state)
+def interruption(number: int, state: Any = None, folder: Any = None) -> Interrupted:
+    """The exception to raise after a signal, once everything is saved, with its number, and the state and the folder of
+    the run."""
+    way_on = "" if state is None else f"stopped after step {int(state.step)}. "
+    if folder is not None:
+        way_on += f"The run is saved in {folder.path}; the same call with resume=True goes on."
+    elif state is not None:
+        way_on += "Without a folder nothing is saved, but the exception has the last `state`."
+    return Interrupted(signal.Signals(number).name, 128 + number, state, way_on=way_on)

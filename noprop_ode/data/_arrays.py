@@ -1,5 +1,6 @@
 """A data set from the user's own arrays."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -63,8 +64,13 @@ def from_arrays(
 
 def _flat(labels: Any, name: str) -> np.ndarray:
     array = as_array(labels, "labels", name)
-    if array.ndim != 1 or len(array) == 0:
-        raise DatasetError(f"{name}: expected one label an image, [n], got labels of shape {list(array.shape)}")
+    if array.ndim == 1 and len(array) == 0:
+        raise DatasetError(f"{name}: expected at least one image and its label, got none")
+    if array.ndim != 1:
+        raise DatasetError(
+            f"{name}: expected one label an image, [n], got labels of shape {list(array.shape)}; take "
+            "labels.argmax(axis=1) of one-hot labels, and labels.reshape(-1) of a column of classes"
+        )
     missing = False
     if array.dtype.kind in "fc":
         missing = not np.isfinite(array).all()
@@ -101,6 +107,14 @@ def _classes(labels: np.ndarray, class_names: Sequence[str] | None, name: str) -
                 "number the classes, as np.unique(labels, return_inverse=True)[1] does"
             )
         count = greatest + 1 if names is None else len(names)
+        if names is None and (empty := np.setdiff1d(np.arange(count), labels)).size:
+            warnings.warn(
+                f"{name}: whole numbers are the classes themselves, counted from 0, so there are {count}, of which "
+                f"{', '.join(map(str, empty[:3]))}{' and others' if len(empty) > 3 else ''} have no image. "
+                "np.unique(labels, return_inverse=True)[1] numbers those that are there; with class_names=[...] this "
+                "is not said.",
+                stacklevel=3,
+            )
         values: np.ndarray = np.arange(count)
         return values, names or tuple(str(v) for v in values)
     if names is not None and all(isinstance(label, str) for label in labels.tolist()):

@@ -42,7 +42,7 @@ def guarded(command: Callable[[], Any]) -> None:
         print(f"error: {error} The last good state is the newest checkpoint of the run.", file=sys.stderr)
         sys.exit(1)
     except Interrupted as stop:
-        print(f"stopped by {stop}", file=sys.stderr)
+        print(f"stopped by {stop.signal}", file=sys.stderr)
         sys.exit(stop.exit_code)
     except KeyboardInterrupt:  # outside of training, where there is nothing to save
         print("stopped by SIGINT", file=sys.stderr)

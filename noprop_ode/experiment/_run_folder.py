@@ -69,10 +69,10 @@ def _new(config: Config) -> RunFolder:
     path = config.output.dir
     if (path / SUMMARY_FILE).exists() or (path / CONFIG_FILE).exists():
         finished = (path / SUMMARY_FILE).exists()
-        way_on = "" if finished or _joined(path) else f", go on with it by --resume {path}"
+        way_on = "" if _joined(path) else f", or go on with it by --resume {path}{' --epochs N' if finished else ''}"
         raise RunError(
             f"{path} already holds {'a finished run' if finished else 'a run that is not finished'}; choose another "
-            f"output.dir, move it away{way_on}."
+            f"folder (--out), or move it away{way_on}."
         )
     return RunFolder(path)
 

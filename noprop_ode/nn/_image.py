@@ -34,5 +34,6 @@ def check_image_shape(x: Image, expected: tuple[int, int, int]) -> None:
     if x.shape != expected:
         raise ValueError(
             f"Expected one image of shape {expected} (height, width, channels), got shape {x.shape}. Build the field "
-            "with image_shape of the data set; for a batch, map over it (jax.vmap) or use predict_log_proba."
+            "with image_shape of the data set. Functions of many images take one as x[None]; over a function of one, "
+            "map (jax.vmap)."
         )

@@ -166,7 +166,7 @@ def run(
         # As elsewhere in Python: a search over parameters must not take either for a bad choice of parameters.
         if interruption.exit_code == 128 + signal.SIGTERM:
             signal.raise_signal(signal.SIGTERM)
-        raise KeyboardInterrupt(str(interruption)) from interruption
+        raise KeyboardInterrupt(interruption.signal) from interruption
     model = result.model if result.best_model is None else result.best_model
     return Trained(model, Kept.of(result.state), curves)
 
