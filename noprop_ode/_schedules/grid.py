@@ -6,7 +6,7 @@ import math
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float, Int
 
 from .._numbers import number
 from .._types import Scalar
@@ -50,6 +50,23 @@ class GridSchedule(AbstractNoiseSchedule):
         # A time that lies before the interval by more than rounding is on the line of the previous one.
         rise = jnp.where(share < -1e-6 * intervals, values[k] - values[k - 1], values[k + 1] - values[k])
         return values[k] + rise * share
+
+    def interval(self, k: Int[Array, ""]) -> AbstractNoiseSchedule:
+        """Interval `k` alone, whose line goes on beyond its ends: at its end the rate is still its own."""
+        values = jnp.asarray(self.log_snrs, jnp.float32)
+        return _Line(values[k], (values[k + 1] - values[k]), k.astype(jnp.float32), len(self.log_snrs) - 1)
+
+
+class _Line(AbstractNoiseSchedule):
+    """The line through one interval of a grid: its first value, its rise, its number, and how many there are."""
+
+    first: Float[Array, ""]
+    rise: Float[Array, ""]
+    number: Float[Array, ""]
+    intervals: int = eqx.field(static=True)
+
+    def log_snr(self, t: Scalar) -> Scalar:
+        return self.first + self.rise * (t * self.intervals - self.number)
 
 
 def cosine_grid(num_blocks: int, *, offset: float = 0.008, max_beta: float = 0.999) -> GridSchedule:

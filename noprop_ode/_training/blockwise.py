@@ -1,6 +1,8 @@
 """An optimiser applied to each block separately."""
 
 import functools
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -26,13 +28,27 @@ def is_blockwise_state(node: Any) -> bool:
     return isinstance(node, BlockwiseState)
 
 
+@dataclass(frozen=True, eq=False)
+class BlockwiseUpdate:
+    """The update of an optimiser that keeps blocks apart, with another way to compute it: for blocks that are known to
+    take part in the step, without a look at their gradients. A function, because transformations are made again from
+    their functions wherever a PyTree is."""
+
+    whole: Callable[..., Any]
+    of_active: Callable[..., Any]
+
+    def __call__(self, updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        return self.whole(updates, state, params)
+
+
 class BlockwiseTransformation(optax.GradientTransformation):
-    """What [`noprop_ode.blockwise`][] returns: an optimiser that is known to keep blocks apart.
+    """What [`noprop_ode.blockwise`][] returns: an optimiser that is known to keep blocks apart."""
 
-    `of_active` is the same for blocks that are known to take part in the step: it does not look at their gradients.
-    """
-
-    of_active: optax.GradientTransformation
+    @property
+    def of_active(self) -> optax.GradientTransformation:
+        """The same for blocks that are known to take part in the step."""
+        own = self.update.of_active if isinstance(self.update, BlockwiseUpdate) else self.update
+        return optax.GradientTransformation(self.init, own)
 
 
 def blockwise(
@@ -69,9 +85,8 @@ def blockwise(
         new_others, rest_state = rest.update(other_grads, state.rest, other_params)
         return _merge(updates, new_blocks, new_others), BlockwiseState(block_state, rest_state)
 
-    found = BlockwiseTransformation(init, update)
-    found.of_active = optax.GradientTransformation(init, functools.partial(update, of_block=optimiser.update))
-    return found
+    of_active = functools.partial(update, of_block=optimiser.update)
+    return BlockwiseTransformation(init, BlockwiseUpdate(update, of_active))
 
 
 def kept_apart(model: AbstractModel, optimiser: optax.GradientTransformation) -> optax.GradientTransformation:

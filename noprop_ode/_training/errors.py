@@ -21,7 +21,7 @@ class Interrupted(KeyboardInterrupt):
     done, `exit_code` is 128 plus the number of the signal, and `signal` its name."""
 
     def __init__(self, name: str, exit_code: int, state: Any = None, *, way_on: str = ""):
-        super().__init__(f"{name}: {way_on}" if way_on else name)
+        KeyboardInterrupt.__init__(self, f"{name}: {way_on}" if way_on else name)
         self.signal = name
         self.exit_code = exit_code
         self.state = state

@@ -9,25 +9,31 @@ import jax
 import numpy as np
 import optax
 
-from .blockwise import BlockwiseTransformation
+from .blockwise import BlockwiseTransformation, BlockwiseUpdate
 from .step import TrainState
 
 
 def scaled(state: TrainState, optimiser: optax.GradientTransformation, scale: float) -> TrainState:
     """A state whose optimiser scales its updates; the optimiser's own state is unchanged.
 
-    Updates are proportional to the learning rate in every optimiser of optax that is used with one.
+    Updates are proportional to the learning rate in every optimiser of optax that is used with one, but those of
+    `optax.contrib.schedule_free`, which also move a point in their state.
     """
     if scale == 1:
         return dataclasses.replace(state, optimiser=optimiser)
 
-    def update(updates: Any, state: Any, params: Any = None) -> Any:
-        updates, state = optimiser.update(updates, state, params)
-        return jax.tree.map(lambda u: (scale * u).astype(u.dtype), updates), state
+    def times(whole: Callable[..., Any]) -> Callable[..., Any]:
+        def update(updates: Any, state: Any, params: Any = None) -> Any:
+            updates, state = whole(updates, state, params)
+            return jax.tree.map(lambda u: (scale * u).astype(u.dtype), updates), state
 
-    # An optimiser that is known to keep blocks apart still does.
-    kind = BlockwiseTransformation if isinstance(optimiser, BlockwiseTransformation) else optax.GradientTransformation
-    return dataclasses.replace(state, optimiser=kind(optimiser.init, update))
+        return update
+
+    slower = optax.GradientTransformation(optimiser.init, times(optimiser.update))
+    if isinstance(optimiser, BlockwiseTransformation):  # and still known to keep blocks apart
+        update = BlockwiseUpdate(times(optimiser.update), times(optimiser.of_active.update))
+        slower = BlockwiseTransformation(optimiser.init, update)
+    return dataclasses.replace(state, optimiser=slower)
 
 
 def warmup_cosine(peak: float, steps: int, *, warmup: float = 0.05, final: float = 0.0) -> optax.Schedule:

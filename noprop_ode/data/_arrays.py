@@ -17,7 +17,7 @@ def from_arrays(
     labels: Any,
     *,
     test: tuple[Any, Any] | int | float | None = None,
-    validation: int | float = 0.1,
+    validation: tuple[Any, Any] | int | float = 0.1,
     class_names: Sequence[str] | None = None,
     seed: int = 0,
     name: str = "arrays",
@@ -33,8 +33,8 @@ def from_arrays(
       name if `class_names` contain them.
     - `test`: images and labels of a test part, or a fraction or number of images to split off for it, the same for
       every seed; `None` for no test part.
-    - `validation`: a fraction in [0, 1) of the images that `test` leaves, or a number of them, split off by class; 0
-      for none.
+    - `validation`: images and labels of a validation part, or a fraction in [0, 1) of the images that `test` leaves, or
+      a number of them, split off by class; 0 for none.
     - `class_names`: one name per class, in class order.
     - `seed`: chooses the images that are split off for validation; at least 0.
     - `name`: the name of the set in messages.
@@ -45,19 +45,25 @@ def from_arrays(
 
     **Raises:**
 
-    `DatasetError` for arrays that do not match, labels of which only some are among the `class_names`, or test labels
-    that are not among the classes.
+    `DatasetError` for arrays that do not match, labels of which only some are among the `class_names`, or labels of the
+    other parts that are not among the classes.
     """
-    check_cut("validation", validation, seed)
+    check_cut("validation", 0 if isinstance(validation, tuple) else validation, seed)
     labels = _flat(labels, name)
     values, names = _classes(labels, class_names, name)
     train = Dataset(f"{name}/train", as_array(images, "images", name), _numbered(labels, values, name), names)
+
+    def own(part: str, given: tuple[Any, Any]) -> Dataset:
+        numbers = _numbered(_flat(given[1], name), values, name)
+        return Dataset(f"{name}/{part}", as_array(given[0], "images", name), numbers, names)
+
     held_out = None
     if isinstance(test, tuple):
-        numbers = _numbered(_flat(test[1], name), values, name)
-        held_out = Dataset(f"{name}/test", as_array(test[0], "images", name), numbers, names)
+        held_out = own("test", test)
     elif test is not None and test != 0:
         train, held_out = cut_test(train, test)
+    if isinstance(validation, tuple):
+        return Splits(train, own("validation", validation), held_out)
     rest, part = cut_validation(train, validation, seed)
     return Splits(rest, part, held_out)
 

@@ -64,11 +64,6 @@ def check_cut(part: str, share: int | float, seed: int) -> None:
 
     `DatasetError`.
     """
-    if isinstance(share, tuple):
-        raise DatasetError(
-            f"expected {part} as a fraction or a number of images, got a tuple; for a validation part of your own make "
-            "noprop_ode.data.Splits(train, validation, test) of Datasets"
-        )
     fraction_ok = isinstance(share, int) or share < 1
     if isinstance(share, bool) or not share >= 0 or not fraction_ok:
         raise DatasetError(

@@ -165,8 +165,8 @@ def _resumed(folder: Path, pairs: Sequence[tuple[str, str]], alone: bool, trust_
     free = ("epochs", "training.epochs", "data.dir", "workers", "data.workers", *parallel)
     if not alone or any(setting not in free for setting, _ in pairs):
         raise ConfigError(
-            "--resume goes on with the settings of the run, and takes neither the name of a configuration nor other "
-            "settings than --epochs, --data-dir, --data.workers and --parallel..."
+            "--resume goes on with the settings of the run: leave out the name of a configuration; it takes no others "
+            "but --epochs, --data-dir, --data.workers and --parallel..."
         )
     config: Config = load_run_config(folder, trust_imports=trust_imports)
     return _from_here(override(config.to_plain(), pairs))

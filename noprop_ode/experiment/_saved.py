@@ -35,6 +35,19 @@ def finished_epochs(folder: Path) -> int:
         return 0
 
 
+def _why_not(folder: Path, path: Path) -> str:
+    """What to say of a model that is not there."""
+    if folder.is_file():
+        return f"Expected the folder of a run; got the file {folder}. Weights alone are read by noprop_ode.load_arrays."
+    if not folder.exists():
+        return f"There is no folder {folder}."
+    if not (folder / CONFIG_FILE).exists():
+        return f"{folder} holds no run: it has neither {path.relative_to(folder)} nor {CONFIG_FILE}."
+    best = (folder / CHECKPOINTS / BEST).exists() and path.name != BEST
+    also = " Its best model so far is read with best=True (--best)." if best else ""
+    return f"The run in {folder} is not finished, and has no {path.name}; go on with it by --resume {folder}.{also}"
+
+
 def load_model(
     folder: str | os.PathLike[str], *, best: bool = False, trust_imports: bool = False
 ) -> tuple[AbstractModel, Config, DataSpec]:
@@ -52,6 +65,8 @@ def load_model(
     settings are not understood, or name imports that are not trusted.
     """
     path = Path(folder) / CHECKPOINTS / BEST if best else Path(folder) / MODEL_FILE
+    if not path.exists():
+        raise FileNotFoundError(_why_not(Path(folder), path))
     metadata = read_header(path)
     if "config" not in metadata:
         raise CheckpointError(

@@ -120,3 +120,27 @@ def test_gradients_pass_through_all_blocks():
     grads = jax.tree.leaves(eqx.filter_grad(end)(dt_model()).field)
     assert all(np.isfinite(g).all() for g in grads)
     assert all(np.abs(np.asarray(g)).reshape(3, -1).max(axis=1).all() for g in grads if g.ndim == 3)
+
+
+class _Damped(no.NoPropDT):
+    """Asks its field at another time than that of the velocity."""
+
+    def logits(self, t, z, features):
+        return super().logits(0.5 * t, z, features)
+
+
+def test_a_model_from_elsewhere_may_ask_any_block():
+    model = dt_model()
+    other = _Damped(model.field, embedding=model.embedding)
+    fine = no.ODE(diffrax.Heun(), steps=3000)
+    np.testing.assert_allclose(sampled(other, tsit5(1e-5)).z, sampled(other, fine).z, atol=5e-3)
+    assert not np.allclose(sampled(model, fine).z, sampled(other, fine).z, atol=0.05)
+
+
+def test_steps_on_a_grid_do_not_meet_the_rate_of_the_next_block():
+    model = eqx.tree_at(lambda m: m.schedule, dt_model(10), no.cosine_grid(10))
+    found = sampled(model, tsit5(1e-5))
+    assert np.asarray(diffrax.is_okay(found.result)).all()
+    fine = sampled(model, no.ODE(diffrax.Heun(), steps=5000))
+    np.testing.assert_allclose(found.z, fine.z, atol=5e-3)
+    assert float(np.mean(found.num_evaluations)) < 600  # 361; to step up to nine jumps of the rate costs 860 more

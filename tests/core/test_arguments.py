@@ -18,6 +18,13 @@ from noprop_ode import _typecheck
 
 
 KEY = jr.key(0)
+
+
+class _Plain(eqx.Module):
+    def __call__(self, t, z, features):
+        return z
+
+
 XS, YS = blobs(6)
 MODEL = mlp_model()
 SENTENCES = {
@@ -118,6 +125,16 @@ SENTENCES = {
         lambda: no.nn.BackboneField("resnet", 3, 3, key=jr.key(0)),
         "BackboneField, argument backbone: expected an AbstractBackbone; got 'resnet'. "
         "Did you mean noprop_ode.nn.ResNet(...)?",
+    ),
+    "a module that is no field": (
+        lambda: no.NoPropCT(_Plain(), embedding=no.OneHot(3)),
+        "NoPropCT, argument field: expected an AbstractVectorField; got a _Plain. "
+        "Make _Plain a subclass of noprop_ode.AbstractVectorField.",
+    ),
+    "the shape of images without channels": (
+        lambda: no.nn.MLPField((8, 8), 3, 3, key=KEY),
+        "MLPField, argument image_shape: expected tuple[int, int, int]; got a tuple of 2. "
+        "It is (height, width, channels); images without channels need images[..., None].",
     ),
     "sizes that other arguments bind": (
         lambda: no.calibration_error(np.zeros((6, 3), np.float32), YS[:4]),

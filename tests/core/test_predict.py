@@ -115,6 +115,17 @@ def test_probabilities_of_any_origin_are_scored(key):
         no.score(log_ps, ys + 3)
 
 
+def test_what_are_no_log_probabilities_is_refused(key):
+    log_ps = no.predict_log_proba(mlp_model(), XS, key=key)
+    for wrong in (np.exp(log_ps), 5 * log_ps + 7):
+        for function in (no.score, no.calibration_error):
+            with pytest.raises(
+                ValueError, match=r"add up to 1 in each row; got [\d.]+ in row 0\. Take jax\.nn\.log_softmax"
+            ):
+                function(wrong, YS)
+    assert no.score(np.asarray(log_ps, jnp.bfloat16).astype(np.float32), YS).accuracy <= 1  # not exact, and accepted
+
+
 def test_the_calibration_error_by_hand():
     """Two bins of ten: (0.6, 0.7] holds confidence .65, 2 of 4 correct; (0.9, 1] holds .95, 1 of 1 correct."""
     log_p, ys = binary(np.array([0.65] * 4 + [0.95]), np.array([1, 1, 0, 0, 1], bool))

@@ -87,7 +87,8 @@ def test_labels_of_any_kind(labels, class_names, names, numbers):
         ([0.0, 1.0, np.nan, 1.0], {}, "NaN"),
         (np.array(["a", 1, 2.5, "b"], object), {}, "can be sorted"),
         (3, {}, "labels as an array"),
-        ([[0], [1], [0], [1]], {}, "one label an image"),
+        ([[0], [1], [0], [1]], {}, r"one label an image.* labels.argmax\(axis=1\) of one-hot labels"),
+        ([0, 1, 0, 1], {"validation": (np.zeros((1, 3)), [7])}, "got .7. too"),
         ([0, 1, 0], {}, "one label an image"),
         ([0, 1, 0, 1], {"validation": 1.5}, "expected validation as a fraction"),
         ([0, 1, 0, 1], {"test": -1}, "expected test as a fraction"),
@@ -97,3 +98,21 @@ def test_labels_of_any_kind(labels, class_names, names, numbers):
 def test_arrays_that_do_not_go_together(labels, how, message):
     with pytest.raises(data.DatasetError, match=message):
         data.from_arrays(np.zeros((4, 3)), labels, **{"validation": 0, **how})
+
+
+def test_classes_without_an_image_are_told():
+    """Labels from 1 to 3 are four classes."""
+    with pytest.warns(UserWarning, match=r"counted from 0, so there are 4, of which 0 have no image"):
+        assert data.from_arrays(np.zeros((6, 3)), [1, 2, 3, 1, 2, 3], validation=0).train.num_classes == 4
+    assert data.from_arrays(np.zeros((2, 3)), [1, 2], validation=0, class_names=list("abc")).train.num_classes == 3
+    with pytest.raises(data.DatasetError, match="at least one image"):
+        data.from_arrays(np.zeros((0, 3)), [], validation=0)
+
+
+def test_a_validation_part_of_ones_own_is_taken_as_it_is():
+    xs, labels = np.arange(18.0).reshape(6, 3) / 18, ["a", "b", "a", "b", "a", "b"]
+    found = data.from_arrays(xs[:4], labels[:4], validation=(xs[4:], labels[4:]), test=(xs[:2], labels[:2]))
+    assert found.validation is not None and found.test is not None
+    assert (len(found.train), len(found.validation), len(found.test)) == (4, 2, 2)
+    assert found.validation.name == "arrays/validation" and found.validation.labels.tolist() == [0, 1]
+    np.testing.assert_array_equal(found.validation.images, np.float32(xs[4:]))

@@ -66,7 +66,7 @@ def test_a_join_that_was_stopped_is_not_trained_over(runs, tmp_path):
     for name in ("config.yaml", "model.safetensors"):
         shutil.copy(runs / "together" / name, begun / name)
     blocks = [runs / "block-0", runs / "block-1"]
-    with pytest.raises(RunError, match=r"not finished; choose another output.dir, move it away\."):
+    with pytest.raises(RunError, match=r"not finished; choose another folder \(--out\), or move it away\."):
         join_runs(blocks, folder=begun)
     with pytest.raises(RunError, match="was joined of blocks"):
         run(DT.replace(output={"dir": str(begun)}), resume=begun)

@@ -89,3 +89,19 @@ def test_a_setting_that_a_run_is_older_than_is_no_difference():
     assert differences(began, config) == ["data.validation"]  # its default is another than that of this run
     began["model"]["variant"]["states_per_image"] = 3
     assert differences(began, config) == ["data.validation", "model.variant"]
+
+
+def test_a_folder_without_a_model_says_what_it_is(tmp_path):
+    with pytest.raises(FileNotFoundError, match=rf"no folder {tmp_path / 'nowhere'}"):
+        load_model(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match=r"holds no run: it has neither model\.safetensors nor config\.yaml"):
+        load_model(tmp_path)
+    (tmp_path / "config.yaml").write_text("")
+    with pytest.raises(FileNotFoundError, match=rf"is not finished, .* by --resume {tmp_path}\.$"):
+        load_model(tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "best.safetensors").touch()
+    with pytest.raises(FileNotFoundError, match=r"read with best=True \(--best\)"):
+        load_model(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"the folder of a run; got the file .*noprop_ode\.load_arrays"):
+        load_model(tmp_path / "config.yaml")

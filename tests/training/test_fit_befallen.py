@@ -93,6 +93,24 @@ def test_a_run_without_a_folder_that_is_stopped_hands_over_what_it_has():
     assert longer.progress.step == 6
 
 
+def test_an_interrupted_run_passes_by_those_who_catch_every_exception_and_says_where_it_is(tmp_path):
+    """A sweep that goes on with the next seed whatever befalls one must end with Ctrl-C."""
+    for folder, told in ((tmp_path, rf"saved in {tmp_path}; .*resume=True"), (None, "the last `state`")):
+        with pytest.raises(KeyboardInterrupt, match=rf"^SIGTERM: stopped after step 4\. .*{told}") as stop:
+            try:
+                no.fit(mlp_model(), splits(), folder=folder, callbacks=[stop_at(4)], **how())
+            except Exception:
+                pytest.fail("it was caught")
+        assert isinstance(stop.value, no.Interrupted) and stop.value.signal == "SIGTERM"
+
+
+def test_another_optimiser_at_a_resume_is_told(tmp_path):
+    with pytest.raises(no.Interrupted):
+        no.fit(mlp_model(), splits(), folder=tmp_path, callbacks=[stop_at(4)], **how())
+    with pytest.raises(no.RunError, match="was saved with another optimiser"):
+        no.fit(mlp_model(), splits(), folder=tmp_path, resume=True, **how(optimiser=optax.sgd(0.1)))
+
+
 def test_what_is_rescued_from_a_folder_that_vanished_says_its_step(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
@@ -173,3 +191,33 @@ def test_a_run_whose_best_model_was_removed_ends_all_the_same(tmp_path, capsys):
     found = no.fit(mlp_model(), splits(), folder=tmp_path, resume=True, **how(epochs=1))
     assert found.best_model is None and found.progress.epoch == 1
     assert "the best model, of epoch 1, is lost" in capsys.readouterr().err
+
+
+def test_blocks_go_back_too_at_half_the_rate_and_the_run_can_be_resumed(tmp_path):
+    def make(key):
+        return no.nn.MLPField((2, 2, 1), 3, 3, width=8, time_size=4, key=key)
+
+    def model():
+        return no.NoPropDT(no.Blocks(make, 3, key=jr.key(0)), embedding=no.OneHot(3))
+
+    calls = iter(range(1000))
+
+    def spoil(xs, *, key):
+        return xs - 3e38 * (next(calls) == 4)
+
+    found = no.fit(model(), splits(), folder=tmp_path, **how(epochs=1, augment=spoil, rollbacks=1))
+    assert (found.progress.rollbacks, found.progress.rate_scale, found.progress.step) == (1, 0.5, 6)
+    slower = no.fit(model(), splits(), **how(epochs=1, augment=lambda xs, *, key: xs, optimiser=adam(5e-3)))
+    for a, b in zip(weights(found.model), weights(slower.model), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    again = no.fit(model(), splits(), folder=tmp_path, resume=True, **how(epochs=2, augment=spoil, rollbacks=1))
+    assert again.progress.step == 12
+
+
+def test_an_optimiser_of_blocks_may_be_made_again_from_its_functions():
+    """As loading into a structure does, and every map over a PyTree."""
+    optimiser = no.blockwise(adam())
+    again = jax.tree.unflatten(*reversed(jax.tree.flatten(optimiser)))
+    assert type(again) is type(optimiser)
+    assert again.of_active.update is optimiser.of_active.update is not optimiser.update
+    assert optimiser._replace(init=optimiser.init).of_active.update is optimiser.of_active.update
