@@ -65,9 +65,12 @@ def load_model(
     settings are not understood, or name imports that are not trusted.
     """
     path = Path(folder) / CHECKPOINTS / BEST if best else Path(folder) / MODEL_FILE
-    if not path.exists():
-        raise FileNotFoundError(_why_not(Path(folder), path))
-    metadata = read_header(path)
+    try:
+        if os.path.isfile(folder):
+            raise FileNotFoundError(f"{folder} is a file")
+        metadata = read_header(path)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(_why_not(Path(folder), path)) from error
     if "config" not in metadata:
         raise CheckpointError(
             f"{path} does not say which model it holds: it was not written by `noprop-ode train`. Build the model as "
