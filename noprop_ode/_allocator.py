@@ -7,6 +7,7 @@ import platform
 
 # Parameters of mallopt, from glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
+_MUCH = 2**24  # bytes; for less, asking the system again for the pages would not pay
 
 
 def keep_freed_memory() -> bool:
@@ -28,13 +29,13 @@ def keep_freed_memory() -> bool:
     return all(mallopt(parameter, value) == 1 for parameter, value in settings)
 
 
-def release_freed_memory() -> None:
+def release_freed_memory(freed: int) -> None:
     """Returns what this process has freed to the system, even if it is to keep it: for memory that no later step needs.
 
     glibc does not give the place of a freed block to an aligned one of the same size, so that copying large arrays one
-    after another takes the memory of all of them. Elsewhere this does nothing.
+    after another takes the memory of all of them. Elsewhere this does nothing, nor where little was `freed`, in bytes.
     """
-    if _glibc():
+    if freed >= _MUCH and _glibc():
         ctypes.CDLL(None).malloc_trim(0)
 
 

@@ -12,6 +12,7 @@ import jax.random as jr
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int, PyTree, Shaped
 
+from ._allocator import release_freed_memory
 from ._numbers import plain_numbers
 from ._types import Features, Image, Key, Latent, Logits, Scalar
 from ._vector_field import AbstractSizedField, AbstractVectorField, FieldSizes
@@ -123,6 +124,8 @@ def _stacked(make: Callable[[Key], AbstractVectorField], keys: Shaped[Key, " blo
         arrays[0][i] = jnp.stack([own[i] for own in arrays])
         for own in arrays[1:]:
             own[i] = None  # so that at most one array is held twice
+    jax.block_until_ready(arrays[0])
+    release_freed_memory(sum(a.nbytes for a in arrays[0]))  # of the blocks by themselves
     return eqx.combine(jax.tree.unflatten(structure, arrays[0]), static)
 
 

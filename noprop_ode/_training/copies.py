@@ -11,7 +11,6 @@ from .._allocator import release_freed_memory
 
 
 _T = TypeVar("_T")
-_MUCH = 2**24  # bytes; for less, asking the system again for the pages would not pay
 
 
 def copied(tree: _T) -> _T:
@@ -43,8 +42,7 @@ def taken_over(trees: list[_T]) -> _T:
     try:
         for n in large:
             _copy_in_place(leaves, [n])
-            if leaves[n].nbytes >= _MUCH:
-                release_freed_memory()
+            release_freed_memory(leaves[n].nbytes)
         _copy_in_place(leaves, small)
     except BaseException:
         trees.append(jax.tree.unflatten(structure, leaves))

@@ -63,3 +63,29 @@ def test_taking_over_large_arrays_takes_the_memory_of_one(mode) -> None:
     command = [sys.executable, "-c", COPIES, mode]
     more = int(subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout)
     assert more <= 2, f"{more} arrays of four"
+
+
+BLOCKS = """
+import jax, jax.numpy as jnp, jax.random as jr
+import noprop_ode as no
+
+def resident():
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmRSS")) // 2**10
+
+assert no.keep_freed_memory()
+make = lambda key: no.nn.MLPField((8, 8, 1), 10, 10, width=1024, key=key)
+make(jr.key(0)), jnp.stack([jnp.zeros(2**20)] * 8)  # compiled before anything is counted
+before = resident()
+blocks = no.Blocks(make, 8, key=jr.key(0))
+size = sum(a.nbytes for a in jax.tree.leaves(blocks) if hasattr(a, "nbytes")) // 2**20
+print(resident() - before, size)
+"""
+
+
+@pytest.mark.skipif(platform.system() != "Linux" or platform.libc_ver()[0] != "glibc", reason="glibc's, by /proc")
+def test_blocks_leave_nothing_of_what_they_were_stacked_from() -> None:
+    command = [sys.executable, "-c", BLOCKS]
+    found = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout
+    more, size = map(int, found.split())
+    assert more <= 1.25 * size, f"{more} MiB for weights of {size} MiB"
