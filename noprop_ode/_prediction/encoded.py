@@ -6,7 +6,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from .._model import AbstractModel
 from .._types import Features
+from .._vector_field import AbstractSizedField
 from .views import View
 
 
@@ -31,6 +33,29 @@ class EncodedImages(eqx.Module):
         """**Arguments:** `size`, at least their number. **Returns:** that many, padded with copies of the first."""
         missing = size - len(self)
         return _mapped(lambda array: jnp.concatenate([array, jnp.repeat(array[:1], missing, axis=0)]), self)
+
+
+def check_features(model: AbstractModel, images: EncodedImages) -> None:
+    """Refuses features that another network made, if the sizes of this model's are known.
+
+    **Raises:** `ValueError`.
+    """
+    sizes = model.field.sizes if isinstance(model.field, AbstractSizedField) else None
+    if sizes is None:
+        return
+    expected, found = (
+        [tuple(leaf.shape[skipped:]) for leaf in jax.tree.leaves(eqx.filter(features, _has_shape))]
+        for features, skipped in ((sizes.features, 0), (images.views[0], 1))
+    )
+    if expected != found:
+        raise ValueError(
+            f"Expected features of this model, of the shapes {expected} for an image; got {found}. Encode the images "
+            "by the model that predicts: noprop_ode.encode(model, images)."
+        )
+
+
+def _has_shape(leaf: Any) -> bool:
+    return eqx.is_array(leaf) or isinstance(leaf, jax.ShapeDtypeStruct)
 
 
 def _mapped(function: Any, images: EncodedImages) -> EncodedImages:

@@ -14,7 +14,7 @@ from .._check import check_alive, check_images, check_on_host
 from .._choices import AbstractDecoder, AbstractSampler, Prediction, Start
 from .._model import AbstractModel, name_of
 from .._types import Key
-from .encoded import EncodedImages
+from .encoded import EncodedImages, check_features
 from .in_batches import in_batches
 from .one import predict_batch
 from .prediction import complete
@@ -89,7 +89,9 @@ def predict_with_evaluations(
 ) -> tuple[Float[Array, "n classes"], Float[Array, " n"]]:
     """Like `predict_log_proba`, with the number of vector field evaluations spent on each image, `[n]`."""
     check_on_host(model, xs)
-    if not isinstance(xs, EncodedImages):
+    if isinstance(xs, EncodedImages):
+        check_features(model, xs)
+    else:
         check_images(xs)
     check_alive(model)
 

@@ -65,6 +65,16 @@ def test_features_of_any_form_are_cut_and_padded(key):
     np.testing.assert_allclose(other, own, rtol=1e-6)
 
 
+@pytest.mark.parametrize("make", [mlp_model, blocks_model])
+def test_features_of_another_model_are_refused(key, make):
+    wider = no.nn.MLPField((2, 2, 1), 3, 3, width=9, key=key)
+    encoded = no.encode(no.NoPropCT(wider, embedding=no.OneHot(3)), XS)
+    with pytest.raises(
+        ValueError, match=r"features of this model, .* got \[\(9,\)\].*noprop_ode.encode\(model, images\)"
+    ):
+        no.predict(make(), encoded, key=key)
+
+
 def test_mirror_images_that_were_not_encoded_are_asked_for(key):
     model = mlp_model()
     with pytest.raises(ValueError, match=r"encode\(model, images, mirror=True, shift=0\)"):
