@@ -139,8 +139,8 @@ def fit(
     is then the newest checkpoint.
     """
     check_layout(parallel, model, batch_size)
-    each = default_steps_per_call(model) if steps_per_call is None else steps_per_call
-    check_arguments(splits, model, epochs, batch_size, seed, validate_every, patience, rollbacks, keep, each)
+    per_call = default_steps_per_call(model) if steps_per_call is None else steps_per_call
+    check_arguments(splits, model, epochs, batch_size, seed, validate_every, patience, rollbacks, keep, per_call)
     train_key, augment_key, validation_key = jr.split(jr.fold_in(jr.key(seed), 1), 3)
     optimiser = kept_apart(model, optimiser)
     settings = {
@@ -170,7 +170,7 @@ def fit(
             in_parts=in_parts,
         )
         place = parallel.place if in_parts and parallel is not None else _as_it_is
-        if begin(run, settings, place, kept=kept, resume=resume, steps_per_call=each):
+        if begin(run, settings, place, kept=kept, resume=resume, steps_per_call=per_call):
             stack.push(functools.partial(forget_failed_start, run))
         run.state = place(run.state)  # a state read from a file lies in one place
         validate = Validate(prediction=prediction, every=validate_every, patience=patience, key=validation_key)
@@ -195,9 +195,9 @@ def fit(
             while not run.finished:
                 roll_back.remember(run)
                 try:
-                    clock = Clock(run)
-                    epoch = batches.rest_of_epoch(run)
-                    for run.state, metrics in steps(run.own(parallel), epoch, steps_per_call=each, parallel=parallel):
+                    clock, epoch = Clock(run), batches.rest_of_epoch(run)
+                    taken = steps(run.own(parallel), epoch, steps_per_call=per_call, parallel=parallel)
+                    for run.state, metrics in taken:
                         run.record_steps(metrics, rate)
                         clock.tick()
                         run.emit(Stepped(metrics, run.progress.epoch + 1))
