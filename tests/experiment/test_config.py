@@ -39,7 +39,7 @@ def test_every_data_set_has_every_variant():
         f"paper/{d}_{v}" for d in ("mnist", "cifar10", "cifar100") for v in ("ct", "dt", "fm", "backprop", "adjoint")
     }
     expected |= {f"{d}_fast_{v}" for d in ("mnist", "cifar10", "cifar100") for v in ("ct", "fm", "supervised")}
-    expected |= {"mnist_fast_dt", "cifar10_fast_dt"}
+    expected |= {f"{d}_supervised" for d in ("mnist", "cifar10", "cifar100")} | {"mnist_fast_dt", "cifar10_fast_dt"}
     assert set(config_names()) == expected
 
 
