@@ -104,7 +104,12 @@ def page(text: str, records: Path = RECORDS) -> str:
 
 
 def _cells(rows: Sequence[Row], *names: str) -> dict[tuple[Any, ...], str]:
-    return {tuple(row[name] for name in names): f"{row['accuracy']:.4f} ({row['nll']:.3g})" for row in rows}
+    return {tuple(row[name] for name in names): told(row["accuracy"], row["nll"]) for row in rows}
+
+
+def told(accuracy: float, nll: float) -> str:
+    """Both, the likelihood in brackets and with three digits."""
+    return f"{accuracy:.4f} ({f'{nll:#.3g}'.removesuffix('.')})"
 
 
 def _first(rows: Sequence[Row]) -> str:
@@ -127,6 +132,7 @@ def _all(rows: Sequence[Row]) -> str:
     """The first block, averages, weighted blocks and a trajectory, of every configuration."""
     plain = [row for row in rows if not row["mirror"]]
     cells = _cells(plain, "config", "split", "kind", "blocks")
+    plain.sort(key=lambda row: (list(_DATA).index(row["data"]), row["config"] == FAST))
     runs = dict.fromkeys((r["config"], r["data"], r["epochs"], r["of"], split) for r in plain for split in _SPLITS)
     heads = ["", "images", "the first block", "the first half, averaged (the default)", "all, averaged"]
     heads += ["all, weighted on validation images", "the paper's protocol"]
@@ -153,7 +159,7 @@ def main() -> None:
         rows.append(row)
         views = "mirrored" if row["mirror"] else "as they are"
         what = f"{row['kind']}, {row['blocks']}"
-        print(f"{row['split']} images, {views}: {what}: {row['accuracy']:.4f} ({row['nll']:.3g})", flush=True)
+        print(f"{row['split']} images, {views}: {what}: {told(row['accuracy'], row['nll'])}", flush=True)
     earlier = read(args.out)
     kept = [row for row in earlier.rows if row["config"] != rows[0]["config"]] if earlier else []
     write(args.out, Result(machine(), [*kept, *rows]))

@@ -32,13 +32,13 @@ def predictions_table(records: Sequence[Record], which: str) -> str:
         raise ConfigError(
             f"The page has a table of predictions {which}; expected predictions CONFIGURATION EPOCHS SETTING=VALUE ..."
         )
-    wanted = dict(text.split("=", 1) for text in settings)
+    wanted = dict(text.lower().split("=", 1) for text in settings)  # true as YAML writes it, or True
     runs = [
         found
         for found in records
         if found["configuration"] == name
         and str(found["epochs"]) == epochs
-        and {path: str(value) for path, value in changes(found).items()} == wanted
+        and {path: str(value).lower() for path, value in changes(found).items()} == wanted
     ]
     if not runs:
         raise ConfigError(f"The page names predictions of {which}, but no record is of such a run.")
