@@ -30,10 +30,11 @@ from ._text import table, with_table
 
 RECORDS = RESULTS / "blocks.jsonl"
 FAST = "cifar10_fast_dt"
+_CONFIGURATIONS = ("digits_dt", "mnist_dt", "cifar10_dt", FAST)  # in the tables
 _SPLITS = ("validation", "test")
 _AVERAGE, _FITTED, _PAPER, _NETWORKS = "first blocks", "fitted", "paper", "networks"
 _WITH_MIRROR_IMAGES = ("cifar10", "cifar100")  # whose mirror image shows the same; that of a digit does not
-_DATA = {"digits": "digits", "mnist": "MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
+_DATA = {"digits": "digits", "mnist": "MNIST", "cifar10": "CIFAR-10"}
 
 
 def measure(run: Path, networks: Sequence[Path] = ()) -> Iterator[Row]:
@@ -129,16 +130,15 @@ def _first(rows: Sequence[Row]) -> str:
 
 
 def _all(rows: Sequence[Row]) -> str:
-    """The first block, averages, weighted blocks and a trajectory, of every configuration."""
-    plain = [row for row in rows if not row["mirror"]]
+    """The first block, averages, weighted blocks and a trajectory, of every recipe."""
+    plain = [row for name in _CONFIGURATIONS for row in rows if row["config"] == name and not row["mirror"]]
     cells = _cells(plain, "config", "split", "kind", "blocks")
-    plain.sort(key=lambda row: (list(_DATA).index(row["data"]), row["config"] == FAST))
     runs = dict.fromkeys((r["config"], r["data"], r["epochs"], r["of"], split) for r in plain for split in _SPLITS)
     heads = ["", "images", "the first block", "the first half, averaged (the default)", "all, averaged"]
     heads += ["all, weighted on validation images", "the paper's protocol"]
     lines = [
         [
-            f"{_DATA.get(data, data)}, {of} blocks, {epochs} epoch{'s' * (epochs > 1)}",
+            f"{_DATA[data]}, {of} blocks, {epochs} epoch{'s' * (epochs > 1)}",
             split,
             *(cells[config, split, _AVERAGE, n] for n in (1, of // 2, of)),
             *(cells[config, split, kind, of] for kind in (_FITTED, _PAPER)),
