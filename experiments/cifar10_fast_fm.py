@@ -52,9 +52,8 @@ def main(args: argparse.Namespace) -> None:
 
     ways = {"default": model.default_prediction, **model.protocols}
     key = jr.key(args.seed)
-    found = {
-        name: no.evaluate(result.model, test.images, test.labels, key=key, prediction=p) for name, p in ways.items()
-    }
+    images = no.encode(result.model, test.images)  # once for all of them
+    found = {name: no.evaluate(result.model, images, test.labels, key=key, prediction=p) for name, p in ways.items()}
     for name, e in found.items():
         print(f"{name:20s} accuracy {e.accuracy:.4f}  nll {e.nll:.4f}  {e.num_evaluations:6.1f} evaluations")
     print(f"test_accuracy={found['default'].accuracy:.4f}")
