@@ -21,7 +21,7 @@ from ._text import digits, ratio, table
 TITLE = "A cold start"
 _BASE = "import jax, equinox, diffrax"
 _IMPORTS = ("import noprop_ode", "import noprop_ode.experiment", "import noprop_ode.sklearn")
-_TIMES = 3
+_TIMES = 5
 _SCRIPT = ROOT / "experiments" / "digits_ct.py"
 
 
